@@ -1,0 +1,34 @@
+"""The predicates of this ledger, by type URI."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ledger.statements.predicates.base import Predicate
+from ledger.statements.predicates.certificate import Certificate
+from ledger.statements.predicates.challenge import Challenge
+from ledger.statements.predicates.circuit_release import CircuitRelease
+from ledger.statements.predicates.claim import Claim
+from ledger.statements.predicates.client_enrolment import ClientEnrolment
+from ledger.statements.predicates.deletion_request import DeletionRequest, RequestDecision
+from ledger.statements.predicates.mask import Mask
+from ledger.statements.predicates.model_commitment import ModelCommitment
+from ledger.statements.predicates.model_release import ModelRelease
+from ledger.statements.predicates.order import Order
+from ledger.statements.predicates.proof import Proof
+from ledger.statements.predicates.verdict import Verdict
+from ledger.statements.predicates.window_close import WindowClose
+
+PREDICATES: Final[dict[str, type[Predicate]]] = {
+    kind.type_uri(): kind
+    for kind in (
+        CircuitRelease, ModelRelease, ClientEnrolment, ModelCommitment, DeletionRequest, RequestDecision,
+        WindowClose, Mask, Order, Claim, Challenge, Proof, Verdict, Certificate,
+    )
+}  # fmt: skip
+
+__all__ = [
+    "PREDICATES", "Certificate", "Challenge", "CircuitRelease", "Claim", "ClientEnrolment", "DeletionRequest",
+    "Mask", "ModelCommitment", "ModelRelease", "Order", "Predicate", "Proof", "RequestDecision", "Verdict",
+    "WindowClose",
+]  # fmt: skip

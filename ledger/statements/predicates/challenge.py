@@ -1,0 +1,18 @@
+"""challenge: which checkpoint fixes the random field elements of a claim. Derived, never chosen."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from pydantic import Field
+
+from ledger.statements.predicates.base import LogRef, Predicate
+
+
+class Challenge(Predicate):
+    """Signed by the provider. `checkpoint` is the signed note, whole: the first one that covers the claim."""
+
+    slug: ClassVar[str] = "challenge"
+
+    claim: LogRef
+    checkpoint: str = Field(min_length=1, max_length=10_000)

@@ -1,0 +1,54 @@
+"""circuit-release: the circuits, keys and SRS that proofs are made and checked under."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from ledger.statements.predicates.base import Part, Predicate, Sha256
+
+
+class CircuitParameters(Part):
+    """Public constants of the relation; docs/protocol.md says what each one does."""
+
+    logrows: int = Field(ge=8, le=24)
+    columns: int = Field(ge=1, le=16)
+    blocks: int = Field(ge=1, description="blocks per chunk")
+    block_size: int = Field(ge=2, description="B, weights per block")
+    rank: int = Field(ge=1, description="r, rows of a block's curvature factor")
+    damping: int = Field(ge=1, description="d, in squared units of the integer factor")
+    factor_limit: int = Field(ge=1, description="largest magnitude an honest factor entry has")
+    grid_bits: int = Field(ge=1, le=24, description="s: a weight is an integer times 2^-s")
+    salt_rows: int = Field(ge=2, description="random field elements that end every private vector")
+    range_group: int = Field(ge=1, description="chunks that share one range proof")
+
+
+class Circuit(Part):
+    """Digests of one compiled circuit and the blinding rows its commitments carry."""
+
+    settings_sha256: Sha256
+    compiled_sha256: Sha256
+    vk_sha256: Sha256
+    blinding_rows: int = Field(ge=0)
+
+
+class Srs(Part):
+    """Structured reference string: `development` means that whoever made it could forge proofs."""
+
+    sha256: Sha256
+    provenance: Literal["ceremony", "development"]
+
+
+class CircuitRelease(Predicate):
+    """Signed by the provider, logged before anything is committed or proved under it."""
+
+    slug: ClassVar[str] = "circuit-release"
+
+    parameters: CircuitParameters
+    digit_base: int = Field(ge=2, description="T: digits lie in [-T, tableEnd], v = lo + T*hi")
+    table_end: int = Field(ge=1, description="real upper end of the lookup table")
+    relation: Circuit
+    range: Circuit
+    srs: Srs
+    engine: str = Field(min_length=1, max_length=100)
