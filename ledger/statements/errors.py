@@ -1,0 +1,19 @@
+"""What signed statements and keys raise on bad input."""
+
+from __future__ import annotations
+
+
+class StatementError(ValueError):
+    """Base of all errors of this package, and itself: bytes that are no statement of this ledger."""
+
+
+class EnvelopeError(StatementError):
+    """Bytes that are no DSSE envelope, or one outside our limits."""
+
+
+class SignatureError(StatementError):
+    """An envelope or a request that the expected key has not signed."""
+
+
+class KeyFileError(StatementError):
+    """A key, or the file of one, that cannot be used."""

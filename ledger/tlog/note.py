@@ -1,0 +1,228 @@
+"""Signed notes (C2SP signed-note): a text, an empty line, and one line for each signature.
+
+A note is UTF-8 text without control characters other than the newline::
+
+    <body: one or more lines, each ended by a newline>
+    <empty line>
+    — <key name> <base64(key ID ‖ signature)>
+
+The em dash is U+2014. The signature covers the body with its last newline and without the empty line. The
+last empty line of the note is the separator, so a body may hold empty lines of its own. A key name is not
+empty and holds no white space and no plus sign. The key ID is four bytes,
+``SHA-256(name ‖ 0x0A ‖ type ‖ public key)[:4]``; type 0x01 is Ed25519. A verifier key is the text
+``name+hex(key ID)+base64(type ‖ public key)``.
+
+Reading is strict: base64 must be canonical, every signature line well formed. Signatures of keys that the
+reader does not know are skipped, as the format demands; a known key's bad signature spoils the note, and so
+does a second signature by one key.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from ledger.tlog.errors import NoteError
+
+ED25519: Final = 0x01
+MAX_NOTE_BYTES: Final = 1_000_000
+MAX_SIGNATURES: Final = 100
+
+_KEY_ID_BYTES: Final = 4
+_PREFIX: Final = "\u2014 "
+# C0 controls but the newline, DEL and C1 controls: nothing that a terminal would act on.
+_CONTROL: Final = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f]")
+
+
+def check_name(name: str) -> None:
+    """Raise NoteError unless `name` can be a key name: not empty, no white space, no plus, no control."""
+    if not name or "+" in name or any(c.isspace() for c in name) or _CONTROL.search(name):
+        raise NoteError(f"a key name is not empty and has no spaces and no plus sign, got {name!r}")
+
+
+def decode_base64(what: str, text: str) -> bytes:
+    """Decode canonical, padded, standard base64; raise NoteError, naming `what`, for anything else."""
+    try:
+        data = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise NoteError(f"{what} is not standard base64: {text[:80]!r}") from error
+    if base64.b64encode(data).decode() != text:
+        raise NoteError(f"{what} is not canonical base64: {text[:80]!r}")
+    return data
+
+
+@dataclass(frozen=True)
+class NoteVerifier:
+    """A key that note signatures are checked with."""
+
+    name: str
+    public_key: Ed25519PublicKey
+
+    def __post_init__(self) -> None:
+        check_name(self.name)
+
+    @classmethod
+    def parse(cls, vkey: str) -> NoteVerifier:
+        """Parse ``name+hex(key ID)+base64(type ‖ public key)``; raises NoteError, also for a wrong key ID."""
+        parts = vkey.split("+", 2)
+        if len(parts) != 3:
+            raise NoteError(f"a verifier key looks like name+keyid+base64, got {vkey[:200]!r}")
+        name, key_id, encoded = parts
+        key = decode_base64("the key in a verifier key", encoded)
+        if len(key) != 33 or key[0] != ED25519:
+            raise NoteError(
+                f"the verifier key of {name!r} is no Ed25519 key (0x01 and 32 bytes), got {key.hex()}"
+            )
+        verifier = cls(name, Ed25519PublicKey.from_public_bytes(key[1:]))
+        if verifier.key_id.hex() != key_id:
+            raise NoteError(
+                f"the verifier key of {name!r} says key ID {key_id!r}, its contents give {verifier.key_id.hex()}"
+            )
+        return verifier
+
+    @property
+    def key_id(self) -> bytes:
+        """The four bytes that name this key in signature lines."""
+        return hashlib.sha256(self.name.encode() + b"\n" + self._typed_key).digest()[:_KEY_ID_BYTES]
+
+    @property
+    def vkey(self) -> str:
+        """The verifier key as text; inverse of `parse`."""
+        return f"{self.name}+{self.key_id.hex()}+{base64.b64encode(self._typed_key).decode()}"
+
+    @property
+    def _typed_key(self) -> bytes:
+        return bytes([ED25519]) + self.public_key.public_bytes_raw()
+
+    def check(self, body: bytes, signature: bytes) -> None:
+        """Raise NoteError unless `signature` is this key's over `body`."""
+        try:
+            self.public_key.verify(signature, body)
+        except InvalidSignature as error:
+            raise NoteError(f"the note's signature by {self.name} is not valid") from error
+
+
+@dataclass(frozen=True)
+class NoteSigner:
+    """A key that signs notes under a name."""
+
+    name: str
+    private_key: Ed25519PrivateKey
+
+    def __post_init__(self) -> None:
+        check_name(self.name)
+
+    @property
+    def verifier(self) -> NoteVerifier:
+        """The key that checks this signer's notes."""
+        return NoteVerifier(self.name, self.private_key.public_key())
+
+    @property
+    def vkey(self) -> str:
+        """The verifier key as text."""
+        return self.verifier.vkey
+
+    def line(self, body: bytes) -> str:
+        """Return the signature line over `body`, with its newline."""
+        blob = self.verifier.key_id + self.private_key.sign(body)
+        return f"{_PREFIX}{self.name} {base64.b64encode(blob).decode()}\n"
+
+
+@dataclass(frozen=True)
+class OpenedNote:
+    """A note whose signatures were checked: its body, and the names of the known keys that signed it."""
+
+    body: str
+    verified: tuple[str, ...]
+
+
+def sign_note(body: str, signers: Sequence[NoteSigner]) -> str:
+    """Return the note that `signers` make of `body`; inverse of `open_note`.
+
+    Raises NoteError if the body does not end in a newline or holds control characters, without a signer, or
+    where one key would sign twice.
+    """
+    if not signers:
+        raise NoteError("a note needs at least one signer, got none")
+    if len({(signer.name, signer.verifier.key_id) for signer in signers}) != len(signers):
+        raise NoteError("a note carries one signature for each key, got the same signer twice")
+    data = _check_text(body)
+    if not body.endswith("\n"):
+        raise NoteError("a note's body ends with a newline, this one does not")
+    return body + "\n" + "".join(signer.line(data) for signer in signers)
+
+
+def open_note(text: str, verifiers: Sequence[NoteVerifier]) -> OpenedNote:
+    """Check a note's signatures and return its body.
+
+    Raises NoteError if the note is malformed, if no known key signed it, or if a known key's signature is bad.
+    """
+    data = _check_text(text)
+    if len(data) > MAX_NOTE_BYTES:
+        raise NoteError(f"a note has at most {MAX_NOTE_BYTES} bytes, got {len(data)}")
+    cut = text.rfind("\n\n")
+    if cut < 0:
+        raise NoteError("a note has an empty line before its signatures, this text has none")
+    body, block = text[: cut + 1], text[cut + 2 :]
+    known = {(verifier.name, verifier.key_id): verifier for verifier in verifiers}
+    if len(known) != len(verifiers):
+        raise NoteError(
+            "two of the verifiers have the same name and key ID: no signature could be told apart"
+        )
+    verified: list[str] = []
+    seen: set[tuple[str, bytes]] = set()
+    for name, key_id, signature in _parse_signatures(block):
+        if (name, key_id) in seen:
+            raise NoteError(f"the key {name}+{key_id.hex()} has signed this note twice")
+        seen.add((name, key_id))
+        verifier = known.get((name, key_id))
+        if verifier is not None:
+            verifier.check(body.encode(), signature)
+            verified.append(name)
+    if not verified:
+        wanted = ", ".join(verifier.name for verifier in verifiers) or "nobody"
+        signed = ", ".join(sorted(f"{name}+{key_id.hex()}" for name, key_id in seen))
+        raise NoteError(f"no known key has signed this note: signed by {signed}, known are {wanted}")
+    return OpenedNote(body, tuple(verified))
+
+
+def _parse_signatures(block: str) -> list[tuple[str, bytes, bytes]]:
+    """Return (name, key ID, signature) of each line of a note's last part."""
+    if not block.endswith("\n"):
+        raise NoteError("a note ends with signature lines, each ended by a newline; this one does not")
+    lines = block[:-1].split("\n")
+    if len(lines) > MAX_SIGNATURES:
+        raise NoteError(f"a note has at most {MAX_SIGNATURES} signatures, got {len(lines)}")
+    return [_parse_signature(line) for line in lines]
+
+
+def _parse_signature(line: str) -> tuple[str, bytes, bytes]:
+    name, space, encoded = line.removeprefix(_PREFIX).partition(" ")
+    if not line.startswith(_PREFIX) or not space:
+        raise NoteError(f"a signature line is '— name base64', got {line[:200]!r}")
+    check_name(name)
+    blob = decode_base64(f"the signature by {name}", encoded)
+    if len(blob) <= _KEY_ID_BYTES:
+        raise NoteError(
+            f"the signature by {name} has {len(blob)} bytes: a key ID of 4 and a signature are due"
+        )
+    return name, blob[:_KEY_ID_BYTES], blob[_KEY_ID_BYTES:]
+
+
+def _check_text(text: str) -> bytes:
+    """Return `text` in UTF-8; raise NoteError for control characters and for what UTF-8 cannot hold."""
+    found = _CONTROL.search(text)
+    if found:
+        raise NoteError(f"a note has no control characters, got U+{ord(found[0]):04X} at {found.start()}")
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        raise NoteError("a note is UTF-8 text, this one holds a lone surrogate") from error
