@@ -23,8 +23,8 @@ def dumps(value: Any) -> bytes:
 def loads(data: bytes, what: str) -> Any:
     """Parse strict JSON in UTF-8.
 
-    Raises StatementError, naming `what`, for anything else: a key that occurs twice, NaN and infinities, a lone
-    surrogate, nesting too deep to read.
+    Raises StatementError, naming `what`, for anything else: a key that occurs twice, NaN and infinities, a
+    lone surrogate, nesting too deep to read.
     """
     try:
         value = json.loads(

@@ -5,9 +5,9 @@ On the wire an envelope is JSON: ``{"payload": base64, "payloadType": text, "sig
 
     ``DSSEv1 SP len(type) SP type SP len(body) SP body``
 
-with lengths in bytes, ASCII decimal. A reader checks a signature first and parses those very bytes after. The
-key ID is a hint for finding the key and proves nothing. Base64 is accepted in the standard and in the URL-safe
-alphabet and written in the standard one; unknown members are ignored, as the format demands.
+with lengths in bytes, ASCII decimal. A reader checks a signature first and parses those very bytes after.
+The key ID is a hint for finding the key and proves nothing. Base64 is accepted in the standard and in the
+URL-safe alphabet and written in the standard one; unknown members are ignored, as the format demands.
 
 `Envelope.to_bytes` is canonical: those bytes are the leaf of the log, hence the limit of 65,535 bytes.
 """
@@ -107,7 +107,7 @@ class Envelope:
         return self.signatures[0].keyid
 
     def verify(self, public_key: Ed25519PublicKey) -> bytes:
-        """Return the payload if `public_key` signed it; raises SignatureError if none of the signatures is its."""
+        """Return the payload if `public_key` signed it; raises SignatureError if it did not."""
         signed = pae(self.payload_type, self.payload)
         for signature in self.signatures:
             try:

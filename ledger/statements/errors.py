@@ -15,5 +15,5 @@ class SignatureError(StatementError):
     """An envelope or a request that the expected key has not signed."""
 
 
-class KeyFileError(StatementError):
+class KeyMaterialError(StatementError):
     """A key, or the file of one, that cannot be used."""

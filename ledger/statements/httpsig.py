@@ -1,13 +1,13 @@
 """Requests signed by a client's Ed25519 key (RFC 9421 HTTP Message Signatures, RFC 9530 Content-Digest).
 
-A signature covers ``@method``, ``@target-uri`` and, whenever there is a body, ``content-digest``; it carries
-``created``, ``keyid`` (see `ledger.statements.keys`), ``alg="ed25519"`` and the tag of this ledger, which keeps
-signatures made for other applications out. The server takes a signature for 300 seconds. Within that time a
-request that was overheard can be sent again, word for word: every signed endpoint must bear that, as GET and a
-PUT under a digest do.
+A signature covers ``@method``, ``@target-uri`` and, whenever there is a body, ``content-digest``; it
+carries ``created``, ``keyid`` (see `ledger.statements.keys`), ``alg="ed25519"`` and the tag of this ledger,
+which keeps signatures made for other applications out. The server takes a signature for 300 seconds. Within
+that time a request that was overheard can be sent again, word for word: every signed endpoint must bear
+that, as GET and a PUT under a digest do.
 
-The target URI holds the host, so a server must answer under its own host names only (ALLOWED_HOSTS); otherwise
-a request that was signed for one server could be played to another.
+The target URI holds the host, so a server must answer under its own host names only (ALLOWED_HOSTS);
+otherwise a request that was signed for one server could be played to another.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from typing import Any, Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from http_message_signatures import (
-    HTTPMessageSigner,
     HTTPMessageSignaturesException,
+    HTTPMessageSigner,
     HTTPMessageVerifier,
     HTTPSignatureKeyResolver,
     MappingKeyResolver,
@@ -48,13 +48,21 @@ class _Message:
 
 
 class _Resolver(HTTPSignatureKeyResolver):
-    """Looks keys up through a function."""
+    """Looks keys up through a function, and remembers how that failed.
+
+    The library reports whatever goes wrong in a look-up as a bad signature; a database that is down is none.
+    """
 
     def __init__(self, resolve_key: ResolveKey) -> None:
         self._resolve_key = resolve_key
+        self.failure: Exception | None = None
 
     def resolve_public_key(self, key_id: str) -> Ed25519PublicKey | None:
-        return self._resolve_key(key_id)
+        try:
+            return self._resolve_key(key_id)
+        except Exception as error:
+            self.failure = error
+            raise
 
 
 def sign_request(
@@ -85,13 +93,13 @@ def verify_request(
 ) -> str:
     """Check a request's signature and return the key ID of who signed it.
 
-    `url` is the absolute URL that the server was asked under. `resolve_key` returns the public key of a key ID
-    or None. Raises SignatureError if the signature is missing, not valid, older than 300 s or from the future
-    (5 s of skew are granted), by an unknown key, or does not cover method, target URI and the body's digest.
+    `url` is the absolute URL that the server was asked under. `resolve_key` returns the public key of a key
+    ID or None. Raises SignatureError if the signature is missing, not valid, older than 300 s or from the
+    future (5 s of skew are granted), by an unknown key, or does not cover method, target URI and the body's
+    digest. What `resolve_key` raises passes through.
     """
-    verifier = HTTPMessageVerifier(
-        signature_algorithm=algorithms.ED25519, key_resolver=_Resolver(resolve_key)
-    )
+    resolver = _Resolver(resolve_key)
+    verifier = HTTPMessageVerifier(signature_algorithm=algorithms.ED25519, key_resolver=resolver)
     try:
         results = verifier.verify(
             _Message(method, url, dict(headers)),
@@ -101,17 +109,24 @@ def verify_request(
             body=body,
         )
     except (HTTPMessageSignaturesException, ValueError) as error:
-        raise SignatureError(f"the request's signature is refused: {error}") from error
+        if resolver.failure is not None:
+            raise resolver.failure from None
+        raise SignatureError(f"the request's signature is refused: {_reason(error)}") from error
     if len(results) != 1:
         raise SignatureError(f"a request carries one signature with the tag {TAG!r}, got {len(results)}")
     return str(results[0].parameters["keyid"])
 
 
-def client_hooks(origin: str, key: Ed25519PrivateKey) -> Any:
-    """Return hooks that sign every request of an httpx2 client: ``httpx2.Client(event_hooks=hooks.event_hooks)``.
+def _reason(error: Exception) -> str:
+    """Return why the library refused; it says nothing at all where the signature itself is wrong."""
+    return str(error) or "it was not made over this request by this key"
 
-    `origin` is scheme, host and port of the ledger, as ``https://ledger.example``. A request to anywhere else is
-    refused before it is sent, so a redirect cannot carry a signature away.
+
+def client_hooks(origin: str, key: Ed25519PrivateKey) -> Any:
+    """Return hooks that sign an httpx2 client's requests: ``httpx2.Client(event_hooks=hooks.event_hooks)``.
+
+    `origin` is scheme, host and port of the ledger, as ``https://ledger.example``. A request to anywhere else
+    is refused before it is sent, so a redirect cannot carry a signature away.
     """
     from http_message_signatures.httpx2 import SignatureHooks, SignatureHooksMode
 

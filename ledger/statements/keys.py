@@ -21,7 +21,11 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from ledger.statements.errors import KeyFileError
+from ledger.statements.errors import KeyMaterialError
+
+# Curve25519's field and the constant d of the curve -x² + y² = 1 + d·x²·y² (RFC 8032 section 5.1).
+_P: Final = 2**255 - 19
+_D: Final = -121665 * pow(121666, -1, _P) % _P
 
 _HEX_KEY: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
@@ -37,14 +41,14 @@ def generate() -> Ed25519PrivateKey:
 def save_private(key: Ed25519PrivateKey, path: Path) -> None:
     """Write a private key to a new file with mode 0600; inverse of `load_private`.
 
-    Raises KeyFileError if the file exists: a key that is overwritten is lost.
+    Raises KeyMaterialError if the file exists: a key that is overwritten is lost.
     """
     pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     try:
         # The mode is set as the file is made, so there is no moment in which others could read it.
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError as error:
-        raise KeyFileError(f"{path} exists and keys are never overwritten: move it away first") from error
+        raise KeyMaterialError(f"{path} exists and keys are never overwritten: move it away first") from error
     with os.fdopen(descriptor, "wb") as file:
         file.write(pem)
         file.flush()
@@ -54,22 +58,24 @@ def save_private(key: Ed25519PrivateKey, path: Path) -> None:
 def load_private(path: Path) -> Ed25519PrivateKey:
     """Read a private key from a PEM file.
 
-    Raises KeyFileError if the file is missing, readable by others than its owner, or no Ed25519 key.
+    Raises KeyMaterialError if the file is missing, readable by others than its owner, or no Ed25519 key.
     """
     try:
         with path.open("rb") as file:
             mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
             pem = file.read(10_000)
     except OSError as error:
-        raise KeyFileError(f"the private key {path} cannot be read: {error.strerror}") from error
+        raise KeyMaterialError(f"the private key {path} cannot be read: {error.strerror}") from error
     if mode & _OTHERS:
-        raise KeyFileError(f"others may use the private key {path}: its mode is {mode:04o}, set it to 0600")
+        raise KeyMaterialError(
+            f"others may use the private key {path}: its mode is {mode:04o}, set it to 0600"
+        )
     try:
         key = load_pem_private_key(pem, password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        raise KeyFileError(f"{path} is no private key in unencrypted PEM (PKCS#8)") from error
+        raise KeyMaterialError(f"{path} is no private key in unencrypted PEM (PKCS#8)") from error
     if not isinstance(key, Ed25519PrivateKey):
-        raise KeyFileError(f"{path} holds a key of another kind ({type(key).__name__}), expected Ed25519")
+        raise KeyMaterialError(f"{path} holds a key of another kind ({type(key).__name__}), expected Ed25519")
     return key
 
 
@@ -79,15 +85,32 @@ def public_hex(key: Key) -> str:
 
 
 def public_from_hex(text: str) -> Ed25519PublicKey:
-    """Parse a raw public key; raises KeyFileError unless it is 64 lower-case hex digits. Inverse of `public_hex`."""
+    """Parse a raw public key; inverse of `public_hex`.
+
+    Raises KeyMaterialError unless it is 64 lower-case hex digits, and for a point of small order: under such
+    a key one signature holds for many messages, so its owner could deny what was signed.
+    """
     if not _HEX_KEY.fullmatch(text):
-        raise KeyFileError(f"a public key is 64 lower-case hex digits, got {text[:80]!r}")
-    return Ed25519PublicKey.from_public_bytes(bytes.fromhex(text))
+        raise KeyMaterialError(f"a public key is 64 lower-case hex digits, got {text[:80]!r}")
+    raw = bytes.fromhex(text)
+    if _has_small_order(raw):
+        raise KeyMaterialError(f"the public key {text} is a point of small order: generate a new key")
+    return Ed25519PublicKey.from_public_bytes(raw)
 
 
 def keyid(key: Key) -> str:
     """Return the key ID: hex SHA-256 of the raw public key."""
     return hashlib.sha256(_public(key).public_bytes_raw()).hexdigest()
+
+
+def _has_small_order(raw: bytes) -> bool:
+    """Whether an encoded point is one of the eight whose order divides 8, in whatever spelling.
+
+    Order 1 and 2 are y = ±1, order 4 is y = 0. A point of order 8 doubles to y = 0, which with the curve's
+    equation leaves d·y⁴ + 2y² = 1.
+    """
+    y = (int.from_bytes(raw, "little") & (2**255 - 1)) % _P
+    return y * (y * y - 1) * (_D * y**4 + 2 * y * y - 1) % _P == 0
 
 
 def _public(key: Key) -> Ed25519PublicKey:

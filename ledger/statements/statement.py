@@ -1,8 +1,8 @@
 """In-toto statements (Attestation Framework v1): what the ledger's parties sign.
 
 A statement is canonical JSON: ``{"_type": "https://in-toto.io/Statement/v1", "subject": [{"name", "digest":
-{"sha256": hex}}, …], "predicateType": URI, "predicate": {…}}``, wrapped in a DSSE envelope. The predicate says
-what happened; the subject names what it is about, by default the predicate itself.
+{"sha256": hex}}, …], "predicateType": URI, "predicate": {…}}``, wrapped in a DSSE envelope. The predicate
+says what happened; the subject names what it is about, by default the predicate itself.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from pydantic import ValidationError
+from pydantic_core import PydanticSerializationError
 
 from ledger.statements import canonical, dsse
 from ledger.statements.dsse import Envelope
@@ -74,8 +75,14 @@ class Statement:
 
 
 def predicate_json(predicate: Predicate) -> dict[str, Any]:
-    """Return the predicate as it stands in a statement: plain JSON values under lowerCamelCase names."""
-    return predicate.model_dump(mode="json", by_alias=True)
+    """Return the predicate as it stands in a statement: plain JSON values under lowerCamelCase names.
+
+    Raises StatementError if a free-form member holds what JSON has no word for.
+    """
+    try:
+        return predicate.model_dump(mode="json", by_alias=True)
+    except PydanticSerializationError as error:
+        raise StatementError(f"the {predicate.slug} predicate has no JSON: {error}") from error
 
 
 def default_subject(predicate: Predicate) -> Subject:

@@ -81,7 +81,7 @@ def sign_checkpoint(checkpoint: Checkpoint, signer: NoteSigner) -> str:
     """
     if signer.name != checkpoint.origin:
         raise CheckpointError(
-            f"a log signs under its own name: the origin is {checkpoint.origin!r}, the key's name {signer.name!r}"
+            f"a log signs under its own name {checkpoint.origin!r}, got a key with the name {signer.name!r}"
         )
     return sign_note(checkpoint.format(), [signer])
 
@@ -89,7 +89,8 @@ def sign_checkpoint(checkpoint: Checkpoint, signer: NoteSigner) -> str:
 def open_checkpoint(text: str, verifier: NoteVerifier, origin: str) -> Checkpoint:
     """Check the log's signature on a checkpoint and parse it.
 
-    Raises NoteError if `verifier` has not signed the note, CheckpointError if it is no checkpoint of `origin`.
+    Raises NoteError if `verifier` has not signed the note, CheckpointError if it is no checkpoint of
+    `origin`.
     """
     checkpoint = Checkpoint.parse(open_note(text, [verifier]).body)
     if checkpoint.origin != origin:

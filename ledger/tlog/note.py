@@ -1,6 +1,6 @@
 """Signed notes (C2SP signed-note): a text, an empty line, and one line for each signature.
 
-A note is UTF-8 text without control characters other than the newline::
+A note is UTF-8 text without control characters (below U+0020) other than the newline::
 
     <body: one or more lines, each ended by a newline>
     <empty line>
@@ -13,8 +13,7 @@ empty and holds no white space and no plus sign. The key ID is four bytes,
 ``name+hex(key ID)+base64(type ‖ public key)``.
 
 Reading is strict: base64 must be canonical, every signature line well formed. Signatures of keys that the
-reader does not know are skipped, as the format demands; a known key's bad signature spoils the note, and so
-does a second signature by one key.
+reader does not know are skipped, as the format demands; a known key's bad signature spoils the note.
 """
 
 from __future__ import annotations
@@ -38,13 +37,12 @@ MAX_SIGNATURES: Final = 100
 
 _KEY_ID_BYTES: Final = 4
 _PREFIX: Final = "\u2014 "
-# C0 controls but the newline, DEL and C1 controls: nothing that a terminal would act on.
-_CONTROL: Final = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f]")
+_CONTROL: Final = re.compile("[\x00-\x09\x0b-\x1f]")
 
 
 def check_name(name: str) -> None:
     """Raise NoteError unless `name` can be a key name: not empty, no white space, no plus, no control."""
-    if not name or "+" in name or any(c.isspace() for c in name) or _CONTROL.search(name):
+    if not name or "+" in name or any(c.isspace() or c < " " for c in name):
         raise NoteError(f"a key name is not empty and has no spaces and no plus sign, got {name!r}")
 
 
@@ -84,7 +82,7 @@ class NoteVerifier:
         verifier = cls(name, Ed25519PublicKey.from_public_bytes(key[1:]))
         if verifier.key_id.hex() != key_id:
             raise NoteError(
-                f"the verifier key of {name!r} says key ID {key_id!r}, its contents give {verifier.key_id.hex()}"
+                f"the verifier key of {name!r} says key ID {key_id!r}, expected {verifier.key_id.hex()}"
             )
         return verifier
 
@@ -163,7 +161,8 @@ def sign_note(body: str, signers: Sequence[NoteSigner]) -> str:
 def open_note(text: str, verifiers: Sequence[NoteVerifier]) -> OpenedNote:
     """Check a note's signatures and return its body.
 
-    Raises NoteError if the note is malformed, if no known key signed it, or if a known key's signature is bad.
+    Raises NoteError if the note is malformed, if no known key signed it, or if a known key's signature is
+    bad.
     """
     data = _check_text(text)
     if len(data) > MAX_NOTE_BYTES:
@@ -177,19 +176,16 @@ def open_note(text: str, verifiers: Sequence[NoteVerifier]) -> OpenedNote:
         raise NoteError(
             "two of the verifiers have the same name and key ID: no signature could be told apart"
         )
-    verified: list[str] = []
-    seen: set[tuple[str, bytes]] = set()
-    for name, key_id, signature in _parse_signatures(block):
-        if (name, key_id) in seen:
-            raise NoteError(f"the key {name}+{key_id.hex()} has signed this note twice")
-        seen.add((name, key_id))
+    signatures = _parse_signatures(block)
+    verified: dict[str, None] = {}
+    for name, key_id, signature in signatures:
         verifier = known.get((name, key_id))
         if verifier is not None:
             verifier.check(body.encode(), signature)
-            verified.append(name)
+            verified[name] = None
     if not verified:
-        wanted = ", ".join(verifier.name for verifier in verifiers) or "nobody"
-        signed = ", ".join(sorted(f"{name}+{key_id.hex()}" for name, key_id in seen))
+        wanted = ", ".join(f"{name}+{key_id.hex()}" for name, key_id in known) or "nobody"
+        signed = ", ".join(f"{name}+{key_id.hex()}" for name, key_id, _ in signatures)
         raise NoteError(f"no known key has signed this note: signed by {signed}, known are {wanted}")
     return OpenedNote(body, tuple(verified))
 

@@ -1,7 +1,8 @@
 """What all predicates share: camelCase on the wire, unknown fields ignored, every known field checked.
 
 A predicate is the part of an in-toto statement that says what happened (in-toto Attestation Framework v1).
-Additions never make an old document invalid: new fields get defaults and readers ignore what they do not know.
+Additions never make an old document invalid: new fields get defaults and readers ignore what they do not
+know.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from ledger.statements.predicates.base import LogRef, Predicate, Sha256, Time, U
 
 
 class DeletionRequest(Predicate):
-    """Signed by the provider. `commitment` = SHA-256(salt ‖ canonical record); salt and record stay outside."""
+    """Signed by the provider. `commitment` = SHA-256(salt ‖ canonical record); both stay outside the log."""
 
     slug: ClassVar[str] = "deletion-request"
 
@@ -29,5 +29,7 @@ class RequestDecision(Predicate):
     request: Uuid
     filed: LogRef
     decision: Literal["approved", "denied"]
-    reason: str = Field(default="", max_length=200, description="a reason code, never free text about a person")
+    reason: str = Field(
+        default="", max_length=200, description="a reason code, never free text about a person"
+    )
     decided_at: Time
