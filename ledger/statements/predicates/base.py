@@ -35,7 +35,13 @@ Count = Annotated[int, Field(ge=0, lt=2**53, strict=True)]
 class Part(BaseModel):
     """A JSON object inside a predicate: lowerCamelCase keys, immutable once parsed."""
 
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True, extra="ignore")
+    model_config = ConfigDict(
+        alias_generator=to_camel,
+        populate_by_name=True,
+        frozen=True,
+        extra="ignore",
+        ser_json_inf_nan="constants",  # else NaN in a free-form member would be signed as null
+    )
 
 
 class Predicate(Part):

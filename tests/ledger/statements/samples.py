@@ -1,0 +1,61 @@
+"""One valid predicate of each kind."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from ledger.statements import predicates as p
+from ledger.statements.predicates.base import LogRef
+from ledger.statements.predicates.certificate import Outcome
+from ledger.statements.predicates.circuit_release import Circuit, CircuitParameters, Srs
+from ledger.statements.predicates.model_release import TargetTensor
+from ledger.statements.predicates.verdict import Failure
+
+UUID = "01234567-89ab-cdef-0123-456789abcdef"
+SHA = "0f" * 32
+REF = LogRef(index=7, leaf_hash=SHA)
+TIME = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
+CIRCUIT = Circuit(settings_sha256=SHA, compiled_sha256=SHA, vk_sha256=SHA, blinding_rows=6)
+
+SAMPLES: list[p.Predicate] = [
+    p.CircuitRelease(
+        parameters=CircuitParameters(
+            logrows=14, columns=1, blocks=128, block_size=64, rank=8, damping=256, factor_limit=31,
+            grid_bits=22, salt_rows=2, range_group=4,
+        ),
+        digit_base=128, table_end=16000, relation=CIRCUIT, range=CIRCUIT,
+        srs=Srs(sha256=SHA, provenance="development"), engine="engine 1",
+    ),
+    p.ModelRelease(
+        name="modèle", file_sha256=SHA, architecture={"library": "timm", "img_size": 8},
+        targets=[TargetTensor(name="blocks.0.mlp.fc1.weight", shape=[256, 64])],
+    ),
+    p.ClientEnrolment(client=UUID, public_key=SHA),
+    p.ModelCommitment(
+        client=UUID, model=REF, circuit=REF, chunks=8, weights_sha256=SHA, weights_root=SHA,
+        curvature_sha256=SHA, curvature_root=SHA, other_tensors_sha256=SHA,
+    ),
+    p.DeletionRequest(request=UUID, commitment=SHA, regulation="gdpr", received_at=TIME, due_at=TIME),
+    p.RequestDecision(request=UUID, filed=REF, decision="denied", reason="no_match", decided_at=TIME),
+    p.WindowClose(window=UUID, model=REF, decisions=[REF], closed_at=TIME),
+    p.Mask(
+        window=UUID, closed=REF, model=REF, mask_sha256=SHA, masked=10, total=100,
+        recipe={"budget": 0.04, "seed": 0, "forget": {"class": 8}, "note": None},
+    ),
+    p.Order(order=UUID, window=UUID, client=UUID, commitment=REF, mask=REF, circuit=REF, due_at=TIME),
+    p.Claim(
+        order=REF, client=UUID, attempt=1, weights_sha256=SHA, weights_root=SHA, solution_sha256=SHA,
+        solution_root=SHA, other_tensors_sha256=SHA,
+    ),
+    p.Challenge(claim=REF, checkpoint="log\n1\nAAAA\n\n— log AAAA\n"),
+    p.Proof(claim=REF, challenge=REF, client=UUID, bundle_sha256=SHA),
+    p.Verdict(
+        proof=REF, claim=REF, bundle_sha256=SHA, result="rejected", failures=[Failure(chunk=3, reason="no")],
+        failed_chunks=1, proved_chunks=7, untouched_chunks=0, detection="1", srs_provenance="development",
+    ),
+    p.Certificate(
+        request=UUID, filed=REF, decision=REF, window=REF, mask=REF,
+        outcomes=[Outcome(order=REF, client=UUID, status="met", verdict=REF)], srs_provenance="ceremony",
+        proves=["this"], does_not_prove=["that"], issued_at=TIME,
+    ),
+]  # fmt: skip
