@@ -1,7 +1,7 @@
-"""Models by description, and their weights as named tensors or one flat vector. The only module that imports timm.
+"""Models by description, and their weights by name or as one flat vector. The only module that imports timm.
 
-An architecture is a JSON object: `{"library": "timm", "model": "vision_transformer", ...}` builds
-timm's VisionTransformer class from the remaining keys; any other model name, such as `vit_base_patch16_224`, goes
+An architecture is a JSON object: `{"library": "timm", "model": "vision_transformer", ...}` builds timm's
+VisionTransformer class from the remaining keys; any other model name, such as `vit_base_patch16_224`, goes
 through timm's registry. `"pretrained": true` loads weights from the hub; without it nothing is downloaded.
 
 The flat vector: the target tensors in the order of the list, each flattened row-major, concatenated.
@@ -45,7 +45,9 @@ def build(architecture: Mapping[str, Any]) -> nn.Module:
     options = dict(architecture)
     library, name = options.pop("library", None), options.pop("model", None)
     if library != "timm":
-        raise ArchitectureError(f'architecture library is {library!r}, expected "timm"; set "library": "timm"')
+        raise ArchitectureError(
+            f'architecture library is {library!r}, expected "timm"; set "library": "timm"'
+        )
     if not isinstance(name, str) or not name:
         raise ArchitectureError(f'architecture model is {name!r}, expected a timm model name; set "model"')
     ensure_torchvision()
@@ -115,7 +117,9 @@ def flatten_targets(state: Mapping[str, Tensor], targets: Sequence[str]) -> Tens
     """
     missing = [name for name in targets if name not in state]
     if missing or not targets:
-        raise ArchitectureError(f"targets {missing!r} are not among the weights; take names from target_names")
+        raise ArchitectureError(
+            f"targets {missing!r} are not among the weights; take names from target_names"
+        )
     return torch.cat([state[name].detach().reshape(-1) for name in targets])
 
 
@@ -126,7 +130,9 @@ def unflatten(state: Mapping[str, Tensor], targets: Sequence[str], flat: Tensor)
     """
     total = flatten_targets(state, targets).numel()
     if flat.shape != (total,):
-        raise ArchitectureError(f"got a vector of shape {tuple(flat.shape)}, expected ({total},): one per weight")
+        raise ArchitectureError(
+            f"got a vector of shape {tuple(flat.shape)}, expected ({total},): one per weight"
+        )
     result, position = dict(state), 0
     for name in targets:
         old = state[name]

@@ -84,12 +84,14 @@ def _idx(path: Path, dimensions: int) -> npt.NDArray[np.uint8]:
             data = file.read()
     except (OSError, EOFError) as error:
         raise DatasetError(
-            f"cannot read {path}: {error}; install Debian's dataset-fashion-mnist, or point {FOLDER_VARIABLE} at a "
-            "folder that holds fashion-mnist/"
+            f"cannot read {path}: {error}; install Debian's dataset-fashion-mnist, or point "
+            f"{FOLDER_VARIABLE} at a folder that holds fashion-mnist/"
         ) from error
     header = 4 + 4 * dimensions
     if len(data) < header or data[:4] != bytes([0, 0, 8, dimensions]):
-        raise DatasetError(f"{path} begins {data[:4].hex()}, expected 000008{dimensions:02x}: an IDX file of bytes")
+        raise DatasetError(
+            f"{path} begins {data[:4].hex()}, expected 000008{dimensions:02x}: an IDX file of bytes"
+        )
     shape = struct.unpack(f">{dimensions}I", data[4:header])
     if len(data) - header != int(np.prod(shape, dtype=np.int64)):
         raise DatasetError(f"{path} holds {len(data) - header} bytes of data, expected {shape} of them")
@@ -99,8 +101,9 @@ def _idx(path: Path, dimensions: int) -> npt.NDArray[np.uint8]:
 def shift(x: Images, kind: str, seed: int) -> Images:
     """Change the domain of images (n, c, h, w): what makes a client's data differ from the provider's.
 
-    `rotation` by 30 degrees counter-clockwise (bilinear, black outside), `inversion` 1 - x, `noise` Gaussian with
-    standard deviation 0.2 clipped to [0, 1] and drawn from `seed`, `none`. Raises DatasetError for another kind.
+    `rotation` by 30 degrees counter-clockwise (bilinear, black outside), `inversion` 1 - x, `noise` Gaussian
+    with standard deviation 0.2 clipped to [0, 1] and drawn from `seed`, `none`. Raises DatasetError for
+    another kind.
     """
     if kind == "none":
         return x.copy()
@@ -132,7 +135,9 @@ def client_split(dataset: Part, client_index: int, clients: int, seed: int) -> P
     if not 0 <= client_index < clients:
         raise DatasetError(f"got client {client_index} of {clients}, expected 0 to {clients - 1}")
     if len(dataset.y) < clients:
-        raise DatasetError(f"got {len(dataset.y)} samples for {clients} clients, expected at least one for each")
+        raise DatasetError(
+            f"got {len(dataset.y)} samples for {clients} clients, expected at least one for each"
+        )
     order = np.random.default_rng(seed).permutation(len(dataset.y))
     order = order[np.argsort(dataset.y[order], kind="stable")]  # by class, shuffled inside each
     mine = np.sort(order[client_index::clients])
@@ -150,18 +155,19 @@ def load_npz(path: str | Path) -> Part:
     """Read a file that save_npz wrote; nothing is unpickled. Raises DatasetError for any other content."""
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            if sorted(arrays.files) != ["x", "y"]:
-                raise DatasetError(f"{path} holds arrays {sorted(arrays.files)}, expected x and y")
-            part = Part(arrays["x"], arrays["y"])
-    except DatasetError:
-        raise
+            found = {name: arrays[name] for name in arrays.files if name in {"x", "y"}}
+            names = sorted(arrays.files)
     except (OSError, ValueError, AttributeError, EOFError, zipfile.BadZipFile) as error:
-        raise DatasetError(f"cannot read {path}: {error}; expected an .npz file with arrays x and y") from error
-    return check(part, str(path))
+        raise DatasetError(
+            f"cannot read {path}: {error}; expected an .npz file with arrays x and y"
+        ) from error
+    if names != ["x", "y"]:
+        raise DatasetError(f"{path} holds arrays {names}, expected x and y and no other")
+    return check(Part(found["x"], found["y"]), str(path))
 
 
 def check(part: Part, source: str) -> Part:
-    """Return `part` when its shapes, types and values are those of this module; raise DatasetError otherwise."""
+    """Return `part` when its shapes, types and values are this module's; raise DatasetError otherwise."""
     x, y = part
     if x.dtype != np.float32 or x.ndim != 4 or y.dtype != np.int64 or y.shape != (len(x),) or x.size == 0:
         raise DatasetError(

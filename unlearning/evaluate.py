@@ -6,17 +6,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from unlearning.errors import DatasetError
+from unlearning import samples
 
 
 def accuracy(model: nn.Module, x: np.ndarray | Tensor, y: np.ndarray | Tensor, batch: int = 512) -> float:
     """Fraction of samples x (n, channels, height, width) whose highest logit is their label y (n,).
 
-    Raises DatasetError when there is no sample.
+    Raises DatasetError for no samples, or samples that do not fit the model.
     """
-    inputs, labels = torch.as_tensor(x), torch.as_tensor(y)
-    if len(labels) == 0 or len(inputs) != len(labels):
-        raise DatasetError(f"got {len(inputs)} images and {len(labels)} labels, expected as many of both, not zero")
+    inputs, labels = samples.for_model(model, x, y)
     training = model.training
     model.eval()
     with torch.no_grad():

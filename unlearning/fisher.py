@@ -1,6 +1,7 @@
 """Empirical Fisher information from per-sample gradients: its diagonal, and rank-r factors of its blocks.
 
-Everything here sees tensors only. G is the matrix of N per-sample gradients, F = G^T G / N (ZK-APEX, section 3).
+Everything here sees tensors only. G is the matrix of N per-sample gradients, F = G^T G / N (ZK-APEX, section
+3).
 """
 
 from __future__ import annotations
@@ -18,10 +19,10 @@ _EIGEN_SLICE = 4096  # blocks decomposed at once: bounds the memory of the float
 def block_factors(grads: Iterable[Tensor], block_size: int, rank: int) -> Tensor:
     """Rank-r factors of the block-diagonal empirical Fisher, shape (nblocks, rank, block_size), float32.
 
-    `grads` yields (n, total) pieces of G and is consumed once; blocks are runs of `block_size` columns. Row k of
-    a block's factor F is sqrt(eigenvalue_k) * eigenvector_k, largest first, so F^T F is the best rank-r
-    approximation of the block of G^T G / N. An eigenvector's sign is fixed by making its largest entry positive.
-    Raises CurvatureError for no gradients, a non-finite one, or sizes that do not fit.
+    `grads` yields (n, total) pieces of G and is consumed once; blocks are runs of `block_size` columns. Row k
+    of a block's factor F is sqrt(eigenvalue_k) * eigenvector_k, largest first, so F^T F is the best rank-r
+    approximation of the block of G^T G / N. An eigenvector's sign is fixed by making its largest entry
+    positive. Raises CurvatureError for no gradients, a non-finite one, or sizes that do not fit.
     """
     if not 1 <= rank <= block_size:
         raise CurvatureError(f"got rank {rank}, expected between 1 and the block size {block_size}")
@@ -53,7 +54,7 @@ def _top(moment: Tensor, rank: int) -> Tensor:
 
 
 def diagonal(grads: Iterable[Tensor]) -> Tensor:
-    """The diagonal (total,) of G^T G / N: the mean squared gradient. Raises CurvatureError for no gradients."""
+    """The diagonal (total,) of G^T G / N: mean squared gradients. Raises CurvatureError without any."""
     total, count = None, 0
     for rows in grads:
         squares = rows.square().sum(dim=0)

@@ -1,4 +1,4 @@
-"""Gradients of the cross-entropy with respect to the target weights. The only module that uses autograd to measure.
+"""Gradients of the cross-entropy with respect to the target weights: autograd for measuring stays in here.
 
 A gradient is one row over the flat vector of the targets: each target row-major, concatenated in order.
 """
@@ -14,19 +14,20 @@ from torch.func import functional_call, grad, vmap
 from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from unlearning.errors import ArchitectureError, DatasetError
+from unlearning import samples
+from unlearning.errors import ArchitectureError
 
 
 def per_sample(
     model: nn.Module, x: np.ndarray | Tensor, y: np.ndarray | Tensor, names: Sequence[str], batch: int = 32
 ) -> Iterator[Tensor]:
-    """Yield the gradients of single samples' losses, shape (n, total) with n at most `batch`, in sample order.
+    """Yield the gradients of single samples' losses, (n, total) with n at most `batch`, in sample order.
 
     x (samples, channels, height, width), y (samples,). The model is used in evaluation mode. One batch holds
     batch x total floats: lower `batch` for large models.
-    Raises DatasetError when there is no sample, ArchitectureError for an unknown target.
+    Raises DatasetError for no samples or ones that do not fit the model, ArchitectureError for an unknown target.
     """
-    inputs, labels = _samples(x, y)
+    inputs, labels = samples.for_model(model, x, y)
     targets, frozen = _split(model, names)
     model.eval()
 
@@ -45,7 +46,7 @@ def mean_gradient(
     model: nn.Module, x: np.ndarray | Tensor, y: np.ndarray | Tensor, names: Sequence[str], batch: int = 256
 ) -> Tensor:
     """The gradient (total,) of the mean loss over all samples; arguments and errors as in per_sample."""
-    inputs, labels = _samples(x, y)
+    inputs, labels = samples.for_model(model, x, y)
     targets, frozen = _split(model, names)
     model.eval()
     leaves = {name: tensor.clone().requires_grad_() for name, tensor in targets.items()}
@@ -58,18 +59,13 @@ def mean_gradient(
     return total / len(labels)
 
 
-def _samples(x: np.ndarray | Tensor, y: np.ndarray | Tensor) -> tuple[Tensor, Tensor]:
-    inputs, labels = torch.as_tensor(x), torch.as_tensor(y)
-    if len(labels) == 0 or len(inputs) != len(labels):
-        raise DatasetError(f"got {len(inputs)} images and {len(labels)} labels, expected as many of both, not zero")
-    return inputs, labels
-
-
 def _split(model: nn.Module, names: Sequence[str]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """The target tensors and everything else the model holds, detached."""
     tensors = {name: tensor.detach() for name, tensor in (*model.named_parameters(), *model.named_buffers())}
     missing = [name for name in names if name not in tensors]
     if missing or not names:
-        raise ArchitectureError(f"targets {missing!r} are not among the weights; take names from target_names")
+        raise ArchitectureError(
+            f"targets {missing!r} are not among the weights; take names from target_names"
+        )
     targets = {name: tensors.pop(name) for name in names}
     return targets, tensors

@@ -1,8 +1,8 @@
 """Group-OBS in integers: what a proof can state exactly, with one rounding and a residual that measures it.
 
 Weights sit on a grid, w = round(theta * 2^bits) with |w| < 2^24, so that w * 2^-bits is exact in float32. The
-curvature of a block is d*I + G^T G with small integers: G (r, B), entries within +-factor_limit, and a damping d.
-With M the masked and U the unmasked coordinates, v in Z^r is the rounded solution of
+curvature of a block is d*I + G^T G with small integers: G (r, B), entries within +-factor_limit, and a
+damping d. With M the masked and U the unmasked coordinates, v in Z^r is the rounded solution of
 
     (d*I + G_U G_U^T) v = -G_M w_M
 
@@ -11,8 +11,8 @@ and everything else follows from it exactly:
     f = v G,    w' = (w - f) on U and 0 on M,    e = G (w' - w) - d*v.
 
 Unrounded v would give e = 0 and the solution of ZK-APEX Eq. 14 with C = d*I + G^T G (stationarity on U says
-d*delta_U = -G_U^T G delta, hence delta_U = -v G with v = G delta / d). Rounding moves v by at most 1/2, which shows up
-as |e| <= (d*I + G_U G_U^T)'s largest absolute row sum / 2.
+d*delta_U = -G_U^T G delta, hence delta_U = -v G with v = G delta / d). Rounding moves v by at most 1/2, which
+shows up as |e| <= (d*I + G_U G_U^T)'s largest absolute row sum / 2.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ def to_grid(theta: Tensor, bits: int) -> Tensor:
     largest = float(grid.abs().max()) if grid.numel() else 0.0
     if largest >= GRID_LIMIT:
         raise GridError(
-            f"a weight of {largest / 2.0**bits:.6g} is {largest:.0f} steps of 2^-{bits}, expected fewer than 2^24; "
-            f"use fewer grid bits than {bits}"
+            f"a weight of {largest / 2.0**bits:.6g} is {largest:.0f} steps of 2^-{bits}, expected below 2^24;"
+            f" use fewer grid bits than {bits}"
         )
     return grid.long()
 
@@ -63,14 +63,15 @@ def from_grid(w: Tensor, bits: int) -> Tensor:
 
 
 def quantise_factors(factors: Tensor, factor_limit: int) -> Tensor:
-    """Integer factors (nb, r, B) int64: each block scaled so that its largest entry is `factor_limit`, rounded.
+    """Integer factors (nb, r, B) int64: each block scaled to a largest entry of `factor_limit`, then rounded.
 
-    A block's scale does not matter to the undamped solution; beside the public damping it sets how strongly a block
-    is regularised. An all-zero block stays zero. Raises GridError on a non-finite entry or a limit below 1.
+    A block's scale does not matter to the undamped solution; beside the public damping it sets how strongly a
+    block is regularised. An all-zero block stays zero. Raises GridError on a non-finite entry or a limit
+    below 1.
     """
     if factor_limit < 1 or factors.ndim != 3:
         raise GridError(
-            f"got factors of shape {tuple(factors.shape)} and limit {factor_limit}, expected (nb, r, B) and at least 1"
+            f"got factors {tuple(factors.shape)} and limit {factor_limit}, expected (nb, r, B) and at least 1"
         )
     values = factors.double()
     if not bool(torch.isfinite(values).all()):
@@ -82,8 +83,9 @@ def quantise_factors(factors: Tensor, factor_limit: int) -> Tensor:
 def solve(w: Tensor, factors: Tensor, mask: Tensor, damping: int) -> Solution:
     """Solve all blocks at once; see the module's head for the formulas.
 
-    w (nb, B) integers below 2^24 in size; factors (nb, r, B) integers of any width; mask (nb, B) bool, true = zero
-    this weight; damping d >= 1. Raises GridError on wrong shapes or types, or when a result would leave the grid.
+    w (nb, B) integers below 2^24 in size; factors (nb, r, B) integers of any width; mask (nb, B) bool, true =
+    zero this weight; damping d >= 1. Raises GridError on wrong shapes or types, or when a result would leave
+    the grid.
     """
     _check(w, factors, mask, damping)
     weights, G = w.long(), factors.long()
@@ -114,13 +116,15 @@ def _check(w: Tensor, factors: Tensor, mask: Tensor, damping: int) -> None:
     )
     if not shapes_fit or mask.dtype != torch.bool:
         raise GridError(
-            f"got w {tuple(w.shape)}, factors {tuple(factors.shape)} and mask {mask.dtype} {tuple(mask.shape)}, "
-            "expected (nb, B), (nb, r, B) and bool (nb, B)"
+            f"got w {tuple(w.shape)}, factors {tuple(factors.shape)} and mask {mask.dtype} "
+            f"{tuple(mask.shape)}, expected (nb, B), (nb, r, B) and bool (nb, B)"
         )
     if w.is_floating_point() or factors.is_floating_point():
         raise GridError(f"got w {w.dtype} and factors {factors.dtype}, expected integers; use to_grid first")
     if damping < 1:
-        raise GridError(f"got damping {damping}, expected at least 1: without it a block may have no unique solution")
+        raise GridError(
+            f"got damping {damping}, expected at least 1: without it a block may have no unique solution"
+        )
     if w.numel() and int(w.abs().max()) >= GRID_LIMIT:
         raise GridError(f"a grid weight is {int(w.abs().max())}, expected less than 2^24 in size")
 

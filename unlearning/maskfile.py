@@ -1,6 +1,6 @@
-"""The mask file: the public list of weights to zero, in one canonical byte string per mask.
+r"""The mask file: the public list of weights to zero, in one canonical byte string per mask.
 
-    b"unlearning-mask/v1\\n"
+    b"unlearning-mask/v1\n"
     u64 big-endian   total: how many weights the targets have together
     u64 big-endian   count: how many of them are masked
     count x u64 big-endian, strictly ascending: positions in the flat vector of the targets, each < total
@@ -41,10 +41,14 @@ def format_mask(total: int, indices: npt.ArrayLike) -> bytes:
 def parse_mask(data: bytes) -> tuple[int, Indices]:
     """Read a mask file: (total, ascending int64 positions). Raises MaskError for any other byte string."""
     if not data.startswith(MAGIC) or len(data) < _HEADER:
-        raise MaskError(f"got {len(data)} bytes that begin {data[:20]!r}, expected a mask file that begins {MAGIC!r}")
+        raise MaskError(
+            f"got {len(data)} bytes that begin {data[:20]!r}, expected a mask file that begins {MAGIC!r}"
+        )
     total, count = (int(number) for number in np.frombuffer(data, ">u8", count=2, offset=len(MAGIC)))
     if len(data) != _HEADER + 8 * count:
-        raise MaskError(f"the mask file has {len(data)} bytes, expected {_HEADER + 8 * count} for {count} positions")
+        raise MaskError(
+            f"the mask file has {len(data)} bytes, expected {_HEADER + 8 * count} for {count} positions"
+        )
     raw = np.frombuffer(data, ">u8", offset=_HEADER)
     if count and int(raw.max()) >= _LIMIT:
         raise MaskError(f"the mask file holds position {int(raw.max())}, expected positions below 2^62")
@@ -58,7 +62,7 @@ def _check(total: int, indices: Indices) -> None:
         raise MaskError(f"the mask is over {total} weights, expected between 1 and 2^62")
     if indices.size and (int(indices.min()) < 0 or int(indices.max()) >= total):
         raise MaskError(
-            f"mask positions run from {indices.min()} to {indices.max()}, expected all between 0 and {total - 1}"
+            f"mask positions run from {indices.min()} to {indices.max()}, expected all from 0 to {total - 1}"
         )
     if (np.diff(indices) <= 0).any():
         raise MaskError("mask positions do not ascend strictly; sort them and drop duplicates")

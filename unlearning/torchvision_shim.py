@@ -1,8 +1,8 @@
-"""Lets timm import a torchvision whose compiled operators do not load (CPU torch beside a CUDA torchvision wheel).
+"""Lets timm import a torchvision whose compiled operators do not load (CPU torch beside a CUDA torchvision).
 
 timm imports torchvision at its top, and such a torchvision fails to import because the operators
-`torchvision::nms` and `torchvision::qnms` have no schema. Nothing here ever calls them, so a schema is enough.
-Where torchvision imports by itself, this module changes nothing.
+`torchvision::nms` and `torchvision::qnms` have no schema. Nothing here ever calls them, so a schema is
+enough. Where torchvision imports by itself, this module changes nothing.
 """
 
 from __future__ import annotations
