@@ -135,15 +135,12 @@ class TestAlteredRequests:
 
     def test_every_character_of_the_headers(self):
         for name, value in self.headers.items():
-            for position in range(len(value)):
+            # The last digit of the signature has four bits that base64 leaves unused: they may differ.
+            positions = set(range(len(value))) - ({len(value) - 4} if name == "Signature" else set())
+            for position in positions:
                 for other in {"A", "1", '"'} - {value[position]}:
                     changed = value[:position] + other + value[position + 1 :]
-                    try:
-                        verify({**self.headers, name: changed})
-                    except SignatureError:
-                        continue
-                    # The label is a name inside the two headers only; nothing else may differ.
-                    pytest.fail(f"accepted {name}: {changed}")
+                    refused({**self.headers, name: changed})
 
     @pytest.mark.parametrize("name", httpsig.SIGNATURE_HEADERS)
     def test_a_stripped_header(self, name):

@@ -246,6 +246,31 @@ class TestCorruptedConsistency:
             verify_consistency(old, old_root, new, new_root, proof)
 
 
+class TestLengthsFollowFromTheSizes:
+    """A proof for other sizes is refused by its length, also where its hashes would lead to the root."""
+
+    sizes = [(small, large) for large in range(1, 15) for small in range(large)]
+
+    def test_inclusion(self):
+        lengths = {place: len(reference.path(place[0], RECORDS[: place[1]])) for place in self.sizes}
+        for index, size in self.sizes:
+            proof, root = prove_inclusion(index, size, TREE), TREE.root(size)
+            for place in self.sizes:
+                if lengths[place] != len(proof):
+                    with pytest.raises(ProofError, match=r"too long|too short"):
+                        verify_inclusion(leaf_hash(RECORDS[index]), *place, proof, root)
+
+    def test_consistency(self):
+        pairs = [(old, new) for old, new in self.sizes if old]
+        lengths = {pair: len(reference.proof(pair[0], RECORDS[: pair[1]])) for pair in pairs}
+        for old, new in pairs:
+            proof = prove_consistency(old, new, TREE)
+            for pair in pairs:
+                if lengths[pair] != len(proof):
+                    with pytest.raises(ProofError, match=r"too long|too short|is empty"):
+                        verify_consistency(pair[0], TREE.root(old), pair[1], TREE.root(new), proof)
+
+
 class TestErrors:
     def test_provers_refuse_what_is_outside_the_tree(self):
         for index, size in ((0, 0), (5, 5), (-1, 5)):
