@@ -1,0 +1,87 @@
+"""Who is asking: clients by RFC 9421 signatures, officers by password or session."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from django.http import HttpRequest
+from rest_framework.authentication import BaseAuthentication, BasicAuthentication, SessionAuthentication
+from rest_framework.exceptions import AuthenticationFailed
+from rest_framework.permissions import BasePermission, IsAdminUser
+from rest_framework.request import Request
+from rest_framework.views import APIView
+
+from ledger.models import Client
+from ledger.statements import httpsig, keys
+from ledger.statements.errors import SignatureError
+
+
+@dataclass(frozen=True)
+class ClientUser:
+    """`request.user` of a signed request."""
+
+    client: Client
+    is_authenticated: bool = True
+    is_active: bool = True
+    is_staff: bool = False
+
+    @property
+    def pk(self) -> str:
+        """What throttles count by."""
+        return str(self.client.pk)
+
+
+class ClientSignature(BaseAuthentication):
+    """Signature-Input and Signature headers by an enrolled client's key; see ledger.statements.httpsig."""
+
+    def authenticate(self, request: Request) -> tuple[ClientUser, Client] | None:
+        """The client, None without a signature; AuthenticationFailed for a bad one."""
+        if "Signature-Input" not in request.headers:
+            return None
+        http: HttpRequest = request._request  # noqa: SLF001 - the body's bytes, not parsed
+        try:
+            keyid = httpsig.verify_request(
+                str(http.method), http.build_absolute_uri(), http.headers, http.body, _public_key
+            )
+        except SignatureError as error:
+            raise AuthenticationFailed(str(error)) from error
+        client = Client.objects.get(keyid=keyid)
+        return ClientUser(client), client
+
+    def authenticate_header(self, _request: Request) -> str:
+        """Makes DRF answer 401, with this challenge."""
+        return 'Signature realm="unlearning-ledger"'
+
+
+class IsClient(BasePermission):
+    """Only enrolled clients."""
+
+    def has_permission(self, request: Request, _view: APIView) -> bool:
+        """Whether the signature was a client's."""
+        return isinstance(request.user, ClientUser)
+
+
+class ClientView(APIView):
+    """Base of what enrolled clients may do."""
+
+    authentication_classes = [ClientSignature]
+    permission_classes = [IsClient]
+
+    @property
+    def client(self) -> Client:
+        """Who has signed the request."""
+        assert isinstance(self.request.user, ClientUser)
+        return self.request.user.client
+
+
+class OfficerView(APIView):
+    """Base of what the provider's officers may do."""
+
+    authentication_classes = [BasicAuthentication, SessionAuthentication]
+    permission_classes = [IsAdminUser]
+
+
+def _public_key(keyid: str) -> Ed25519PublicKey | None:
+    client = Client.objects.filter(keyid=keyid).first()
+    return None if client is None else keys.public_from_hex(client.public_key)

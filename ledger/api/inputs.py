@@ -1,0 +1,64 @@
+"""JSON bodies of officers' requests: camelCase, unknown members refused, one sentence per mistake."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import datetime
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.alias_generators import to_camel
+from rest_framework.request import Request
+
+from ledger.workflow.errors import WorkflowError
+
+
+class Input(BaseModel):
+    """Base of all bodies."""
+
+    model_config = ConfigDict(alias_generator=to_camel, extra="forbid", frozen=True)
+
+
+class NewClient(Input):
+    """POST /clients."""
+
+    name: str
+
+
+class NewRequest(Input):
+    """POST /requests."""
+
+    regulation: str
+    subject: str
+    forget: dict[str, Any]
+    received_at: datetime | None = None
+
+
+class Decision(Input):
+    """POST /requests/{id}/decision."""
+
+    decision: Literal["approved", "denied"]
+    reason: str = ""
+
+
+class NewWindow(Input):
+    """POST /windows."""
+
+    model: uuid.UUID
+    requests: list[uuid.UUID] = Field(min_length=1, max_length=500)
+    mask_config: dict[str, Any] = {}
+
+
+Body = TypeVar("Body", bound=Input)
+
+
+def parse(request: Request, kind: type[Body]) -> Body:
+    """The request's JSON body as `kind`; 422 if it is something else."""
+    try:
+        return kind.model_validate(request.data, by_alias=True, by_name=False)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False)[0]
+        where = ".".join(str(step) for step in first["loc"]) or "the body"
+        raise WorkflowError(
+            "bad-input", f"{where}: {first['msg']}, got {first['input']!r:.200}", 422
+        ) from error

@@ -1,0 +1,60 @@
+"""System checks: misconfiguration is reported before it hurts.
+
+ledger.W001  a key is missing: run `manage.py init`
+ledger.E002  a key file cannot be used (wrong kind, or others may read it)
+ledger.E003  the data folder cannot be written
+ledger.E004  LEDGER_ORIGIN cannot be a log's name
+ledger.E005  LEDGER_MASTER_KEY is not 64 hex digits
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Any
+
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Warning, register  # noqa: A004 - Django's name
+
+from ledger import keys
+from ledger.statements.errors import KeyMaterialError
+from ledger.tlog.errors import NoteError
+
+
+@register()
+def check_keys(**_: Any) -> list[CheckMessage]:
+    """W001, E002 and E004: the keys exist and can be used."""
+    problems: list[CheckMessage] = []
+    for name, load in ((keys.LOG, keys.log_signer), (keys.PROVIDER, keys.provider_key)):
+        if not keys.path(name).exists():
+            hint = "run `python manage.py init`"
+            # Only a warning: an error would stop `init` and `migrate` themselves.
+            problems.append(Warning(f"{keys.path(name)} does not exist", hint=hint, id="ledger.W001"))
+            continue
+        try:
+            load()
+        except KeyMaterialError as error:
+            problems.append(Error(str(error), id="ledger.E002"))
+        except NoteError as error:
+            problems.append(Error(f"LEDGER_ORIGIN is no log name: {error}", id="ledger.E004"))
+    return problems
+
+
+@register()
+def check_data_dir(**_: Any) -> list[CheckMessage]:
+    """E003: keys, blobs and queue need a folder that we may write."""
+    folder = settings.LEDGER_DATA_DIR
+    nearest = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    if nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK):
+        return []
+    hint = "set LEDGER_DATA_DIR to a folder of this user"
+    return [Error(f"the data folder {folder} cannot be written", hint=hint, id="ledger.E003")]
+
+
+@register()
+def check_master_key(**_: Any) -> list[CheckMessage]:
+    """E005: the vault's master key has 32 bytes."""
+    if not settings.LEDGER_MASTER_KEY or re.fullmatch(r"[0-9a-fA-F]{64}", settings.LEDGER_MASTER_KEY):
+        return []
+    got = len(settings.LEDGER_MASTER_KEY)
+    return [Error(f"LEDGER_MASTER_KEY needs 64 hex digits, got {got} characters", id="ledger.E005")]

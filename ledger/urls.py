@@ -1,0 +1,18 @@
+"""All URLs: the admin for officers, the REST interface for programs."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+from django.urls import include, path
+from django.views.generic import RedirectView
+
+urlpatterns = [
+    path("", RedirectView.as_view(pattern_name="admin:index")),
+    path("admin/", admin.site.urls),
+    path("api/v1/", include("ledger.api.urls")),
+]
+
+handler400 = "ledger.api.problems.bad_request"
+handler403 = "ledger.api.problems.forbidden"
+handler404 = "ledger.api.problems.not_found"
+handler500 = "ledger.api.problems.server_error"

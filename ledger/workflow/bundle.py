@@ -1,0 +1,101 @@
+"""Audit bundles: everything a stranger needs to check a window again, in one JSON document."""
+
+from __future__ import annotations
+
+import base64
+import uuid
+from collections.abc import Iterator
+from typing import Any, Final
+
+from ledger import blobs, keys, log
+from ledger.models import CircuitRelease, LogEntry, Order, Window
+from ledger.statements.keys import public_hex
+from ledger.workflow.errors import WorkflowError
+from ledger.workflow.step import exclusive, get_or_refuse
+
+FORMAT: Final = "unlearning-audit-bundle/v1"
+CIRCUIT_ROLES: Final = ("relation_settings", "relation_vk", "range_settings", "range_vk", "srs")
+
+
+@exclusive
+def audit_bundle(window_id: uuid.UUID | str) -> dict[str, Any]:
+    """The window's story: its statements with inclusion proofs in one checkpoint, and the files they name.
+
+    Keys: format, origin, logVkey, providerKey (hex), checkpoint (note), entries [{index, envelope, proof}],
+    consistency [{size, proof}] from every challenge's checkpoint to `checkpoint`, blobs {sha256: base64}.
+    Bytes are standard base64. Raises WorkflowError: unknown (404), not masked yet (409).
+    """
+    window = get_or_refuse(Window.objects.all(), "window", uuid=window_id)
+    if window.mask_entry is None:
+        raise WorkflowError(
+            "no-mask", f"window {window.uuid} is {window.state}: there is nothing to audit yet"
+        )
+    head = log.publish_checkpoint()
+    signer = keys.log_signer()
+    orders = list(
+        window.orders.select_related("client_model__client", "client_model__circuit").order_by("entry")
+    )
+    entries = sorted({entry.index: entry for entry in _entries(window, orders) if entry}.values(), key=_index)
+    sizes = {claim.challenge.checkpoint_id for claim in _challenged(orders)}
+    return {
+        "format": FORMAT,
+        "origin": signer.name,
+        "logVkey": signer.vkey,
+        "providerKey": public_hex(keys.provider_key()),
+        "checkpoint": head.note,
+        "entries": [_with_proof(entry, head.size) for entry in entries],
+        "consistency": [
+            {"size": size, "proof": [_text(node) for node in log.consistency(size, head.size)]}
+            for size in sorted(sizes)
+        ],
+        "blobs": {digest: _text(blobs.read(digest)) for digest in sorted(set(_digests(window, orders)))},
+    }
+
+
+def _entries(window: Window, orders: list[Order]) -> Iterator[LogEntry | None]:
+    yield from (window.model.entry, window.closed_entry, window.mask_entry)
+    for request in window.requests.all():
+        yield from (request.filed_entry, request.decision_entry)
+    for certificate in window.certificates.all():
+        yield certificate.entry
+    for order in orders:
+        held = order.client_model
+        yield from (held.client.enrolled_entry, held.circuit.entry, held.entry, order.entry)
+        for claim in order.claims.all():
+            yield claim.entry
+            if hasattr(claim, "challenge"):
+                yield claim.challenge.entry
+            if hasattr(claim, "proof"):
+                yield claim.proof.entry
+                yield claim.proof.verdict.entry if hasattr(claim.proof, "verdict") else None
+
+
+def _challenged(orders: list[Order]) -> Iterator[Any]:
+    for order in orders:
+        yield from order.claims.filter(challenge__isnull=False)
+
+
+def _digests(window: Window, orders: list[Order]) -> Iterator[str]:
+    yield window.mask_sha256
+    releases: set[CircuitRelease] = {order.client_model.circuit for order in orders}
+    for release in releases:
+        yield from (release.blobs[role] for role in CIRCUIT_ROLES)
+    for order in orders:
+        yield from (order.client_model.weights_sha256, order.client_model.curvature_sha256)
+        for claim in order.claims.all():
+            yield from (claim.weights_sha256, claim.solution_sha256)
+            if hasattr(claim, "proof"):
+                yield claim.proof.bundle_sha256
+
+
+def _with_proof(entry: LogEntry, size: int) -> dict[str, Any]:
+    proof = [_text(node) for node in log.inclusion(entry.index, size)]
+    return {"index": entry.index, "envelope": _text(bytes(entry.envelope)), "proof": proof}
+
+
+def _index(entry: LogEntry) -> int:
+    return entry.index
+
+
+def _text(data: bytes) -> str:
+    return base64.b64encode(data).decode()

@@ -1,0 +1,111 @@
+"""Claims and their challenges: a client commits to its answer, then the log fixes the random numbers."""
+
+from __future__ import annotations
+
+import uuid
+
+from ledger import log, queue
+from ledger.models import Challenge, Claim, Job, Order, Window
+from ledger.statements import predicates
+from ledger.workflow import points
+from ledger.workflow.errors import WorkflowError
+from ledger.workflow.step import (
+    Accepted,
+    Submission,
+    exclusive,
+    get_or_refuse,
+    log_own,
+    open_submission,
+    replayed,
+)
+
+
+@exclusive
+def accept_claim(body: bytes) -> Accepted:
+    """Log a client's claim (a DSSE envelope) to have met its order, and ask for its challenge.
+
+    Each attempt is logged: after a rejection the next one has the next number. Raises WorkflowError: not an
+    order of this client, or files that do not fit (422); a claim pending, met or certified before (409).
+    """
+    submission = open_submission(body, predicates.Claim)
+    return replayed(submission.envelope) or _accept(submission)
+
+
+def _accept(submission: Submission[predicates.Claim]) -> Accepted:
+    client, said = submission.client, submission.predicate
+    orders = Order.objects.filter(client_model__client=client).select_related("client_model", "window")
+    order = orders.filter(entry=log.resolve(said.order)).first()
+    if order is None:
+        raise WorkflowError(
+            "wrong-reference", f"log entry {said.order.index} is no order to client {client.uuid}", 422
+        )
+    _expect_open(order, said.attempt)
+    _check_points(submission, order.client_model.chunks)
+    accepted = submission.append()
+    claim = Claim.objects.create(
+        order=order,
+        attempt=said.attempt,
+        weights_sha256=said.weights_sha256,
+        solution_sha256=said.solution_sha256,
+        other_tensors_sha256=said.other_tensors_sha256,
+        entry=accepted.entry,
+    )
+    order.state, order.attempt = Order.State.CLAIMED, said.attempt
+    order.save()
+    Window.objects.filter(pk=order.window_id, state=Window.State.SETTLED).update(state=Window.State.MASKED)
+    queue.enqueue(Job.Kind.CHALLENGE, claim.uuid)
+    return accepted
+
+
+def _expect_open(order: Order, attempt: int) -> None:
+    if order.window.state == Window.State.CERTIFIED:
+        raise WorkflowError(
+            "window-certified", f"the window of order {order.uuid} is certified: claims come too late"
+        )
+    if order.state == Order.State.MET:
+        raise WorkflowError("order-met", f"order {order.uuid} is met already: there is nothing more to claim")
+    if order.state not in (Order.State.ISSUED, Order.State.REJECTED):
+        raise WorkflowError(
+            "claim-pending", f"attempt {order.attempt} at order {order.uuid} is {order.state}: await it"
+        )
+    if attempt != order.attempt + 1:
+        raise WorkflowError("wrong-attempt", f"got attempt {attempt}, expected {order.attempt + 1}", 422)
+
+
+def _check_points(submission: Submission[predicates.Claim], chunks: int) -> None:
+    # How many chunks the mask touches is the verifier's to count: the ledger does not read masks.
+    client, said = submission.client, submission.predicate
+    exactly = range(chunks, chunks + 1)
+    points.check_file(
+        client,
+        "weights",
+        said.weights_sha256,
+        said.weights_root,
+        record=points.WEIGHTS_RECORD,
+        records=exactly,
+    )
+    points.check_file(
+        client,
+        "solution",
+        said.solution_sha256,
+        said.solution_root,
+        record=points.SOLUTION_RECORD,
+        records=range(1, chunks + 1),
+    )
+
+
+@exclusive
+def draw_challenge(claim_id: uuid.UUID | str) -> Challenge:
+    """Log which checkpoint is the claim's challenge: the first published one that covers it.
+
+    Again for the same claim: the same challenge. Raises WorkflowError (404).
+    """
+    claim = get_or_refuse(Claim.objects.select_related("order", "entry"), "claim", uuid=claim_id)
+    known = Challenge.objects.filter(claim=claim).first()
+    if known is not None:
+        return known
+    checkpoint = log.first_checkpoint_covering(claim.entry)
+    entry = log_own(predicates.Challenge(claim=log.entry_ref(claim.entry), checkpoint=checkpoint.note))
+    claim.order.state = Order.State.CHALLENGED
+    claim.order.save()
+    return Challenge.objects.create(claim=claim, checkpoint=checkpoint, entry=entry)

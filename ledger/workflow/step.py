@@ -1,0 +1,148 @@
+"""What every use case is made of: one transaction under the log's lock, statements of our own, statements of
+others.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, ParamSpec, TypeVar
+
+from django.core.exceptions import ValidationError
+from django.db import models, transaction
+
+from ledger import keys, log
+from ledger.models import Client, LogEntry
+from ledger.statements import keys as key_format
+from ledger.statements.dsse import Envelope
+from ledger.statements.errors import EnvelopeError, SignatureError, StatementError
+from ledger.statements.predicates import Predicate
+from ledger.statements.predicates.base import LogRef
+from ledger.statements.statement import open_statement, sign_statement
+from ledger.workflow.errors import WorkflowError
+
+Args = ParamSpec("Args")
+Result = TypeVar("Result")
+Kind = TypeVar("Kind", bound=Predicate)
+Row = TypeVar("Row", bound=models.Model)
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """A statement that stands in the log: its entry, and whether this call put it there."""
+
+    entry: LogEntry
+    created: bool
+
+
+@dataclass(frozen=True)
+class Submission(Generic[Kind]):
+    """A statement whose signature by an enrolled client has been checked."""
+
+    client: Client
+    envelope: Envelope
+    predicate: Kind
+
+    def append(self) -> Accepted:
+        """Log it."""
+        assert self.client.keyid is not None
+        return Accepted(log.append(self.envelope, self.client.keyid), created=True)
+
+
+def exclusive(function: Callable[Args, Result]) -> Callable[Args, Result]:
+    """Run `function` in one transaction that holds the log's lock from the start.
+
+    So whatever it reads stays true until its own leaf is written, and two requests never race for one order.
+    """
+
+    @functools.wraps(function)
+    def run(*args: Args.args, **kwargs: Args.kwargs) -> Result:
+        with transaction.atomic():
+            log.lock()
+            return function(*args, **kwargs)
+
+    return run
+
+
+def log_own(predicate: Predicate) -> LogEntry:
+    """Sign a statement as the provider and append it. 422 if it does not fit into a leaf."""
+    key = keys.provider_key()
+    try:
+        envelope = sign_statement(predicate, key)
+    except EnvelopeError as error:
+        raise WorkflowError(
+            "statement-too-large",
+            f"the {predicate.slug} statement is too large for one log entry: {error}",
+            422,
+        ) from error
+    return log.append(envelope, key_format.keyid(key))
+
+
+def parse_envelope(body: bytes) -> Envelope:
+    """The envelope in `body`; 400 if there is none."""
+    try:
+        return Envelope.parse(body)
+    except EnvelopeError as error:
+        raise WorkflowError("bad-envelope", str(error), 400) from error
+
+
+def open_submission(body: bytes, kind: type[Kind]) -> Submission[Kind]:
+    """Check a client's statement: enrolled key, valid signature, expected kind, signed for itself."""
+    envelope = parse_envelope(body)
+    try:
+        keyid = envelope.keyid
+    except EnvelopeError as error:
+        raise WorkflowError("bad-envelope", str(error), 400) from error
+    client = Client.objects.filter(keyid=keyid).first()
+    if client is None:
+        raise WorkflowError(
+            "unknown-key", f"no enrolled client has the key ID {keyid!r}: enrol first, and set keyid", 401
+        )
+    try:
+        statement = open_statement(envelope, key_format.public_from_hex(client.public_key))
+    except SignatureError as error:
+        raise WorkflowError("bad-signature", str(error), 401) from error
+    except StatementError as error:
+        raise WorkflowError("bad-statement", str(error), 422) from error
+    predicate = statement.predicate
+    if not isinstance(predicate, kind):
+        raise WorkflowError("wrong-kind", f"got a {predicate.slug} statement, expected {kind.slug}", 422)
+    named = getattr(predicate, "client", None)
+    if named != str(client.uuid):
+        raise WorkflowError(
+            "wrong-client",
+            f"the statement speaks for client {named}, but client {client.uuid} signed it",
+            403,
+        )
+    return Submission(client, envelope, predicate)
+
+
+def replayed(envelope: Envelope) -> Accepted | None:
+    """The entry of a statement that was accepted before: whoever lost our answer may send it again."""
+    entry = log.find(envelope)
+    return None if entry is None else Accepted(entry, created=False)
+
+
+def expect_ref(ref: LogRef, entry: LogEntry, what: str) -> None:
+    """Refuse (422) a statement whose reference to `what` is not `entry`."""
+    if ref != log.entry_ref(entry):
+        raise WorkflowError(
+            "wrong-reference",
+            f"the statement refers to log entry {ref.index} ({ref.leaf_hash[:12]}…) as its {what}, "
+            f"expected entry {entry.index} ({bytes(entry.leaf_hash).hex()[:12]}…)",
+            422,
+        )
+
+
+def get_or_refuse(rows: models.QuerySet[Row], what: str, **wanted: object) -> Row:
+    """The one row that matches; 404 if there is none."""
+    try:
+        row = rows.filter(**wanted).first()
+    except ValidationError:  # not even a UUID
+        row = None
+    if row is None:
+        raise WorkflowError(
+            "not-found", f"there is no {what} {next(iter(wanted.values()))}: check the identifier", 404
+        )
+    return row
