@@ -1,0 +1,92 @@
+"""The two circuits, as torch modules that become ONNX graphs (docs/protocol.md gives the algebra).
+
+Relation, one proof per touched chunk: nine committed columns in, two scalars out that must be zero.
+Range, one proof per `range_group` chunks: their digit columns in, every digit looked up in one table.
+Slices cost no rows in ezkl's layout, so salt rows and packed columns are cut apart inside the graph.
+"""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from prover_worker.layout import column_lengths, digit_base
+
+if TYPE_CHECKING:
+    from ledger.statements.predicates.circuit_release import CircuitParameters
+
+
+class Relation(nn.Module):
+    """⟨τ,X⟩ - ⟨τ∘m̄,Y⟩ - β Σ α_b⟨K_b,v_b⟩ - γ Σ α_b⟨K_b,ρ⟩  and  Σ α_b(⟨H_b,D_b⟩ - ⟨ρ, d·v_b + e_b⟩)."""
+
+    def __init__(self, p: CircuitParameters) -> None:
+        super().__init__()
+        self.p = p
+        self.base = float(digit_base(p))
+
+    def forward(
+        self, X: Tensor, Y: Tensor, H: Tensor, D: Tensor, tau: Tensor, tau_kept: Tensor, K: Tensor,
+        digits: Tensor, coefficients: Tensor,
+    ) -> tuple[Tensor, Tensor]:  # fmt: skip
+        """Return the two scalars, each of shape (1,)."""
+        blocks, size, rank = self.p.blocks, self.p.block_size, self.p.rank
+        weights, rows = blocks * size, blocks * rank
+        X, Y, H, D = (column[:weights].reshape(blocks, size) for column in (X, Y, H, D))
+        tau, tau_kept = tau.reshape(blocks, size), tau_kept.reshape(blocks, size)
+        K = K[:rows].reshape(blocks, rank)
+        low, high, e = (digits[i * rows : (i + 1) * rows].reshape(blocks, rank) for i in range(3))
+        rho, alpha = coefficients[:rank], coefficients[rank : rank + blocks]
+        beta = coefficients[rank + blocks : rank + blocks + 1]
+        gamma = coefficients[rank + blocks + 1 : rank + blocks + 2]
+        v = low + high * self.base
+        solution = torch.einsum("b,b->", torch.einsum("bn,bn->b", K, v), alpha)
+        transposes = torch.einsum("b,b->", torch.einsum("bn,n->b", K, rho), alpha)
+        first = torch.einsum("bi,bi->", tau, X) - torch.einsum("bi,bi->", tau_kept, Y)
+        first = first - beta * solution - gamma * transposes
+        residual = torch.einsum("bi,bi->b", H, D) - torch.einsum("bn,n->b", v * float(self.p.damping) + e, rho)
+        return first.reshape(1), torch.einsum("b,b->", residual, alpha).reshape(1)
+
+
+class Range(nn.Module):
+    """Every digit of `range_group` chunks goes through a table; tanh at scale 1 is one, its values unused."""
+
+    def __init__(self, p: CircuitParameters) -> None:
+        super().__init__()
+        self.rows = 3 * p.blocks * p.rank
+
+    def forward(self, *columns: Tensor) -> Tensor:
+        """Columns of shape (3·blocks·r + salt_rows,); salt is cut off before the lookup."""
+        return torch.tanh(torch.cat([column[: self.rows] for column in columns]))
+
+
+def export_relation(p: CircuitParameters, path: Path) -> None:
+    """Write the relation circuit as ONNX."""
+    lengths = column_lengths(p)
+    _export(Relation(p), list(lengths.values()), list(lengths), ["first", "second"], path)
+
+
+def export_range(p: CircuitParameters, path: Path) -> None:
+    """Write the range circuit as ONNX."""
+    length = column_lengths(p)["digits"]
+    names = [f"digits_{i}" for i in range(p.range_group)]
+    _export(Range(p), [length] * p.range_group, names, ["looked_up"], path)
+
+
+def _export(module: nn.Module, lengths: list[int], names: list[str], outputs: list[str], path: Path) -> None:
+    examples = tuple(torch.zeros(length) for length in lengths)
+    with warnings.catch_warnings():
+        # The TorchScript exporter gives the graph that was measured; its deprecation is known.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        torch.onnx.export(
+            module,
+            examples,
+            str(path),
+            input_names=names,
+            output_names=outputs,
+            opset_version=17,
+            dynamo=False,
+        )

@@ -1,0 +1,125 @@
+"""What a client commits to: columns with salt, their points, and the files that carry points.
+
+Per chunk, `A_n` holds row n of every block's factor and `B_i` column i of it: the same integers twice, so that
+both Σ ρ_n A_n and Σ σ_i B_i are commitments the verifier computes without seeing a factor. Point files are
+records without header, one per chunk in order; their RFC 6962 Merkle root, leaf = record, goes into the log.
+
+Salt rows are derived: SHA-256 in counter mode under a secret random seed, one label per vector. Whoever lacks
+the seed sees uniformly random rows; whoever loses it can neither prove nor open, and nobody else could.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prover_worker.curve import POINT_BYTES, Basis, Point, format_point, parse_points
+from prover_worker.errors import PointError, ProvingFailed
+from prover_worker.field import Vector, expand
+from prover_worker.layout import Integers, Layout
+
+
+@dataclass(frozen=True)
+class ChunkSecrets:
+    """One chunk of what an enrolled client keeps: weights (blocks, B), factors (blocks, r, B), the salt seed."""
+
+    chunk: int
+    weights: Integers
+    factors: Integers
+    seed: bytes
+
+    def weight_column(self, salt_rows: int) -> Vector:
+        """Rows of w, then salt."""
+        return _column(self.weights, self.seed, f"w/{self.chunk}", salt_rows)
+
+    def row_columns(self, salt_rows: int) -> list[Vector]:
+        """A_0 … A_{r-1}."""
+        parts = np.moveaxis(self.factors, 1, 0)
+        return [_column(a, self.seed, f"A/{self.chunk}/{n}", salt_rows) for n, a in enumerate(parts)]
+
+    def position_columns(self, salt_rows: int) -> list[Vector]:
+        """B_0 … B_{B-1}."""
+        parts = np.moveaxis(self.factors, 2, 0)
+        return [_column(b, self.seed, f"B/{self.chunk}/{i}", salt_rows) for i, b in enumerate(parts)]
+
+
+@dataclass(frozen=True)
+class ChunkSolution:
+    """One touched chunk of a claim: new weights and f (blocks, B), v and e (blocks, r), and a fresh salt seed."""
+
+    chunk: int
+    weights: Integers
+    f: Integers
+    v: Integers
+    e: Integers
+    seed: bytes
+
+    def weight_column(self, salt_rows: int) -> Vector:
+        """Rows of w', then salt."""
+        return _column(self.weights, self.seed, f"u/{self.chunk}", salt_rows)
+
+    def f_column(self, salt_rows: int) -> Vector:
+        """Rows of f = vĜ, then salt."""
+        return _column(self.f, self.seed, f"f/{self.chunk}", salt_rows)
+
+    def digit_column(self, base: int, salt_rows: int) -> Vector:
+        """v_lo, v_hi and e, then salt; v = v_lo + base·v_hi with v_lo in [-base/2, base/2)."""
+        high = (self.v + base // 2) // base
+        parts = np.concatenate([(self.v - base * high).ravel(), high.ravel(), self.e.ravel()])
+        return _column(parts, self.seed, f"z/{self.chunk}", salt_rows)
+
+
+def _column(values: NDArray[Any], seed: bytes, label: str, salt_rows: int) -> Vector:
+    return [int(x) for x in values.ravel().tolist()] + expand(seed, label.encode(), salt_rows)
+
+
+def check_digits(column: Vector, rows: int, lowest: int, highest: int, chunk: int) -> None:
+    """Raise ProvingFailed when a digit lies outside the table: ezkl would never come back with a proof."""
+    low, high = min(column[:rows], default=0), max(column[:rows], default=0)
+    if low < lowest or high > highest:
+        raise ProvingFailed(
+            f"chunk {chunk}: a digit of v or e is {low if low < lowest else high}, outside the range "
+            f"[{lowest}, {highest}] of the circuit; this solution is not the prescribed one"
+        )
+
+
+def _commit(basis: Basis, column: Vector, salt_rows: int) -> Point:
+    body = len(column) - salt_rows
+    return basis.commit_small(column[:body]) + basis.commit(column[body:], start=body)
+
+
+def commit_weights(basis: Basis, layout: Layout, secrets: ChunkSecrets) -> bytes:
+    """The record of Com(θ) for one chunk: one point."""
+    salt = layout.parameters.salt_rows
+    return format_point(_commit(basis, secrets.weight_column(salt), salt))
+
+
+def commit_curvature(basis: Basis, layout: Layout, secrets: ChunkSecrets) -> bytes:
+    """The record of Com(C) for one chunk: r + B points."""
+    salt = layout.parameters.salt_rows
+    columns = [*secrets.row_columns(salt), *secrets.position_columns(salt)]
+    return b"".join(format_point(_commit(basis, column, salt)) for column in columns)
+
+
+def commit_solution(basis: Basis, layout: Layout, solution: ChunkSolution, base: int) -> tuple[bytes, bytes]:
+    """The new record of Com(θu) for a touched chunk (one point) and its solution record (points of f, digits)."""
+    salt = layout.parameters.salt_rows
+    weights = format_point(_commit(basis, solution.weight_column(salt), salt))
+    columns = (solution.f_column(salt), solution.digit_column(base, salt))
+    return weights, b"".join(format_point(_commit(basis, column, salt)) for column in columns)
+
+
+def split_records(data: bytes, points: int, count: int, what: str) -> list[bytes]:
+    """Cut a point file into its records. Raises PointError when its length is not what it must be."""
+    size = points * POINT_BYTES
+    if len(data) != count * size:
+        raise PointError(f"the {what} file has {len(data)} bytes; expected {count} records of {size}")
+    return [data[i : i + size] for i in range(0, len(data), size)]
+
+
+def parse_record(record: bytes) -> list[Point]:
+    """Points of one record. Raises PointError."""
+    return parse_points(record)

@@ -1,0 +1,158 @@
+"""Halo2 with KZG through ezkl: the only module that imports it.
+
+What this module knows of ezkl 23.0.5, each point checked by a test:
+- inputs of `polycommit` visibility become one column and one commitment each, in order, and these are the first
+  points of the proof, uncompressed and big-endian (the EVM transcript's form);
+- `gen_settings` asks for more rows than the layout uses; `num_rows` may be lowered to what is really there,
+  and the layout panics, rather than dropping a constraint, where it does not fit;
+- a lookup table fills whole columns: its end is lower + columns·(2^k - RESERVED_ROWS) - 1, whatever was asked.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import ezkl
+
+from ledger.statements.predicates.circuit_release import CircuitParameters
+from prover_worker import curve
+from prover_worker.backend import CircuitFiles, Kind
+from prover_worker.errors import CircuitError, ProvingFailed
+from prover_worker.field import Vector, encode
+from prover_worker.layout import digit_base
+
+#: Rows at the end of a column that hold no table entries: five blinding factors and a pad of three.
+RESERVED_ROWS: Final = 8
+_PUBLIC_OUTPUTS: Final = {"relation": 2, "range": 0}
+_POINT_BYTES: Final = 64
+_ZERO: Final = "00" * 32
+
+
+def _call(what: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Call into ezkl. Rust panics arrive as BaseException; nothing of that kind may end the process."""
+    try:
+        return function(*args, **kwargs)
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:
+        raise CircuitError(f"ezkl could not {what}: {str(error).splitlines()[0][:200]}") from error
+
+
+class EzklBackend:
+    """Backend over ezkl's Python bindings. Holds no state; every call reads and writes files."""
+
+    name = "ezkl 23.0.5"
+
+    def make_srs(self, path: Path, logrows: int) -> None:
+        """Write a development SRS of 2^logrows rows."""
+        _call("make an SRS", ezkl.gen_srs, str(path), logrows)
+
+    def compile(self, kind: Kind, p: CircuitParameters, folder: Path) -> tuple[Path, Path]:
+        """Export to ONNX, write settings trimmed to the circuit's size, compile."""
+        from prover_worker import circuit  # brings torch, which neither provers nor verifiers need
+
+        onnx, settings, compiled = (folder / f"{kind}.{suffix}" for suffix in ("onnx", "settings", "compiled"))
+        (circuit.export_relation if kind == "relation" else circuit.export_range)(p, onnx)
+        arguments = _run_args(kind, p)
+        _call("read the circuit", ezkl.gen_settings, str(onnx), str(settings), arguments)
+        _trim(settings, p)
+        _call("compile the circuit", ezkl.compile_circuit, str(onnx), str(compiled), str(settings))
+        onnx.unlink()
+        return settings, compiled
+
+    def make_keys(self, settings: Path, compiled: Path, srs: Path, folder: Path) -> tuple[Path, Path]:
+        """Run key generation. Selector compression is off: it costs more proving time than it saves."""
+        del settings  # compiled holds them
+        vk, pk = folder / f"{compiled.stem}.vk", folder / f"{compiled.stem}.pk"
+        _call(
+            "make keys",
+            ezkl.setup,
+            str(compiled),
+            str(vk),
+            str(pk),
+            str(srs),
+            disable_selector_compression=True,
+        )
+        return vk, pk
+
+    def blinding_rows(self, files: CircuitFiles) -> int:
+        """Find the number of trailing ones by comparing ezkl's commitment of zero with our own."""
+        zero = _call("commit", ezkl.kzg_commit, [_ZERO], str(files.vk), str(files.settings), str(files.srs))[0]
+        x, y = (int.from_bytes(bytes.fromhex(c), "little") for c in (zero.x, zero.y))
+        wanted = curve.from_affine(x, y)
+        basis = curve.basis(files.srs, 1)
+        for rows in range(2 * RESERVED_ROWS):
+            if basis.ones(rows) == wanted:
+                return rows
+        raise CircuitError("ezkl's commitment of zero is not a run of ones at the end of the column")
+
+    def table_end(self, p: CircuitParameters) -> int:
+        """Largest digit in the lookup table."""
+        return p.columns * ((1 << p.logrows) - RESERVED_ROWS) - 1 - digit_base(p)
+
+    def prove(self, files: CircuitFiles, columns: Sequence[Vector]) -> bytes:
+        """Make a witness and a proof in a temporary folder that is gone afterwards."""
+        if files.pk is None:
+            raise CircuitError("proving needs a proving key; make one with make_keys")
+        with tempfile.TemporaryDirectory(prefix="proof-") as name:
+            inputs, witness, proof = (Path(name) / part for part in ("input", "witness", "proof"))
+            inputs.write_text(json.dumps({"input_data": [encode(column) for column in columns]}))
+            vk, srs, compiled = str(files.vk), str(files.srs), str(files.compiled)
+            try:
+                _call("fill the circuit", ezkl.gen_witness, str(inputs), compiled, str(witness), vk, srs)
+                made = _call("prove", ezkl.prove, str(witness), compiled, str(files.pk), str(proof), srs)
+            except CircuitError as error:
+                raise ProvingFailed(str(error)) from error
+        return bytes.fromhex(made["proof"].removeprefix("0x"))
+
+    def verify(self, kind: Kind, files: CircuitFiles, proof: bytes) -> bool:
+        """Rebuild ezkl's proof file around the raw bytes, with zeros for public outputs, and check it."""
+        document = {"instances": [[_ZERO] * _PUBLIC_OUTPUTS[kind]], "proof": list(proof)}
+        with tempfile.NamedTemporaryFile("w", suffix=".proof") as file:
+            json.dump(document, file)
+            file.flush()
+            try:
+                return bool(ezkl.verify(file.name, str(files.settings), str(files.vk), str(files.srs)))
+            except (KeyboardInterrupt, SystemExit):
+                raise
+            except BaseException:  # noqa: BLE001 - Rust panics on malformed points are rejections too
+                return False
+
+    def points(self, proof: bytes, count: int) -> list[tuple[int, int]]:
+        """Read the proof's first points. Raises CircuitError when the proof is shorter than that."""
+        if len(proof) < count * _POINT_BYTES:
+            raise CircuitError(f"got a proof of {len(proof)} bytes; its {count} commitments alone need more")
+        numbers = [int.from_bytes(proof[i : i + 32], "big") for i in range(0, count * _POINT_BYTES, 32)]
+        return list(zip(numbers[::2], numbers[1::2], strict=True))
+
+
+def _run_args(kind: Kind, p: CircuitParameters) -> Any:
+    arguments = ezkl.PyRunArgs()
+    arguments.input_visibility = "polycommit"
+    arguments.param_visibility = "fixed"
+    arguments.output_visibility = "public" if kind == "relation" else "private"
+    arguments.input_scale = arguments.param_scale = 0  # integers stay what they are
+    arguments.scale_rebase_multiplier = 100
+    arguments.logrows = p.logrows
+    arguments.num_inner_cols = p.columns
+    arguments.ignore_range_check_inputs_outputs = True
+    arguments.disable_freivalds = True
+    # Field elements need no decomposition here; these keep ezkl from laying out one that would not fit.
+    arguments.decomp_base, arguments.decomp_legs = 128, 2
+    base = digit_base(p)
+    # The table fills its columns whatever is asked; asking for less keeps it from taking one column more.
+    arguments.lookup_range = (-base, base - base // 8 - 1)
+    return arguments
+
+
+def _trim(path: Path, p: CircuitParameters) -> None:
+    """Lower `num_rows` to what fits beside the blinding rows."""
+    settings = json.loads(path.read_text())
+    rows = (1 << p.logrows) - 2 * RESERVED_ROWS
+    settings["num_rows"] = min(settings["num_rows"], rows)
+    settings["total_assignments"] = settings["num_rows"] * p.columns
+    path.write_text(json.dumps(settings))

@@ -1,0 +1,53 @@
+"""Worker processes for proving, committing and verifying.
+
+Processes, because ezkl's memory is only given back when one ends, because a Rust panic must not take the caller
+down, and because ezkl writes to stdout and stderr, where progress is drawn.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from multiprocessing import get_context
+from typing import Any, TypeVar
+
+Result = TypeVar("Result")
+
+
+def _quiet() -> None:
+    """Die at once on Ctrl-C (Rust code would not notice it for seconds) and keep the terminal clean."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 1)
+    os.dup2(null, 2)
+
+
+def run(
+    function: Callable[..., Result],
+    tasks: Iterable[tuple[Any, ...]],
+    jobs: int,
+    per_process: int | None = None,
+) -> Iterator[tuple[int, Result]]:
+    """Run function(*task) for every task in `jobs` processes; yield (task number, result) as they finish.
+
+    Tasks are taken from the iterable only as processes become free, so their inputs never pile up in memory.
+    The first exception of a task is raised here, after the tasks already running have ended.
+    """
+    pending: dict[Future[Result], int] = {}
+    numbered = enumerate(tasks)
+    with ProcessPoolExecutor(
+        jobs, mp_context=get_context("spawn"), initializer=_quiet, max_tasks_per_child=per_process
+    ) as pool:
+        try:
+            while True:
+                while len(pending) <= jobs and (task := next(numbered, None)) is not None:
+                    pending[pool.submit(function, *task[1])] = task[0]
+                if not pending:
+                    return
+                done, _ = wait(pending, return_when=FIRST_COMPLETED)
+                for future in done:
+                    yield pending.pop(future), future.result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)

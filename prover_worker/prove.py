@@ -1,0 +1,174 @@
+"""Proving a claim: columns from secrets and challenge, one proof per touched chunk, one per range group.
+
+Every finished proof is a file in a folder that belongs to one challenge; a run that was killed goes on where it
+stopped, and a folder of another challenge is never looked at.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from prover_worker import pool
+from prover_worker.backend import Backend, CircuitFiles
+from prover_worker.bundle import ProofBundle
+from prover_worker.challenge import Challenge
+from prover_worker.commitments import ChunkSecrets, ChunkSolution, check_digits
+from prover_worker.field import R, Vector, combine
+from prover_worker.layout import Layout
+from prover_worker.release import Release
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass
+class Figures:
+    """What proving cost: seconds of wall and CPU time over all processes, peak memory of one, in MB."""
+
+    wall_seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    peak_mb: float = 0.0
+    proofs: int = 0
+
+    def add(self, other: Figures) -> None:
+        """Add one proof's figures; wall time is measured by the caller."""
+        self.cpu_seconds += other.cpu_seconds
+        self.peak_mb = max(self.peak_mb, other.peak_mb)
+        self.proofs += other.proofs
+
+
+@dataclass(frozen=True)
+class ChunkWitness:
+    """Everything private about one touched chunk."""
+
+    secrets: ChunkSecrets
+    solution: ChunkSolution
+    masked_rows: list[int] = field(default_factory=list)
+
+
+def relation_columns(layout: Layout, witness: ChunkWitness, challenge: Challenge, base: int) -> list[Vector]:
+    """The nine columns of the relation circuit, in order (docs/protocol.md, "The relation")."""
+    salt = layout.parameters.salt_rows
+    w, u = witness.secrets.weight_column(salt), witness.solution.weight_column(salt)
+    f = witness.solution.f_column(salt)
+    h = combine(challenge.rho, witness.secrets.row_columns(salt))
+    k = combine(challenge.sigma, witness.secrets.position_columns(salt))
+    tau = challenge.tau()
+    kept = list(tau)
+    for row in witness.masked_rows:
+        kept[row] = 0
+    return [
+        [(a + challenge.beta * b + challenge.gamma * c) % R for a, b, c in zip(u, f, h, strict=True)],
+        [a - b for a, b in zip(w, f, strict=True)],
+        h,
+        [a - b for a, b in zip(u, w, strict=True)],
+        tau,
+        kept,
+        k,
+        witness.solution.digit_column(base, salt),
+        challenge.coefficients(),
+    ]
+
+
+def _measured(backend: Backend, files: CircuitFiles, columns: list[Vector]) -> tuple[bytes, Figures]:
+    start = time.process_time()
+    proof = backend.prove(files, columns)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return proof, Figures(cpu_seconds=time.process_time() - start, peak_mb=peak, proofs=1)
+
+
+def prove_relation(
+    backend: Backend, release: Release, layout: Layout, witness: ChunkWitness, challenge: Challenge
+) -> tuple[bytes, Figures]:
+    """One touched chunk. Raises ProvingFailed. A false claim yields a proof that verifies to non-zero outputs."""
+    columns = relation_columns(layout, witness, challenge, release.predicate.digit_base)
+    return _measured(backend, release.relation, columns)
+
+
+def prove_range(
+    backend: Backend, release: Release, layout: Layout, solutions: list[ChunkSolution]
+) -> tuple[bytes, Figures]:
+    """One group of chunks; missing ones are columns of zeros. Raises ProvingFailed for a digit out of range."""
+    p, base = layout.parameters, release.predicate.digit_base
+    rows = 3 * layout.factor_rows
+    columns = [solution.digit_column(base, p.salt_rows) for solution in solutions]
+    for solution, column in zip(solutions, columns, strict=True):
+        check_digits(column, rows, -base, release.predicate.table_end, solution.chunk)
+    columns += [[0] * (rows + p.salt_rows)] * (p.range_group - len(columns))
+    return _measured(backend, release.range, columns)
+
+
+@dataclass(frozen=True)
+class ProofFolder:
+    """Finished proofs of one challenge on disk."""
+
+    path: Path
+
+    def file(self, kind: str, key: int) -> Path:
+        """Where the proof of a chunk or group lies once it is finished."""
+        return self.path / f"{kind}-{key:06d}"
+
+    def read(self, kind: str, key: int) -> bytes:
+        """A finished proof."""
+        return self.file(kind, key).read_bytes()
+
+    def write(self, kind: str, key: int, proof: bytes) -> None:
+        """Write to a temporary name, sync, rename: a proof file is whole or absent."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        temporary = self.path / f".{kind}-{key:06d}.{os.getpid()}"
+        with temporary.open("wb") as file:
+            file.write(proof)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(self.file(kind, key))
+
+
+def prove_claim(
+    backend: Backend,
+    release: Release,
+    layout: Layout,
+    touched: list[int],
+    witness_of: Callable[[int], ChunkWitness],
+    challenge: Challenge,
+    folder: ProofFolder,
+    jobs: int = 1,
+    progress: Progress | None = None,
+) -> tuple[ProofBundle, Figures]:
+    """Make every proof that is not in the folder yet, then read them all.
+
+    Proofs already there cost nothing and are not in the figures. Raises ProvingFailed.
+    """
+    groups = layout.groups(touched)
+    wanted = [("relation", c) for c in touched] + [("range", g) for g in range(len(groups))]
+    missing = [item for item in wanted if not folder.file(*item).exists()]
+    figures, start = Figures(), time.monotonic()
+
+    def tasks() -> Iterator[tuple[object, ...]]:
+        for kind, key in missing:
+            if kind == "relation":
+                yield prove_relation, backend, release, layout, witness_of(key), challenge
+            else:
+                yield prove_range, backend, release, layout, [witness_of(c).solution for c in groups[key]]
+
+    if progress:
+        progress(len(wanted) - len(missing), len(wanted))
+    for number, (proof, one) in pool.run(_apply, tasks(), jobs) if missing else ():
+        folder.write(*missing[number], proof)
+        figures.add(one)
+        if progress:
+            progress(len(wanted) - len(missing) + figures.proofs, len(wanted))
+    figures.wall_seconds = time.monotonic() - start
+    read = {item: folder.read(*item) for item in wanted}
+    bundle = ProofBundle(
+        {key: proof for (kind, key), proof in read.items() if kind == "relation"},
+        {key: proof for (kind, key), proof in read.items() if kind == "range"},
+    )
+    return bundle, figures
+
+
+def _apply(function: Callable[..., tuple[bytes, Figures]], *arguments: object) -> tuple[bytes, Figures]:
+    return function(*arguments)

@@ -1,0 +1,136 @@
+"""Making and checking a circuit release: two compiled circuits, their keys, one SRS, all named by digest."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final, Literal
+
+from ledger.statements.predicates.circuit_release import Circuit, CircuitParameters, CircuitRelease, Srs
+from prover_worker.backend import Backend, CircuitFiles, Kind
+from prover_worker.errors import CircuitError
+from prover_worker.layout import digit_base
+
+ROLES: Final = (
+    "relation_settings", "relation_compiled", "relation_vk", "range_settings", "range_compiled", "range_vk", "srs",
+)  # fmt: skip
+_KINDS: Final[tuple[Kind, Kind]] = ("relation", "range")
+
+
+def sha256_file(path: Path) -> str:
+    """SHA-256 of a file, hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@dataclass(frozen=True)
+class Release:
+    """A release whose files are at hand. `predicate` is what the log holds."""
+
+    predicate: CircuitRelease
+    relation: CircuitFiles
+    range: CircuitFiles
+
+    @classmethod
+    def open(cls, predicate: CircuitRelease, paths: Mapping[str, Path]) -> Release:
+        """Take files by role and check each against the logged digest.
+
+        Raises CircuitError naming the first file that is missing or differs.
+        """
+        digests = digests_by_role(predicate)
+        for role in ROLES:
+            if role not in paths:
+                raise CircuitError(f"the circuit release lacks its file {role}; fetch it from the ledger again")
+            got = sha256_file(paths[role])
+            if got != digests[role]:
+                raise CircuitError(f"{role} has SHA-256 {got}; the logged circuit release says {digests[role]}")
+        return cls(predicate, *(_files(kind, paths) for kind in _KINDS))
+
+    def with_keys(self, backend: Backend, cache: Path) -> Release:
+        """Return the release with proving keys, made once and kept in `cache` under the vk's digest.
+
+        Raises CircuitError when key generation yields another vk than the logged one: such keys would make
+        proofs that nobody accepts.
+        """
+        return replace(
+            self,
+            relation=_keyed(backend, self.relation, self.predicate.relation, cache),
+            range=_keyed(backend, self.range, self.predicate.range, cache),
+        )
+
+
+def digests_by_role(predicate: CircuitRelease) -> dict[str, str]:
+    """The SHA-256 that the release names for each role."""
+    digests = {"srs": predicate.srs.sha256}
+    for kind, one in (("relation", predicate.relation), ("range", predicate.range)):
+        digests[f"{kind}_settings"] = one.settings_sha256
+        digests[f"{kind}_compiled"] = one.compiled_sha256
+        digests[f"{kind}_vk"] = one.vk_sha256
+    return digests
+
+
+def _files(kind: Kind, paths: Mapping[str, Path]) -> CircuitFiles:
+    return CircuitFiles(paths[f"{kind}_settings"], paths[f"{kind}_compiled"], paths[f"{kind}_vk"], paths["srs"])
+
+
+def _keyed(backend: Backend, files: CircuitFiles, logged: Circuit, cache: Path) -> CircuitFiles:
+    pk = cache / f"{logged.vk_sha256}.pk"
+    if not pk.exists():
+        cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=cache) as name:
+            vk, made = backend.make_keys(files.settings, files.compiled, files.srs, Path(name))
+            if sha256_file(vk) != logged.vk_sha256:
+                raise CircuitError(
+                    f"key generation gave a verifying key with SHA-256 {sha256_file(vk)}; the logged one has "
+                    f"{logged.vk_sha256}, so circuit or SRS are not those of the release"
+                )
+            made.replace(pk)  # whole or not at all: a killed process leaves no half key
+    return replace(files, pk=pk)
+
+
+def build(
+    backend: Backend,
+    p: CircuitParameters,
+    folder: Path,
+    srs: Path | None = None,
+    provenance: Literal["ceremony", "development"] = "development",
+) -> tuple[CircuitRelease, dict[str, Path]]:
+    """Compile both circuits and make their verifying keys; return the predicate and the files by role.
+
+    Without `srs` a development one is generated, and `provenance` must say so.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    own = folder / "srs"
+    if srs is None:
+        if provenance != "development":
+            raise CircuitError("a ceremony's SRS must be given as a file; a generated one is for development only")
+        backend.make_srs(own, p.logrows)
+    else:
+        shutil.copyfile(srs, own)
+    paths, circuits = {"srs": own}, {}
+    for kind in _KINDS:
+        settings, compiled = backend.compile(kind, p, folder)
+        vk, pk = backend.make_keys(settings, compiled, own, folder)
+        pk.unlink()  # provers make their own; a verifier needs none
+        files = CircuitFiles(settings, compiled, vk, own)
+        paths |= {f"{kind}_settings": settings, f"{kind}_compiled": compiled, f"{kind}_vk": vk}
+        circuits[kind] = Circuit(
+            settings_sha256=sha256_file(settings),
+            compiled_sha256=sha256_file(compiled),
+            vk_sha256=sha256_file(vk),
+            blinding_rows=backend.blinding_rows(files),
+        )
+    predicate = CircuitRelease(
+        parameters=p,
+        digit_base=digit_base(p),
+        table_end=backend.table_end(p),
+        relation=circuits["relation"],
+        range=circuits["range"],
+        srs=Srs(sha256=sha256_file(own), provenance=provenance),
+        engine=backend.name,
+    )
+    return predicate, paths

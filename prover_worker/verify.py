@@ -1,0 +1,224 @@
+"""Verifying a claim against what the log holds, without ever seeing a private vector.
+
+Plan, the same numbers in the code:
+ 1. read mask, point files and bundle strictly; the non-target tensors' digest must not have changed;
+ 2. a chunk without a masked weight must keep its point;
+ 3. for every touched chunk, compute the commitments of the relation's nine columns from logged points, mask and
+    challenge, and compare them with the first points of its proof;
+ 4. check the proof, its two public outputs being zero;
+ 5. for every group, compare the digit commitments with the range proof's first points, and check that proof.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from ledger.statements.predicates.circuit_release import CircuitParameters
+from ledger.tlog.checkpoint import Checkpoint
+from prover_worker import curve
+from prover_worker.backend import Backend
+from prover_worker.bundle import ProofBundle, parse_bundle
+from prover_worker.challenge import Challenge, derive
+from prover_worker.commitments import parse_record, split_records
+from prover_worker.curve import Basis, Point, linear
+from prover_worker.errors import CircuitError, ProverError
+from prover_worker.layout import RELATION_COLUMNS, Layout
+from prover_worker.release import Release
+from unlearning.errors import UnlearningError
+from unlearning.maskfile import parse_mask
+
+
+@dataclass(frozen=True)
+class Case:
+    """All public inputs of one verification, as raw bytes; digests and roots were checked by the caller."""
+
+    release: Release
+    total: int
+    weights: bytes
+    curvature: bytes
+    other_tensors: str
+    mask: bytes
+    claim_weights: bytes
+    solution: bytes
+    claim_other_tensors: str
+    checkpoint: Checkpoint
+    claim_index: int
+    claim_leaf: bytes
+    bundle: bytes
+
+
+@dataclass
+class Verification:
+    """The outcome: reasons by chunk (None for the claim as a whole), and what it cost."""
+
+    failures: dict[int | None, str] = field(default_factory=dict)
+    proved: int = 0
+    untouched: int = 0
+    seconds: float = 0.0
+
+    @property
+    def accepted(self) -> bool:
+        """Whether nothing failed."""
+        return not self.failures
+
+
+class Verifier:
+    """Steps 3 to 5 for one claim."""
+
+    def __init__(self, case: Case, backend: Backend) -> None:
+        """Parse everything (step 1). Raises ProverError naming what is malformed."""
+        self.backend, self.release = backend, case.release
+        self.p: CircuitParameters = case.release.predicate.parameters
+        self.layout = Layout(self.p, case.total)
+        self.masked = _masked(case, self.layout)
+        self.touched = sorted(self.masked)
+        n = self.layout.chunks
+        self.weights = split_records(case.weights, 1, n, "committed weights")
+        self.curvature = split_records(case.curvature, self.layout.points_per_curvature, n, "curvature")
+        self.claimed = split_records(case.claim_weights, 1, n, "claimed weights")
+        solutions = split_records(case.solution, 2, len(self.touched), "solution")
+        self.solution = dict(zip(self.touched, solutions, strict=True))
+        self.bundle = _bundle(case.bundle, self.touched, len(self.layout.groups(self.touched)))
+        self.challenge: Challenge = derive(self.p, case.checkpoint, case.claim_index, case.claim_leaf)
+
+    @cached_property
+    def basis(self) -> Basis:
+        """Lagrange points for every row a column can reach."""
+        return curve.basis(self.release.relation.srs, self.layout.commit_rows)
+
+    @cached_property
+    def _tau(self) -> tuple[list[int], Point, Point]:
+        """τ, Com(τ) and Com(ρ, α, β, γ): one each serves all chunks."""
+        tau = self.challenge.tau()
+        return tau, self.basis.commit(tau), self.basis.commit(self.challenge.coefficients())
+
+    @cached_property
+    def _ones(self) -> dict[str, Point]:
+        predicate = self.release.predicate
+        return {
+            "relation": self.basis.ones(predicate.relation.blinding_rows),
+            "range": self.basis.ones(predicate.range.blinding_rows),
+        }
+
+    def expected_points(self, chunk: int) -> list[Point]:
+        """Step 3: commitments of X, Y, H, D, τ, τ∘m̄, K, digits, coefficients. Raises PointError."""
+        w, u = parse_record(self.weights[chunk])[0], parse_record(self.claimed[chunk])[0]
+        f, digits = parse_record(self.solution[chunk])
+        factors = parse_record(self.curvature[chunk])
+        c, (tau, tau_point, coefficients) = self.challenge, self._tau
+        h = linear(c.rho, factors[: self.p.rank])
+        k = linear(c.sigma, factors[self.p.rank :])
+        rows = self.masked[chunk]
+        tau_masked = linear([tau[row] for row in rows], [self.basis.points[row] for row in rows])
+        return [
+            u + f * c.beta + h * c.gamma,
+            w + -f,
+            h,
+            u + -w,
+            tau_point,
+            tau_point + -tau_masked,
+            k,
+            digits,
+            coefficients,
+        ]
+
+    def check_relation(self, chunk: int) -> str | None:
+        """Steps 3 and 4 for one chunk: None, or the reason it fails."""
+        proof = self.bundle.relations.get(chunk)
+        if proof is None:
+            return "no proof was given for this chunk"
+        try:
+            expected = self.expected_points(chunk)
+            given = self.backend.points(proof, len(expected))
+        except ProverError as error:
+            return str(error)
+        for name, want, got in zip(RELATION_COLUMNS, expected, given, strict=True):
+            if curve.to_affine(want + self._ones["relation"]) != got:
+                return f"the proof commits to another {name} than the log does"
+        if not self.backend.verify("relation", self.release.relation, proof):
+            return "the proof does not show the prescribed relation"
+        return None
+
+    def check_range(self, group: int, chunks: list[int]) -> str | None:
+        """Step 5 for one group: None, or the reason it fails."""
+        proof = self.bundle.ranges.get(group)
+        if proof is None:
+            return "no range proof was given for this chunk's group"
+        try:
+            points = [parse_record(self.solution[chunk])[1] for chunk in chunks]
+            given = self.backend.points(proof, self.p.range_group)
+        except ProverError as error:
+            return str(error)
+        points += [curve.IDENTITY] * (self.p.range_group - len(points))
+        ones = self._ones["range"]
+        if [curve.to_affine(point + ones) for point in points] != given:
+            return "the range proof commits to other digits than the log does"
+        if not self.backend.verify("range", self.release.range, proof):
+            return "the range proof does not hold: v or e is out of range"
+        return None
+
+
+def verify_claim(case: Case, backend: Backend, progress: Callable[[int, int], None] | None = None) -> Verification:
+    """Check one claim whole. Never raises for a bad claim: what is wrong becomes a failure with its reason."""
+    start, out = time.monotonic(), Verification()
+    if case.other_tensors != case.claim_other_tensors:
+        out.failures[None] = "a tensor outside the mask's targets changed"
+    try:
+        verifier = Verifier(case, backend)
+    except CircuitError:
+        raise  # the verifier's own files are at fault, not the claim
+    except ProverError as error:
+        out.failures[None] = str(error)
+        return out
+    _check_untouched(verifier, out)
+    _check_proofs(verifier, out, progress or (lambda _done, _total: None))
+    out.seconds = time.monotonic() - start
+    return out
+
+
+def _check_untouched(verifier: Verifier, out: Verification) -> None:
+    """Step 2."""
+    for chunk in range(verifier.layout.chunks):
+        if chunk not in verifier.masked:
+            out.untouched += 1
+            if verifier.weights[chunk] != verifier.claimed[chunk]:
+                out.failures[chunk] = "its weights changed although none of them is masked"
+
+
+def _check_proofs(verifier: Verifier, out: Verification, progress: Callable[[int, int], None]) -> None:
+    """Steps 3 to 5."""
+    groups = verifier.layout.groups(verifier.touched)
+    total = len(verifier.touched) + len(groups)
+    for chunk in verifier.touched:
+        _note(out.failures, [chunk], verifier.check_relation(chunk))
+        out.proved += 1
+        progress(out.proved, total)
+    for number, chunks in enumerate(groups):
+        _note(out.failures, chunks, verifier.check_range(number, chunks))
+        progress(out.proved + number + 1, total)
+
+
+def _note(failures: dict[int | None, str], chunks: list[int], reason: str | None) -> None:
+    for chunk in chunks if reason else ():
+        failures[chunk] = f"{failures[chunk]}; {reason}" if chunk in failures else str(reason)
+
+
+def _masked(case: Case, layout: Layout) -> Mapping[int, list[int]]:
+    try:
+        total, indices = parse_mask(case.mask)
+    except UnlearningError as error:
+        raise ProverError(f"the mask cannot be read: {error}") from error
+    if total != case.total:
+        raise ProverError(f"the mask is for {total} weights; the model release has {case.total}")
+    return layout.masked_rows(indices)
+
+
+def _bundle(data: bytes, touched: list[int], groups: int) -> ProofBundle:
+    bundle = parse_bundle(data)
+    extra = sorted(set(bundle.relations) - set(touched)) or sorted(set(bundle.ranges) - set(range(groups)))
+    if extra:
+        raise ProverError(f"the bundle holds proof {extra[0]}, which no masked weight asks for")
+    return bundle
