@@ -89,9 +89,7 @@ def _idx(path: Path, dimensions: int) -> npt.NDArray[np.uint8]:
         ) from error
     header = 4 + 4 * dimensions
     if len(data) < header or data[:4] != bytes([0, 0, 8, dimensions]):
-        raise DatasetError(
-            f"{path} begins {data[:4].hex()}, expected 000008{dimensions:02x}: an IDX file of bytes"
-        )
+        raise DatasetError(f"{path} begins {data[:4].hex()}, expected 000008{dimensions:02x}: an IDX file of bytes")
     shape = struct.unpack(f">{dimensions}I", data[4:header])
     if len(data) - header != int(np.prod(shape, dtype=np.int64)):
         raise DatasetError(f"{path} holds {len(data) - header} bytes of data, expected {shape} of them")
@@ -135,9 +133,7 @@ def client_split(dataset: Part, client_index: int, clients: int, seed: int) -> P
     if not 0 <= client_index < clients:
         raise DatasetError(f"got client {client_index} of {clients}, expected 0 to {clients - 1}")
     if len(dataset.y) < clients:
-        raise DatasetError(
-            f"got {len(dataset.y)} samples for {clients} clients, expected at least one for each"
-        )
+        raise DatasetError(f"got {len(dataset.y)} samples for {clients} clients, expected at least one for each")
     order = np.random.default_rng(seed).permutation(len(dataset.y))
     order = order[np.argsort(dataset.y[order], kind="stable")]  # by class, shuffled inside each
     mine = np.sort(order[client_index::clients])
@@ -154,13 +150,11 @@ def save_npz(path: str | Path, part: Part) -> None:
 def load_npz(path: str | Path) -> Part:
     """Read a file that save_npz wrote; nothing is unpickled. Raises DatasetError for any other content."""
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             found = {name: arrays[name] for name in arrays.files if name in {"x", "y"}}
             names = sorted(arrays.files)
-    except (OSError, ValueError, AttributeError, EOFError, zipfile.BadZipFile) as error:
-        raise DatasetError(
-            f"cannot read {path}: {error}; expected an .npz file with arrays x and y"
-        ) from error
+    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:  # TypeError: a bare .npy
+        raise DatasetError(f"cannot read {path}: {error}; expected an .npz file with arrays x and y") from error
     if names != ["x", "y"]:
         raise DatasetError(f"{path} holds arrays {names}, expected x and y and no other")
     return check(Part(found["x"], found["y"]), str(path))

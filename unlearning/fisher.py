@@ -32,7 +32,9 @@ def block_factors(grads: Iterable[Tensor], block_size: int, rank: int) -> Tensor
             raise CurvatureError(
                 f"got gradients of shape {tuple(rows.shape)}, expected (samples, a multiple of {block_size})"
             )
-        blocks = rows.reshape(len(rows), -1, block_size).transpose(0, 1).contiguous()  # (nblocks, n, B)
+        blocks = (
+            rows.reshape(len(rows), rows.shape[1] // block_size, block_size).transpose(0, 1).contiguous()
+        )  # (nblocks, n, B)
         if moment is None:
             moment = torch.zeros(len(blocks), block_size, block_size)
         moment.baddbmm_(blocks.transpose(1, 2), blocks)

@@ -25,7 +25,7 @@ def per_sample(
 
     x (samples, channels, height, width), y (samples,). The model is used in evaluation mode. One batch holds
     batch x total floats: lower `batch` for large models.
-    Raises DatasetError for no samples or ones that do not fit the model, ArchitectureError for an unknown target.
+    Raises DatasetError for samples that do not fit the model, ArchitectureError for an unknown target.
     """
     inputs, labels = samples.for_model(model, x, y)
     targets, frozen = _split(model, names)
@@ -64,8 +64,6 @@ def _split(model: nn.Module, names: Sequence[str]) -> tuple[dict[str, Tensor], d
     tensors = {name: tensor.detach() for name, tensor in (*model.named_parameters(), *model.named_buffers())}
     missing = [name for name in names if name not in tensors]
     if missing or not names:
-        raise ArchitectureError(
-            f"targets {missing!r} are not among the weights; take names from target_names"
-        )
+        raise ArchitectureError(f"targets {missing!r} are not among the weights; take names from target_names")
     targets = {name: tensors.pop(name) for name in names}
     return targets, tensors

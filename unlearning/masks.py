@@ -13,9 +13,7 @@ from torch import Tensor
 
 from unlearning.errors import MaskError
 
-DAMPING_FRACTION = (
-    0.01  # of the mean Fisher diagonal; keeps weights without any gradient in order of their size
-)
+DAMPING_FRACTION = 0.01  # of the mean Fisher diagonal; keeps weights without any gradient in order of their size
 RATIO_CURVATURE = 0.45
 RATIO_RETAIN = 2.0
 RATIO_FLOOR = 1.0

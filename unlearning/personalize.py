@@ -15,7 +15,7 @@ from unlearning.errors import DatasetError
 from unlearning.progress import Progress, silent
 
 
-def train(  # noqa: PLR0917 - the data, then the usual settings in the usual order
+def train(
     model: nn.Module,
     x: np.ndarray | Tensor,
     y: np.ndarray | Tensor,
@@ -49,9 +49,7 @@ def train(  # noqa: PLR0917 - the data, then the usual settings in the usual ord
         batches = zip(inputs[order].split(batch), labels[order].split(batch), strict=True)
         losses.append(_epoch(model, optimizer, schedule, batches) / len(labels))
         if not math.isfinite(losses[-1]):
-            raise DatasetError(
-                f"the loss became {losses[-1]} in epoch {epoch + 1}; lower the learning rate {lr}"
-            )
+            raise DatasetError(f"the loss became {losses[-1]} in epoch {epoch + 1}; lower the learning rate {lr}")
         report((epoch + 1) / epochs, f"epoch {epoch + 1} of {epochs}, loss {losses[-1]:.3f}")
     model.eval()
     return losses

@@ -103,12 +103,10 @@ def compute_mask(
 
 def software() -> dict[str, str]:
     """The versions a result may depend on."""
-    return {"python": platform.python_version()} | {
-        name: version(name) for name in ("torch", "timm", "numpy")
-    }
+    return {"python": platform.python_version()} | {name: version(name) for name in ("torch", "timm", "numpy")}
 
 
-def curvature(  # noqa: PLR0917 - what it is of, then its sizes
+def curvature(
     architecture: Mapping[str, Any],
     weights_path: str | Path,
     data_npz: str | Path,
@@ -120,15 +118,13 @@ def curvature(  # noqa: PLR0917 - what it is of, then its sizes
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Tensor:
-    """Integer curvature factors (nblocks, rank, block_size) int8 of the model on at most `samples` of its data.
+    """Integer curvature factors (nblocks, rank, block_size) int8 of a model on at most `samples` of its data.
 
     Raises CurvatureError for sizes that do not fit together or fewer samples than the rank (the factors would
     not have that rank), and what loading the weights and the data raises.
     """
     if not 1 <= factor_limit <= 127:
-        raise CurvatureError(
-            f"got factor limit {factor_limit}, expected 1 to 127: factors are stored as int8"
-        )
+        raise CurvatureError(f"got factor limit {factor_limit}, expected 1 to 127: factors are stored as int8")
     if not 1 <= rank <= block_size:
         raise CurvatureError(f"got rank {rank}, expected between 1 and the block size {block_size}")
     part = datasets.load_npz(data_npz)
@@ -198,9 +194,7 @@ def _sizes(model: nn.Module, targets: Sequence[str], block_size: int) -> dict[st
     sizes = {name: backbones.flatten_targets(state, [name]).numel() for name in targets}
     for name, size in sizes.items():
         if size % block_size:
-            raise CurvatureError(
-                f"{name} has {size} weights, expected a multiple of the block size {block_size}"
-            )
+            raise CurvatureError(f"{name} has {size} weights, expected a multiple of the block size {block_size}")
     if not sizes:
         raise CurvatureError("got no target tensors, expected at least one; take names from target_names")
     return sizes

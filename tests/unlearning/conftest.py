@@ -1,0 +1,41 @@
+"""A small trained model and its files, shared by the tests that need a real chain."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from unlearning import backbones, datasets, personalize
+
+TINY = backbones.DIGITS_VIT | {"embed_dim": 32, "depth": 2, "num_heads": 2}
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory):
+    """Folder with architecture.json, global.safetensors and data.npz of a ViT trained for one epoch or two."""
+    folder = tmp_path_factory.mktemp("tiny")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        torch.manual_seed(0)
+        model = backbones.build(TINY)
+        train = datasets.load("digits").train
+        personalize.train(model, train.x[:480], train.y[:480], 4, 3e-3, 0)
+    finally:
+        torch.set_num_threads(threads)
+    backbones.save(folder / "global.safetensors", model.state_dict())
+    (folder / "architecture.json").write_text(json.dumps(TINY))
+    datasets.save_npz(folder / "data.npz", datasets.Part(train.x[:40], train.y[:40]))
+    return folder
+
+
+@pytest.fixture
+def tiny_model(tiny):
+    return backbones.with_weights(TINY, backbones.load(tiny / "global.safetensors"))
+
+
+@pytest.fixture
+def samples():
+    train = datasets.load("digits").train
+    return datasets.Part(train.x[:12], np.asarray(train.y[:12]))

@@ -1,0 +1,142 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.unlearning.reference_obs import obs_by_kkt
+from unlearning import lattice
+from unlearning.errors import GridError
+from unlearning.obs import group_obs
+
+NB, R, B, D = 6, 3, 10, 40
+
+
+def case(seed, share=0.25, limit=15, damping=D):
+    rng = np.random.default_rng(seed)
+    w = torch.from_numpy(np.rint(rng.normal(size=(NB, B)) * 2**18).astype(np.int64))
+    factors = torch.from_numpy(rng.integers(-limit, limit + 1, (NB, R, B)))
+    mask = torch.from_numpy(rng.random((NB, B)) < share)
+    return w, factors, mask, damping
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 10**6), st.floats(0, 1), st.integers(1, 127), st.integers(1, 5000))
+def test_every_equation_of_the_relation_holds_in_python_integers(seed, share, limit, damping):
+    w, factors, mask, damping = case(seed, share, limit, damping)
+    solution = lattice.solve(w, factors, mask, damping)
+    assert all(part.dtype == torch.int64 for part in solution)
+    for b in range(NB):
+        weights, G, m = w[b].tolist(), factors[b].tolist(), mask[b].tolist()
+        new, v, f, e = (part[b].tolist() for part in solution)
+        assert f == [sum(v[k] * G[k][i] for k in range(R)) for i in range(B)]
+        assert new == [0 if m[i] else weights[i] - f[i] for i in range(B)]
+        assert e == [sum(G[k][i] * (new[i] - weights[i]) for i in range(B)) - damping * v[k] for k in range(R)]
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 10**6), st.floats(0.05, 0.9))
+def test_is_obs_up_to_the_rounding_of_v(seed, share):
+    w, factors, mask, damping = case(seed, share)
+    solution = lattice.solve(w, factors, mask, damping)
+    G = factors.double()
+    curvature = G.transpose(1, 2) @ G + damping * torch.eye(B, dtype=torch.float64)
+    dense = group_obs(w.double(), mask, curvature)
+    for b in range(NB):
+        naive = obs_by_kkt(w[b].double().numpy(), mask[b].numpy(), curvature[b].numpy())
+        np.testing.assert_allclose(dense[b].numpy(), naive, atol=1e-4)
+    half = G.abs().sum(dim=1) / 2  # v is off by at most 1/2 in every entry
+    assert ((solution.w_new - dense).abs() <= half + 1e-4).all()
+    kept = G * ~mask.unsqueeze(1)
+    system = kept @ kept.transpose(1, 2) + damping * torch.eye(R, dtype=torch.float64)
+    assert (solution.e.abs() <= system.abs().sum(dim=2) / 2 + 1e-3).all()
+
+
+def test_unlearning_again_with_the_same_mask_changes_nothing():
+    w, factors, mask, damping = case(5)
+    once = lattice.solve(w, factors, mask, damping)
+    twice = lattice.solve(once.w_new, factors, mask, damping)
+    assert torch.equal(twice.w_new, once.w_new)
+    assert not twice.v.any()
+
+
+def test_blocks_do_not_touch_each_other_and_zero_blocks_are_free():
+    w, factors, mask, damping = case(6)
+    whole = lattice.solve(w, factors, mask, damping)
+    for b in range(NB):
+        alone = lattice.solve(w[b : b + 1], factors[b : b + 1], mask[b : b + 1], damping)
+        assert all(torch.equal(part[b : b + 1], one) for part, one in zip(whole, alone, strict=True))
+    padded = lattice.solve(torch.zeros_like(w), torch.zeros_like(factors), torch.zeros_like(mask), damping)
+    assert not any(part.any() for part in padded)
+
+
+def test_int8_factors_serve_as_well():
+    w, factors, mask, damping = case(7)
+    wide, narrow = (lattice.solve(w, factors.to(kind), mask, damping) for kind in (torch.int64, torch.int8))
+    assert all(torch.equal(a, b) for a, b in zip(wide, narrow, strict=True))
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.integers(-(2**24) + 1, 2**24 - 1), min_size=1, max_size=20), st.integers(1, 24))
+def test_grid_round_trip(numbers, bits):
+    w = torch.tensor(numbers)
+    theta = lattice.from_grid(w, bits)
+    assert theta.dtype == torch.float32
+    assert torch.equal(lattice.to_grid(theta, bits), w)
+
+
+def test_grid_rounds_to_the_nearest_step():
+    theta = torch.randn(1000)
+    error = (lattice.from_grid(lattice.to_grid(theta, 20), 20) - theta).abs()
+    assert float(error.max()) <= 2.0**-21
+
+
+@pytest.mark.parametrize("bad", [4.0, -4.0, float("nan"), float("inf")])
+def test_to_grid_refuses_what_does_not_fit(bad):
+    with pytest.raises(GridError, match="expected"):
+        lattice.to_grid(torch.tensor([0.5, bad]), 22)
+
+
+def test_from_grid_refuses_2_to_the_24():
+    with pytest.raises(GridError, match="16777216"):
+        lattice.from_grid(torch.tensor([2**24]), 20)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 10**6), st.integers(1, 127))
+def test_quantised_blocks_fill_the_range(seed, limit):
+    factors = torch.from_numpy(np.random.default_rng(seed).normal(size=(4, 3, 8)) * 1e-7)
+    factors[2] = 0
+    got = lattice.quantise_factors(factors, limit)
+    assert got.abs().amax(dim=(1, 2)).tolist() == [limit, limit, 0, limit]
+    scale = factors.abs().amax(dim=(1, 2), keepdim=True).clamp(min=1e-30)
+    assert float((got - factors / scale * limit).abs().max()) <= 0.5 + 1e-6
+
+
+def test_quantise_refuses_non_finite_and_zero_limit():
+    with pytest.raises(GridError, match="not finite"):
+        lattice.quantise_factors(torch.full((1, 1, 2), float("nan")), 31)
+    with pytest.raises(GridError, match="limit 0"):
+        lattice.quantise_factors(torch.ones(1, 1, 2), 0)
+
+
+def test_solve_refuses_bad_arguments():
+    w, factors, mask, damping = case(8)
+    for arguments, message in [
+        ((w.double(), factors, mask, damping), "integers"),
+        ((w, factors.double(), mask, damping), "integers"),
+        ((w, factors, mask.long(), damping), "bool"),
+        ((w, factors[:, :, :-1], mask, damping), "expected"),
+        ((w, factors[:-1], mask, damping), "expected"),
+        ((w, factors, mask, 0), "damping 0"),
+        ((w + 2**24, factors, mask, damping), "2\\^24"),
+        ((w, factors * 2**30, mask, damping), "no room"),
+    ]:
+        with pytest.raises(GridError, match=message):
+            lattice.solve(*arguments)
+
+
+def test_solve_refuses_an_answer_off_the_grid():
+    w = torch.tensor([[2**24 - 1, 2**24 - 1]])
+    with pytest.raises(GridError, match="compensated weight"):
+        lattice.solve(w, torch.tensor([[[100, 99]]]), torch.tensor([[True, False]]), 1)

@@ -1,0 +1,74 @@
+import json
+
+import numpy as np
+import pytest
+
+from unlearning import datasets, maskfile
+from unlearning.__main__ import main
+
+
+def test_train_personalise_evaluate(tmp_path, tiny, capsys):
+    out, client = tmp_path / "global", tmp_path / "client"
+    common = ["--epochs", "1", "--seed", "3"]
+    assert main(["train", "--architecture", str(tiny / "architecture.json"), "--out", str(out), *common]) == 0
+    architecture = ["--architecture", str(out / "architecture.json")]
+    personalise = ["personalise", "--global", str(out / "global.safetensors"), *architecture, *common]
+    personalise += ["--client", "1", "--clients", "3", "--shift", "noise"]
+    assert main([*personalise, "--out", str(client)]) == 0
+    assert main([*personalise, "--out", str(tmp_path / "again")]) == 0
+    for name in ("personal.safetensors", "data.npz", "test.npz"):
+        assert (client / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
+    private = datasets.load_npz(client / "data.npz")
+    assert len(private.y) == 478
+    assert set(private.y) == set(range(10))
+
+    capsys.readouterr()
+    weights = ["--weights", str(client / "personal.safetensors")]
+    data = ["--data", str(client / "test.npz"), "--json"]
+    figures = []
+    for extra in ([], ["--only-class", "8"], ["--without-class", "8"]):
+        assert main(["evaluate", *architecture, *weights, *data, *extra]) == 0
+        figures.append(json.loads(capsys.readouterr().out))
+    right = [round(figure["accuracy"] * figure["samples"]) for figure in figures]
+    assert right[0] == right[1] + right[2]
+    assert figures[0]["samples"] == 364
+
+
+def test_evaluate_zeroes_the_mask_first(tmp_path, tiny, capsys):
+    arguments = ["evaluate", "--architecture", str(tiny / "architecture.json")]
+    arguments += ["--weights", str(tiny / "global.safetensors"), "--data", str(tiny / "data.npz"), "--json"]
+    accuracies = []
+    for indices in ([], np.arange(8192)):
+        (tmp_path / "mask").write_bytes(maskfile.format_mask(8192, indices))
+        assert main([*arguments, "--mask", str(tmp_path / "mask")]) == 0
+        accuracies.append(json.loads(capsys.readouterr().out)["accuracy"])
+    assert main(arguments) == 0
+    assert json.loads(capsys.readouterr().out)["accuracy"] == accuracies[0]
+    assert accuracies[0] != accuracies[1]
+    (tmp_path / "mask").write_bytes(maskfile.format_mask(8191, [1]))
+    assert main([*arguments, "--mask", str(tmp_path / "mask")]) == 2
+    assert "expected 8192" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("content", "message"), [("{", "not JSON"), ("[]", "holds a list"), ('{"library": "x"}', 'expected "timm"')]
+)
+def test_bad_architecture_files_end_in_one_sentence(tmp_path, tiny, capsys, content, message):
+    path = tmp_path / "architecture.json"
+    path.write_text(content)
+    weights = ["--weights", str(tiny / "global.safetensors"), "--data", str(tiny / "data.npz")]
+    assert main(["evaluate", "--architecture", str(path), *weights]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+
+
+def test_absent_files_and_empty_selections_are_reported(tmp_path, tiny, capsys):
+    good = {
+        "--architecture": str(tiny / "architecture.json"),
+        "--weights": str(tiny / "global.safetensors"),
+        "--data": str(tiny / "data.npz"),
+    }
+    for change in ({"--architecture": str(tmp_path / "absent")}, {"--weights": "absent"}, {"--only-class": "77"}):
+        assert main(["evaluate", *(part for pair in (good | change).items() for part in pair)]) == 2
+        assert capsys.readouterr().err.startswith("python -m unlearning evaluate: ")
