@@ -40,9 +40,7 @@ class _Nodes:
 def lock() -> None:
     """Be the only writer until the transaction ends. Raises RuntimeError outside a transaction."""
     if not connection.in_atomic_block:
-        raise RuntimeError(
-            "the log is written inside transaction.atomic only: leaf and row must land together"
-        )
+        raise RuntimeError("the log is written inside transaction.atomic only: leaf and row must land together")
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
 

@@ -141,9 +141,7 @@ def sweep() -> int:
     woken = 0
     for job in Job.objects.filter(state=Job.State.QUEUED, queued_at__lt=now - MESSAGE_PATIENCE):
         # Of several sweeps at once, the one whose UPDATE finds the old time sends the message.
-        if Job.objects.filter(pk=job.pk, queued_at=job.queued_at, state=Job.State.QUEUED).update(
-            queued_at=now
-        ):
+        if Job.objects.filter(pk=job.pk, queued_at=job.queued_at, state=Job.State.QUEUED).update(queued_at=now):
             _wake_after_commit(job)
             woken += 1
     return woken

@@ -99,10 +99,7 @@ TIME_ZONE = "UTC"
 USE_TZ = True
 
 STATIC_URL = "static/"
-STATIC_ROOT = BASE_DIR / "staticfiles"
-WHITENOISE_USE_FINDERS = (
-    True  # the admin's files are served straight from the packages, no collectstatic needed
-)
+WHITENOISE_USE_FINDERS = True  # the admin's files come straight from their packages: no collectstatic
 WHITENOISE_AUTOREFRESH = DEBUG
 
 PASSWORD_HASHERS = [

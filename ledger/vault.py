@@ -40,9 +40,7 @@ def seal(record: dict[str, Any]) -> SubjectRecord:
 def unseal(row: SubjectRecord) -> dict[str, Any]:
     """The record in `row`. Raises VaultError if master key or bytes do not fit."""
     key = _decrypt(_master_key(), bytes(row.wrapped_key), row.uuid.bytes)
-    record: dict[str, Any] = canonical.loads(
-        _decrypt(key, bytes(row.ciphertext), row.uuid.bytes), "the record"
-    )
+    record: dict[str, Any] = canonical.loads(_decrypt(key, bytes(row.ciphertext), row.uuid.bytes), "the record")
     return record
 
 

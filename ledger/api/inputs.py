@@ -59,6 +59,4 @@ def parse(request: Request, kind: type[Body]) -> Body:
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]
         where = ".".join(str(step) for step in first["loc"]) or "the body"
-        raise WorkflowError(
-            "bad-input", f"{where}: {first['msg']}, got {first['input']!r:.200}", 422
-        ) from error
+        raise WorkflowError("bad-input", f"{where}: {first['msg']}, got {first['input']!r:.200}", 422) from error

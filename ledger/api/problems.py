@@ -58,7 +58,7 @@ def _words(error: exceptions.APIException, request: Any) -> tuple[str, str]:
         exceptions.NotAuthenticated: (
             "not-authenticated",
             (
-                "this address needs credentials: clients sign the request with their enrolled key (RFC 9421), "
+                "this address needs credentials: clients sign it with their enrolled key (RFC 9421), "
                 "officers log in with name and password"
             ),
         ),
@@ -98,9 +98,7 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     """handler400: what Django itself refuses, as an unknown host name."""
     if not _is_api(request):
         return defaults.bad_request(request, exception)
-    return problem(
-        400, "bad-request", "this request cannot be read: check its Host header, size and encoding"
-    )
+    return problem(400, "bad-request", "this request cannot be read: check its Host header, size and encoding")
 
 
 def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:

@@ -10,10 +10,11 @@ from rest_framework.response import Response
 from rest_framework.throttling import ScopedRateThrottle
 from rest_framework.views import APIView
 
-from ledger import log
+from ledger import keys, log
 from ledger.api import render
 from ledger.models import Checkpoint, CircuitRelease, GlobalModel, LogEntry
 from ledger.statements.dsse import MAX_ENVELOPE_BYTES
+from ledger.statements.keys import public_hex
 from ledger.tlog.errors import ProofError
 from ledger.workflow.errors import WorkflowError
 from ledger.workflow.intake import accept_statement
@@ -38,21 +39,21 @@ class Statements(PublicView):
         """201 with the log entry; 200 if the statement was there already."""
         http = request._request  # noqa: SLF001 - the very bytes that were sent
         if int(http.headers.get("Content-Length") or 0) > MAX_ENVELOPE_BYTES:
-            raise WorkflowError(
-                "too-large", f"a statement's envelope has at most {MAX_ENVELOPE_BYTES} bytes", 413
-            )
+            raise WorkflowError("too-large", f"a statement's envelope has at most {MAX_ENVELOPE_BYTES} bytes", 413)
         accepted = accept_statement(http.body, http.headers.get("Enrolment-Token", ""))
         return Response(render.entry(accepted.entry), status=201 if accepted.created else 200)
 
 
 class Releases(PublicView):
-    """GET: the current circuit release and all global models."""
+    """GET: whose signatures to expect, the current circuit release, all global models."""
 
     def get(self, _request: Request) -> Response:
         """Predicates, log references, digests of the files."""
         circuit = CircuitRelease.objects.order_by("-entry").first()
         return Response(
             {
+                "log": {"origin": keys.log_signer().name, "vkey": keys.log_signer().vkey},
+                "providerKey": public_hex(keys.provider_key()),
                 "circuit": None if circuit is None else render.circuit(circuit),
                 "models": [render.model(row) for row in GlobalModel.objects.order_by("entry")],
             }
@@ -119,9 +120,7 @@ class Nothing(APIView):
 def _head() -> Checkpoint:
     head = log.latest_checkpoint()
     if head is None:
-        raise WorkflowError(
-            "no-checkpoint", "no checkpoint has been published yet: try again in a minute", 404
-        )
+        raise WorkflowError("no-checkpoint", "no checkpoint has been published yet: try again in a minute", 404)
     return head
 
 

@@ -4,8 +4,8 @@
 
 1. A live postmaster of this very folder, known to this process: nothing to do (a few system calls).
 2. Otherwise, under a lock that all processes share: a `postmaster.pid` whose process is gone is removed. The
-   wheel and PostgreSQL itself both believe such a file when its number now belongs to another process, or to a
-   zombie that nobody reaped; after a kill -9 or a reboot either would keep the server down for ever.
+   wheel and PostgreSQL itself both believe such a file when its number now belongs to another process, or
+   to a zombie that nobody reaped; after a kill -9 or a reboot either would keep the server down for ever.
 3. The wheel makes the cluster (initdb) if needed and starts it; the last process to exit stops it. As root it
    runs the server as the system user `pgserver`, and makes the folders above the data folder readable for it.
 4. Backends of a killed postmaster take a moment to leave; until then a start fails and is tried again.
@@ -145,9 +145,7 @@ def _forget_the_dead(pgdata: Path) -> None:
         PostgresServer._instances.pop(pgdata, None)  # noqa: SLF001
     handles = pgdata / ".handle_pids.json"
     with suppress(OSError, ValueError):
-        handles.write_text(
-            json.dumps([pid for pid in json.loads(handles.read_text()) if psutil.pid_exists(pid)])
-        )
+        handles.write_text(json.dumps([pid for pid in json.loads(handles.read_text()) if psutil.pid_exists(pid)]))
 
 
 def _create_database(found: Address) -> None:

@@ -17,9 +17,7 @@ class Blob(models.Model):
         ordering = ["-created_at"]
         constraints = [
             # Two parties may hold the same bytes; each has a row of its own, the file exists once.
-            models.UniqueConstraint(
-                fields=["sha256", "owner"], name="one_blob_per_owner", nulls_distinct=False
-            )
+            models.UniqueConstraint(fields=["sha256", "owner"], name="one_blob_per_owner", nulls_distinct=False)
         ]
 
     def __str__(self) -> str:

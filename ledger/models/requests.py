@@ -38,9 +38,7 @@ class DeletionRequest(models.Model):
         "ledger.LogEntry", models.PROTECT, null=True, blank=True, related_name="+"
     )
     decision_reason = models.CharField(max_length=200, blank=True, default="")
-    window = models.ForeignKey(
-        "ledger.Window", models.PROTECT, null=True, blank=True, related_name="requests"
-    )
+    window = models.ForeignKey("ledger.Window", models.PROTECT, null=True, blank=True, related_name="requests")
 
     class Meta:
         ordering = ["due_at"]

@@ -23,12 +23,8 @@ class Window(models.Model):
     mask_config = models.JSONField()
     mask_sha256 = models.CharField(max_length=64, blank=True, default="")
     masked = models.BigIntegerField(null=True, blank=True, help_text="weights that the mask sets to zero")
-    closed_entry = models.OneToOneField(
-        "ledger.LogEntry", models.PROTECT, null=True, blank=True, related_name="+"
-    )
-    mask_entry = models.OneToOneField(
-        "ledger.LogEntry", models.PROTECT, null=True, blank=True, related_name="+"
-    )
+    closed_entry = models.OneToOneField("ledger.LogEntry", models.PROTECT, null=True, blank=True, related_name="+")
+    mask_entry = models.OneToOneField("ledger.LogEntry", models.PROTECT, null=True, blank=True, related_name="+")
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

@@ -27,14 +27,10 @@ def audit_bundle(window_id: uuid.UUID | str) -> dict[str, Any]:
     """
     window = get_or_refuse(Window.objects.all(), "window", uuid=window_id)
     if window.mask_entry is None:
-        raise WorkflowError(
-            "no-mask", f"window {window.uuid} is {window.state}: there is nothing to audit yet"
-        )
+        raise WorkflowError("no-mask", f"window {window.uuid} is {window.state}: there is nothing to audit yet")
     head = log.publish_checkpoint()
     signer = keys.log_signer()
-    orders = list(
-        window.orders.select_related("client_model__client", "client_model__circuit").order_by("entry")
-    )
+    orders = list(window.orders.select_related("client_model__client", "client_model__circuit").order_by("entry"))
     entries = sorted({entry.index: entry for entry in _entries(window, orders) if entry}.values(), key=_index)
     sizes = {claim.challenge.checkpoint_id for claim in _challenged(orders)}
     return {

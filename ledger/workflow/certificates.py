@@ -17,11 +17,11 @@ from ledger.workflow.step import exclusive, get_or_refuse, log_own
 PROVES: Final = [
     (
         "For every order marked met, the weights that the client committed to in its claim result from its "
-        "earlier committed weights and curvature by the unlearning operator under this window's mask, in every "
-        "chunk that the mask touches."
+        "earlier committed weights and curvature by the unlearning operator under this window's mask, in "
+        "every chunk that the mask touches."
     ),
     "In these weights every masked weight is zero; no untouched chunk and no other tensor has changed.",
-    "Commitments were logged before the mask, the claim before its challenge, the challenge before the proof.",
+    "Commitments stand in the log before the mask, the claim before its challenge, that before the proof.",
 ]
 DOES_NOT_PROVE: Final = [
     "That a client deploys the weights it committed to, or has destroyed earlier copies.",
@@ -49,9 +49,7 @@ def certify(window_id: uuid.UUID | str) -> list[Certificate]:
     if window.state == Window.State.CERTIFIED:
         return list(window.certificates.order_by("entry"))
     if window.mask_entry is None:
-        raise WorkflowError(
-            "no-mask", f"window {window.uuid} is {window.state}: there is no mask to certify yet"
-        )
+        raise WorkflowError("no-mask", f"window {window.uuid} is {window.state}: there is no mask to certify yet")
     orders = list(window.orders.select_related("client_model__circuit", "entry").order_by("entry"))
     outcomes = [_outcome(order) for order in orders]
     complete = all(outcome.status == "met" for outcome in outcomes)

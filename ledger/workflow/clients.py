@@ -43,16 +43,12 @@ def enrol_client(envelope_bytes: bytes, token: str) -> Accepted:
     envelope = parse_envelope(envelope_bytes)
     client = Client.objects.filter(token_hash=_hash(token)).first()
     if client is None:
-        raise WorkflowError(
-            "unknown-token", "no invitation has this enrolment token: ask an officer for one", 401
-        )
+        raise WorkflowError("unknown-token", "no invitation has this enrolment token: ask an officer for one", 401)
     try:
         # Proof of possession: the key is in the statement itself, so it is read before and verified after.
         claimed = Statement.decode(envelope.payload).predicate
         if not isinstance(claimed, ClientEnrolment):
-            raise WorkflowError(
-                "wrong-kind", f"got a {claimed.slug} statement, expected client-enrolment", 422
-            )
+            raise WorkflowError("wrong-kind", f"got a {claimed.slug} statement, expected client-enrolment", 422)
         public_key = keys.public_from_hex(claimed.public_key)
         open_statement(envelope, public_key)
     except SignatureError as error:

@@ -36,9 +36,7 @@ def _accept(submission: Submission[ModelCommitment]) -> Accepted:
     _refuse_while_ordered(submission, model)
     _check_points(submission, model, CircuitParameters.model_validate(circuit.parameters))
     accepted = submission.append()
-    client.models.filter(model=model, state=ClientModel.State.CURRENT).update(
-        state=ClientModel.State.SUPERSEDED
-    )
+    client.models.filter(model=model, state=ClientModel.State.CURRENT).update(state=ClientModel.State.SUPERSEDED)
     ClientModel.objects.create(
         client=client,
         model=model,

@@ -49,9 +49,7 @@ def check_file(client: Client, what: str, sha256: str, root: str, *, record: int
         )
     got = merkle.root_of([data[i : i + record] for i in range(0, len(data), record)]).hex()
     if got != root:
-        raise WorkflowError(
-            "wrong-root", f"the {what} file has the root {got}, but the statement says {root}", 422
-        )
+        raise WorkflowError("wrong-root", f"the {what} file has the root {got}, but the statement says {root}", 422)
 
 
 def expect_upload(client: Client, what: str, sha256: str) -> None:

@@ -107,9 +107,7 @@ def _accept(submission: Submission[predicates.Proof]) -> Accepted:
     expect_ref(said.challenge, claim.challenge.entry, "challenge")
     points.expect_upload(client, "proof bundle", said.bundle_sha256)
     accepted = submission.append()
-    proof = ProofSubmission.objects.create(
-        claim=claim, bundle_sha256=said.bundle_sha256, entry=accepted.entry
-    )
+    proof = ProofSubmission.objects.create(claim=claim, bundle_sha256=said.bundle_sha256, entry=accepted.entry)
     order.state = Order.State.PROVED
     order.save()
     queue.enqueue(Job.Kind.VERIFY, proof.uuid)
@@ -199,9 +197,7 @@ def _settle(order: Order, claim: Claim, *, accepted: bool) -> None:
         order.client_model.save()
     over = (Order.State.MET, Order.State.REJECTED)
     if not order.window.orders.exclude(state__in=over).exists():
-        Window.objects.filter(pk=order.window_id, state=Window.State.MASKED).update(
-            state=Window.State.SETTLED
-        )
+        Window.objects.filter(pk=order.window_id, state=Window.State.MASKED).update(state=Window.State.SETTLED)
 
 
 def _fit(failures: Sequence[tuple[int | None, str]]) -> list[Failure]:

@@ -84,6 +84,4 @@ def _expect_digest(path: Path, expected: str, what: str) -> None:
     except blobs.BlobError as error:
         raise WorkflowError("unreadable-file", str(error), 422) from error
     if got != expected:
-        raise WorkflowError(
-            "wrong-digest", f"{what} has SHA-256 {got}, but the release names {expected}", 422
-        )
+        raise WorkflowError("wrong-digest", f"{what} has SHA-256 {got}, but the release names {expected}", 422)

@@ -91,17 +91,11 @@ def decide_request(
 def _check(regulation: str, subject: str, forget: dict[str, Any], received_at: datetime) -> None:
     if regulation not in DeletionRequest.Regulation.values:
         known = ", ".join(DeletionRequest.Regulation.values)
-        raise WorkflowError(
-            "bad-regulation", f"got the regulation {regulation!r}, expected one of {known}", 422
-        )
+        raise WorkflowError("bad-regulation", f"got the regulation {regulation!r}, expected one of {known}", 422)
     if not 0 < len(subject) <= 1000:
-        raise WorkflowError(
-            "bad-subject", f"a subject reference has 1 to 1000 characters, got {len(subject)}", 422
-        )
+        raise WorkflowError("bad-subject", f"a subject reference has 1 to 1000 characters, got {len(subject)}", 422)
     if timezone.is_naive(received_at) or received_at > timezone.now():
-        raise WorkflowError(
-            "bad-time", f"receivedAt needs a zone and cannot lie ahead, got {received_at}", 422
-        )
+        raise WorkflowError("bad-time", f"receivedAt needs a zone and cannot lie ahead, got {received_at}", 422)
     if (
         not isinstance(forget, dict)
         or set(forget) != {"dataset", "class"}

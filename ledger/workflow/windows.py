@@ -140,9 +140,7 @@ def publish_mask(
     if window.mask_sha256 == blob.sha256:
         return window
     if window.state != Window.State.CLOSED or window.closed_entry is None:
-        raise WorkflowError(
-            "not-closed", f"window {window.uuid} is {window.state}, only closed ones get a mask"
-        )
+        raise WorkflowError("not-closed", f"window {window.uuid} is {window.state}, only closed ones get a mask")
     window.mask_entry = log_own(
         predicates.Mask(
             window=str(window.uuid),
@@ -186,7 +184,5 @@ def _approved(request_id: str) -> DeletionRequest:
     request = get_or_refuse(DeletionRequest.objects.all(), "deletion request", uuid=request_id)
     if request.state != DeletionRequest.State.IN_PROGRESS or request.window_id is not None:
         where = f"is in window {request.window_id}" if request.window_id else f"is {request.state}"
-        raise WorkflowError(
-            "not-available", f"request {request.uuid} {where}: a window takes approved, free ones"
-        )
+        raise WorkflowError("not-available", f"request {request.uuid} {where}: a window takes approved, free ones")
     return request

@@ -1,0 +1,53 @@
+"""One data folder for the whole test run, made and removed here; a real PostgreSQL lives in it.
+
+Nothing of the ledger touches its data folder on import, so it is in time to redirect it here.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from django.conf import settings
+from django.db import connection
+
+DATA_DIR = Path(tempfile.mkdtemp(prefix="ledger-test-"))
+os.environ["LEDGER_DATA_DIR"] = str(DATA_DIR)  # for processes that tests start
+settings.LEDGER_DATA_DIR = DATA_DIR
+
+
+@pytest.fixture(scope="session", autouse=True)
+def data_dir() -> Iterator[Path]:
+    from ledger import embedded, keys
+
+    keys.create_missing()
+    yield DATA_DIR
+    embedded.stop(DATA_DIR)
+    shutil.rmtree(DATA_DIR, ignore_errors=True)
+
+
+@pytest.fixture(autouse=True)
+def _fresh_throttles() -> Iterator[None]:
+    from django.core.cache import cache
+
+    yield
+    cache.clear()
+
+
+@pytest.fixture(autouse=True)
+def _emptied_log(request: pytest.FixtureRequest) -> Iterator[None]:
+    """After a test with real transactions the tables are truncated; the log's triggers must be asked to allow it."""
+    marker = request.node.get_closest_marker("django_db")
+    transactional = "transactional_db" in request.fixturenames or bool(marker and marker.kwargs.get("transaction"))
+    if transactional:
+        request.getfixturevalue("transactional_db")
+    yield
+    if transactional:
+        import pgtrigger
+
+        with pgtrigger.ignore(), connection.cursor() as cursor:
+            cursor.execute("TRUNCATE ledger_logentry, ledger_lognode, ledger_checkpoint CASCADE")

@@ -1,0 +1,161 @@
+"""Jobs: taken once, leased, found again after a crash; messages whole."""
+
+from __future__ import annotations
+
+import json
+import threading
+import uuid
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from celery import Celery
+from django.db import connection, transaction
+from django.utils import timezone
+
+from ledger import queue, spool
+from ledger.models import Job
+
+
+def messages() -> list[Path]:
+    return list(Path(queue.app.conf.broker_transport_options["data_folder_out"]).iterdir())
+
+
+@pytest.fixture(autouse=True)
+def _no_messages() -> Iterator[None]:
+    yield
+    for path in messages():
+        path.unlink()
+
+
+@pytest.fixture
+def job(db: None) -> Job:
+    return queue.enqueue(Job.Kind.MASK, uuid.uuid4())
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_message_follows_the_commit() -> None:
+    with transaction.atomic():
+        job = queue.enqueue(Job.Kind.VERIFY, uuid.uuid4())
+        assert messages() == []
+    (message,) = messages()
+    assert json.loads(message.read_text())["headers"]["task"] == queue.TASK_VERIFY
+    assert str(job.uuid) in json.loads(message.read_text())["headers"]["argsrepr"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_no_message_without_commit() -> None:
+    def interrupted() -> None:
+        with transaction.atomic():
+            queue.enqueue(Job.Kind.MASK, uuid.uuid4())
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert (messages(), Job.objects.count()) == ([], 0)
+
+
+def test_one_job_per_target(job: Job) -> None:
+    assert queue.enqueue(Job.Kind.MASK, job.target) == job
+
+
+def test_a_job_is_taken_once(job: Job) -> None:
+    taken = queue.claim_job(job.uuid)
+    assert taken is not None
+    assert (taken.state, taken.attempts) == ("running", 1)
+    assert queue.claim_job(job.uuid) is None
+    queue.finish(job.uuid)
+    assert queue.claim_job(job.uuid) is None
+    assert queue.claim_job(uuid.uuid4()) is None
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_many_workers_one_wins() -> None:
+    job = queue.enqueue(Job.Kind.MASK, uuid.uuid4())
+    taken: list[Job | None] = []
+
+    def work() -> None:
+        taken.append(queue.claim_job(job.uuid))
+        connection.close()
+
+    threads = [threading.Thread(target=work) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sum(won is not None for won in taken) == 1
+
+
+def test_progress_extends_the_lease(job: Job) -> None:
+    queue.claim_job(job.uuid, lease_seconds=-1)
+    queue.report_progress(job.uuid, 7.5, "m" * 1000)
+    job.refresh_from_db()
+    assert (job.progress, job.message) == (1.0, "m" * 300)
+    assert job.lease_until is not None
+    assert job.lease_until > timezone.now()
+    assert queue.claim_job(job.uuid) is None
+
+
+def test_a_lapsed_lease_can_be_taken_over(job: Job) -> None:
+    queue.claim_job(job.uuid, lease_seconds=-1)
+    second = queue.claim_job(job.uuid)
+    assert second is not None
+    assert second.attempts == 2
+
+
+def test_the_sweep_wakes_what_was_left_lying(job: Job) -> None:
+    assert queue.sweep() == 0
+    Job.objects.update(queued_at=timezone.now() - timedelta(hours=1))
+    assert queue.sweep() == 1
+    assert queue.sweep() == 0
+    queue.claim_job(job.uuid, lease_seconds=-1)
+    assert queue.sweep() == 1
+    job.refresh_from_db()
+    assert job.state == "queued"
+
+
+def test_the_sweep_gives_up_in_the_end(job: Job) -> None:
+    for _ in range(3):
+        assert queue.claim_job(job.uuid, lease_seconds=-1) is not None
+        queue.sweep()
+    job.refresh_from_db()
+    assert job.state == "failed"
+    assert "disappeared 3 times" in job.error
+    assert queue.retry(job.uuid)
+    assert queue.claim_job(job.uuid) is not None
+
+
+def test_failures_are_tried_again_where_it_helps(job: Job) -> None:
+    for state in ("queued", "queued", "failed"):
+        queue.claim_job(job.uuid)
+        queue.fail(job.uuid, "out of memory", retry=True)
+        job.refresh_from_db()
+        assert (job.state, job.error) == (state, "out of memory")
+    assert not queue.retry(uuid.uuid4())
+
+
+def test_a_finished_job_does_not_fail(job: Job) -> None:
+    queue.claim_job(job.uuid)
+    queue.finish(job.uuid)
+    queue.fail(job.uuid, "too late", retry=True)
+    job.refresh_from_db()
+    assert (job.state, job.error) == ("done", "")
+
+
+def test_readers_never_see_half_a_message(tmp_path: Path) -> None:
+    app = Celery("t", broker="spool://", set_as_current=False)
+    app.conf.broker_transport_options = spool.transport_options(tmp_path)
+    with app.connection() as writing, app.connection() as reading:
+        out = writing.SimpleQueue("q")
+        for number in range(50):
+            out.put({"n": number, "filling": "x" * 10_000})
+        assert {path.suffix for path in (tmp_path / "messages").iterdir()} == {".msg"}
+        incoming = reading.SimpleQueue("q")
+        got = [incoming.get(timeout=5) for _ in range(50)]
+        assert [message.payload["n"] for message in got] == list(range(50))
+        for message in got:
+            message.ack()
+        out.close()
+        incoming.close()
+    assert list((tmp_path / "messages").iterdir()) == []
