@@ -15,10 +15,10 @@ Kind = Literal["relation", "range"]
 
 @dataclass(frozen=True)
 class CircuitFiles:
-    """Where one compiled circuit lies. `pk` is made by whoever proves and is absent for a verifier."""
+    """Where one compiled circuit lies. A verifier has neither `compiled` nor `pk`; a prover makes `pk`."""
 
     settings: Path
-    compiled: Path
+    compiled: Path | None
     vk: Path
     srs: Path
     pk: Path | None = None

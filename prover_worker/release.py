@@ -1,22 +1,36 @@
-"""Making and checking a circuit release: two compiled circuits, their keys, one SRS, all named by digest."""
+"""Making and checking a circuit release: two compiled circuits, their keys, one SRS, all named by digest.
+
+    python -m prover_worker.release --out DIR [--srs FILE --provenance ceremony] [--logrows 14 ...]
+
+writes the files and `predicate.json`; `manage.py register_circuit DIR` logs them.
+"""
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import shutil
+import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal
 
+from pydantic import ValidationError
+
 from ledger.statements.predicates.circuit_release import Circuit, CircuitParameters, CircuitRelease, Srs
 from prover_worker.backend import Backend, CircuitFiles, Kind
-from prover_worker.errors import CircuitError
+from prover_worker.errors import CircuitError, ProverError
 from prover_worker.layout import digit_base
 
 ROLES: Final = (
     "relation_settings", "relation_compiled", "relation_vk", "range_settings", "range_compiled", "range_vk", "srs",
+)  # fmt: skip
+#: 8,192 weights per proof; docs/protocol.md says how each number was found.
+DEFAULTS: Final = CircuitParameters(
+    logrows=14, columns=2, blocks=128, block_size=64, rank=8, damping=1024, factor_limit=31, grid_bits=22,
+    salt_rows=32, range_group=8,
 )  # fmt: skip
 _KINDS: Final[tuple[Kind, Kind]] = ("relation", "range")
 
@@ -41,13 +55,14 @@ class Release:
 
         Raises CircuitError naming the first file that is missing or differs.
         """
-        digests = digests_by_role(predicate)
-        for role in ROLES:
-            if role not in paths:
-                raise CircuitError(f"the circuit release lacks its file {role}; fetch it from the ledger again")
-            got = sha256_file(paths[role])
-            if got != digests[role]:
-                raise CircuitError(f"{role} has SHA-256 {got}; the logged circuit release says {digests[role]}")
+        _check_files(predicate, paths, ROLES)
+        return cls(predicate, *(_files(kind, paths) for kind in _KINDS))
+
+    @classmethod
+    def open_for_verifying(cls, predicate: CircuitRelease, paths: Mapping[str, Path]) -> Release:
+        """As `open`, without the compiled circuits, which only a prover needs."""
+        roles = tuple(role for role in ROLES if not role.endswith("_compiled"))
+        _check_files(predicate, paths, roles)
         return cls(predicate, *(_files(kind, paths) for kind in _KINDS))
 
     def with_keys(self, backend: Backend, cache: Path) -> Release:
@@ -63,6 +78,16 @@ class Release:
         )
 
 
+def _check_files(predicate: CircuitRelease, paths: Mapping[str, Path], roles: Sequence[str]) -> None:
+    digests = digests_by_role(predicate)
+    for role in roles:
+        if role not in paths:
+            raise CircuitError(f"the circuit release lacks its file {role}; fetch it from the ledger again")
+        got = sha256_file(paths[role])
+        if got != digests[role]:
+            raise CircuitError(f"{role} has SHA-256 {got}; the logged circuit release says {digests[role]}")
+
+
 def digests_by_role(predicate: CircuitRelease) -> dict[str, str]:
     """The SHA-256 that the release names for each role."""
     digests = {"srs": predicate.srs.sha256}
@@ -74,7 +99,7 @@ def digests_by_role(predicate: CircuitRelease) -> dict[str, str]:
 
 
 def _files(kind: Kind, paths: Mapping[str, Path]) -> CircuitFiles:
-    return CircuitFiles(paths[f"{kind}_settings"], paths[f"{kind}_compiled"], paths[f"{kind}_vk"], paths["srs"])
+    return CircuitFiles(paths[f"{kind}_settings"], paths.get(f"{kind}_compiled"), paths[f"{kind}_vk"], paths["srs"])
 
 
 def _keyed(backend: Backend, files: CircuitFiles, logged: Circuit, cache: Path) -> CircuitFiles:
@@ -82,6 +107,8 @@ def _keyed(backend: Backend, files: CircuitFiles, logged: Circuit, cache: Path) 
     if not pk.exists():
         cache.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=cache) as name:
+            if files.compiled is None:
+                raise CircuitError("proving needs the compiled circuits; open the release with all its files")
             vk, made = backend.make_keys(files.settings, files.compiled, files.srs, Path(name))
             if sha256_file(vk) != logged.vk_sha256:
                 raise CircuitError(
@@ -116,6 +143,10 @@ def build(
         settings, compiled = backend.compile(kind, p, folder)
         vk, pk = backend.make_keys(settings, compiled, own, folder)
         pk.unlink()  # provers make their own; a verifier needs none
+        settings, compiled, vk = (
+            path.rename(folder / f"{kind}_{part}")
+            for part, path in (("settings", settings), ("compiled", compiled), ("vk", vk))
+        )
         files = CircuitFiles(settings, compiled, vk, own)
         paths |= {f"{kind}_settings": settings, f"{kind}_compiled": compiled, f"{kind}_vk": vk}
         circuits[kind] = Circuit(
@@ -134,3 +165,29 @@ def build(
         engine=backend.name,
     )
     return predicate, paths
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Build a release from the command line."""
+    parser = argparse.ArgumentParser(prog="python -m prover_worker.release", description="Build a circuit release.")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--srs", type=Path, help="halo2 KZG parameters of a public ceremony; without, one is made")
+    parser.add_argument("--provenance", choices=("ceremony", "development"), default="development")
+    for name, value in DEFAULTS.model_dump().items():
+        parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=value)
+    options = vars(parser.parse_args(arguments))
+    from prover_worker.ezkl_backend import EzklBackend
+
+    try:
+        p = CircuitParameters(**{name: options[name] for name in CircuitParameters.model_fields})
+        predicate, _ = build(EzklBackend(), p, options["out"], options["srs"], options["provenance"])
+    except (ProverError, ValidationError) as error:
+        print(f"release: {error}", file=sys.stderr)
+        return 2
+    (options["out"] / "predicate.json").write_text(predicate.model_dump_json(by_alias=True, indent=1) + "\n")
+    print(f"wrote a circuit release with a {predicate.srs.provenance} SRS to {options['out']}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

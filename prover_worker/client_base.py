@@ -1,0 +1,94 @@
+"""What a client's steps stand on: its folder, its keys, its ledger, and the secrets kept there."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ledger.statements import keys
+from ledger.statements.predicates import CircuitRelease, ModelRelease
+from ledger.tlog.merkle import root_of
+from prover_worker import curve
+from prover_worker.agent_state import Folder
+from prover_worker.backend import Backend
+from prover_worker.commitments import ChunkSecrets
+from prover_worker.errors import AgentError
+from prover_worker.layout import Layout
+from prover_worker.ledger_client import LedgerClient, Trust
+from prover_worker.release import ROLES, Release
+
+Report = Callable[[str, int, int], None]
+
+
+def silent(stage: str, done: int, total: int) -> None:
+    """Report progress to nobody."""
+
+
+class ClientBase:
+    """One client on one machine. All state is in `folder`; `cache` keeps proving keys."""
+
+    def __init__(
+        self, folder: Path, backend: Backend, jobs: int = 1, cache: Path | None = None, report: Report = silent
+    ) -> None:
+        self.state = Folder(folder)
+        self.backend, self.jobs, self.report = backend, jobs, report
+        self.cache = cache or folder / "keys"
+
+    @property
+    def _key(self) -> Any:
+        return keys.load_private(self.state.file("key.pem"))
+
+    @property
+    def _client(self) -> str:
+        return str(self.state.read_json("agent.json")["client"])
+
+    def _ledger(self) -> LedgerClient:
+        if not self.state.has("agent.json"):
+            raise AgentError(f"{self.state.path} holds no enrolled client; run `enrol` first")
+        known = self.state.read_json("agent.json")
+        return LedgerClient(known["server"], self._key, Trust(**known["trust"]), self.state.file("seen.note"))
+
+    def orders(self) -> list[dict[str, Any]]:
+        """All orders of this client, oldest first."""
+        return self._ledger().orders()
+
+    def _release(self) -> Release:
+        folder = self.state.sub("release")
+        predicate = CircuitRelease.model_validate_json(folder.read("circuit.json"))
+        return Release.open(predicate, {role: folder.file(role) for role in ROLES})
+
+    def _model(self) -> ModelRelease:
+        return ModelRelease.model_validate_json(self.state.sub("release").read("model.json"))
+
+    def _layout(self, release: Release) -> Layout:
+        return layout_of(release, self._model())
+
+    def _commitment_arrays(self) -> dict[str, NDArray[Any]]:
+        return self.state.sub("commitment").read_arrays("factors.npz")
+
+    def _all_secrets(self, layout: Layout) -> Iterator[ChunkSecrets]:
+        kept, seed = self._commitment_arrays(), self.state.sub("commitment").read("seed")
+        for chunk in range(layout.chunks):
+            weights, factors = layout.blocks_of(kept["weights"], chunk), layout.factors_of(kept["factors"], chunk)
+            yield ChunkSecrets(chunk, weights, factors, seed)
+
+
+def layout_of(release: Release, model: ModelRelease) -> Layout:
+    """The layout of a model's targets under a circuit release. Raises CircuitError."""
+    return Layout(release.predicate.parameters, sum(int(np.prod(target.shape)) for target in model.targets))
+
+
+def sha256(data: bytes) -> str:
+    """SHA-256, hex."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def points_root(data: bytes, points: int) -> str:
+    """Merkle root, hex, of a point file whose records have `points` points."""
+    size = points * curve.POINT_BYTES
+    return root_of([data[i : i + size] for i in range(0, len(data), size)]).hex()

@@ -1,0 +1,181 @@
+"""A client's first two steps: enrol a key, and commit to a model and its curvature before any mask exists.
+
+Every step that finished leaves a file that says so; running it again returns at once. Weights, gradients,
+curvature and salt never leave this machine.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ledger.statements import keys
+from ledger.statements.predicates import CircuitRelease, ClientEnrolment, ModelCommitment, ModelRelease
+from ledger.statements.predicates.base import LogRef
+from ledger.statements.statement import sign_statement
+from prover_worker import commitments, curve, pool
+from prover_worker.agent_state import Folder
+from prover_worker.client_base import ClientBase, layout_of, points_root, sha256
+from prover_worker.commitments import ChunkSecrets
+from prover_worker.errors import AgentError
+from prover_worker.layout import Layout
+from prover_worker.ledger_client import LedgerClient, pin
+from prover_worker.release import ROLES, Release, digests_by_role
+
+if TYPE_CHECKING:
+    import torch
+
+
+class Committing(ClientBase):
+    """Steps 1 and 2."""
+
+    # 1. enrol
+
+    def enrol(
+        self, server: str, client: str, token: str, vkey: str | None = None, provider_key: str | None = None
+    ) -> LogRef:
+        """Register this client's key. Again after an interruption: the same key, the same statement."""
+        if self.state.has("agent.json"):
+            known = self.state.read_json("agent.json")
+            if known["client"] != client:
+                raise AgentError(f"this folder belongs to client {known['client']}; give another --state folder")
+            if "enrolled" in known:
+                return LogRef.model_validate(known["enrolled"])
+        else:
+            trust = pin(LedgerClient(server).releases(), vkey, provider_key)
+            self.state.write_json("agent.json", {"server": server, "client": client, "trust": asdict(trust)})
+        if not self.state.has("key.pem"):
+            keys.save_private(keys.generate(), self.state.file("key.pem"))
+        predicate = ClientEnrolment(client=client, public_key=keys.public_hex(self._key))
+        ref = LedgerClient(server).submit(sign_statement(predicate, self._key), token)
+        self.state.write_json("agent.json", self.state.read_json("agent.json") | {"enrolled": ref.model_dump()})
+        return ref
+
+    # 2. commit
+
+    def commit(self, weights: Path, data: Path, samples: int, seed: int = 0) -> LogRef:
+        """Commit to a personalised model and its curvature on the client's own data, before any mask exists.
+
+        `weights` is a safetensors file that fits the provider's model release, `data` an .npz with x and y.
+        """
+        folder = self.state.sub("commitment")
+        if folder.has("logged.json"):
+            return LogRef.model_validate(folder.read_json("logged.json"))
+        ledger = self._ledger()
+        model_ref, model, release, circuit_ref = self._fetch_release(ledger)
+        layout = layout_of(release, model)
+        if not folder.has("factors.npz"):
+            self._prepare(folder, model, release, weights, data, samples, seed)
+        if not folder.has("curvature.points"):
+            self._commit_chunks(folder, layout, release)
+        predicate = self._commitment(folder, layout, model_ref, circuit_ref)
+        for name in ("weights.points", "curvature.points"):
+            self.report("uploading commitments", 0, 1)
+            ledger.upload(folder.read(name))
+        ref = ledger.submit(sign_statement(predicate, self._key))
+        folder.write_json("logged.json", ref.model_dump())
+        return ref
+
+    def _fetch_release(self, ledger: LedgerClient) -> tuple[LogRef, ModelRelease, Release, LogRef]:
+        """The current model and circuit releases, as the log has them, with the circuit's files."""
+        listed = ledger.releases()
+        if not listed["models"] or listed["circuit"] is None:
+            raise AgentError("the ledger has no model or no circuit release yet; the provider must publish both")
+        model_ref = LogRef.model_validate(listed["models"][-1]["ref"])
+        circuit_ref = LogRef.model_validate(listed["circuit"]["ref"])
+        model = ledger.provider_statement(model_ref, ModelRelease)
+        circuit = ledger.provider_statement(circuit_ref, CircuitRelease)
+        folder = self.state.sub("release")
+        for number, (role, digest) in enumerate(digests_by_role(circuit).items()):
+            self.report("fetching the circuit release", number, len(ROLES))
+            if not folder.has(role):
+                folder.write(role, ledger.download(digest))
+        folder.write_json("circuit.json", circuit.model_dump(mode="json", by_alias=True))
+        folder.write_json("model.json", model.model_dump(mode="json", by_alias=True))
+        return model_ref, model, self._release(), circuit_ref
+
+    def _prepare(
+        self,
+        folder: Folder,
+        model: ModelRelease,
+        release: Release,
+        weights: Path,
+        data: Path,
+        samples: int,
+        seed: int,
+    ) -> None:
+        """Grid weights, salted digests of the other tensors, the deployable model, integer factors."""
+        from unlearning import backbones, lattice, recipe
+
+        p = release.predicate.parameters
+        state = backbones.load(weights)
+        names = [target.name for target in model.targets]
+        _expect_shapes(state, model)
+        grid = lattice.to_grid(backbones.flatten_targets(state, names), p.grid_bits)
+        committed = backbones.unflatten(state, names, lattice.from_grid(grid, p.grid_bits))
+        backbones.with_weights(model.architecture, committed)  # raises where the file is no such model
+        others = secrets.token_bytes(32)
+        salted = _salted_digests(state, set(names), others)
+        folder.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        backbones.save(folder.file("model.safetensors"), committed)
+        made = recipe.curvature(
+            model.architecture, folder.file("model.safetensors"), data, names, p.block_size, p.rank,
+            p.factor_limit, samples, seed, lambda part, text: self.report(f"curvature: {text}", int(part * 100), 100),
+        )  # fmt: skip
+        folder.write("seed", secrets.token_bytes(32))
+        folder.write_json("others.json", {"salt": others.hex(), "sha256": salted})
+        folder.write_arrays("factors.npz", weights=grid.numpy(), factors=made.numpy())
+
+    def _commit_chunks(self, folder: Folder, layout: Layout, release: Release) -> None:
+        """Points of all chunks. Two files, the second written last: its presence means both are there."""
+        tasks = ((release, layout, secret) for secret in self._all_secrets(layout))
+        done: dict[int, tuple[bytes, bytes]] = {}
+        for number, records in pool.run(_commit_chunk, tasks, self.jobs):
+            done[number] = records
+            self.report("committing to weights and curvature", len(done), layout.chunks)
+        folder.write("weights.points", b"".join(done[c][0] for c in range(layout.chunks)))
+        folder.write("curvature.points", b"".join(done[c][1] for c in range(layout.chunks)))
+
+    def _commitment(self, folder: Folder, layout: Layout, model: LogRef, circuit: LogRef) -> ModelCommitment:
+        weights, curvature = folder.read("weights.points"), folder.read("curvature.points")
+        return ModelCommitment(
+            client=self._client,
+            model=model,
+            circuit=circuit,
+            chunks=layout.chunks,
+            weights_sha256=sha256(weights),
+            weights_root=points_root(weights, 1),
+            curvature_sha256=sha256(curvature),
+            curvature_root=points_root(curvature, layout.points_per_curvature),
+            other_tensors_sha256=folder.read_json("others.json")["sha256"],
+        )
+
+
+def _commit_chunk(release: Release, layout: Layout, secret: ChunkSecrets) -> tuple[bytes, bytes]:
+    basis = curve.basis(release.relation.srs, layout.commit_rows)
+    return (
+        commitments.commit_weights(basis, layout, secret),
+        commitments.commit_curvature(basis, layout, secret),
+    )
+
+
+def _salted_digests(state: dict[str, torch.Tensor], targets: set[str], salt: bytes) -> str:
+    """SHA-256 over the sorted list of (name, salted SHA-256) of all tensors that are not targets."""
+    listed = {}
+    for name, tensor in state.items():
+        if name not in targets:
+            array = tensor.detach().cpu().contiguous().numpy()
+            head = json.dumps([name, str(array.dtype), list(array.shape)]).encode()
+            listed[name] = hashlib.sha256(salt + len(head).to_bytes(4, "big") + head + array.tobytes()).hexdigest()
+    return sha256(json.dumps(listed, sort_keys=True, separators=(",", ":")).encode())
+
+
+def _expect_shapes(state: dict[str, torch.Tensor], model: ModelRelease) -> None:
+    for target in model.targets:
+        if target.name not in state or list(state[target.name].shape) != target.shape:
+            got = list(state[target.name].shape) if target.name in state else "no such tensor"
+            raise AgentError(f"the model file has {got} for {target.name}; the provider's model has {target.shape}")

@@ -1,0 +1,188 @@
+"""The agent's view of a ledger: REST calls, and a log that is checked rather than believed.
+
+Whatever the agent acts on it takes from the log: the leaf must hash to what it is called, must be included under
+a checkpoint that the log signed and that extends the last one seen, and must carry the provider's signature.
+The log's and the provider's keys are pinned at enrolment.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import httpx2
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from ledger.statements.dsse import Envelope
+from ledger.statements.errors import StatementError
+from ledger.statements.httpsig import client_hooks
+from ledger.statements.keys import public_from_hex
+from ledger.statements.predicates import Predicate
+from ledger.statements.predicates.base import LogRef
+from ledger.statements.statement import open_statement
+from ledger.tlog.checkpoint import Checkpoint, open_checkpoint
+from ledger.tlog.errors import TlogError
+from ledger.tlog.merkle import leaf_hash, verify_consistency, verify_inclusion
+from ledger.tlog.note import NoteVerifier
+from prover_worker.errors import AgentError
+
+Kind = TypeVar("Kind", bound=Predicate)
+_COVER_PATIENCE = 60.0  # seconds until a new entry must stand under a checkpoint
+_POLL = 1.0
+
+
+@dataclass(frozen=True)
+class Trust:
+    """Keys pinned at enrolment: the log's (C2SP verifier key) and the provider's (Ed25519, hex)."""
+
+    origin: str
+    vkey: str
+    provider_key: str
+
+
+class LedgerClient:
+    """One server, one key. `seen` is a file that keeps the last checkpoint accepted."""
+
+    def __init__(
+        self,
+        server: str,
+        key: Ed25519PrivateKey | None = None,
+        trust: Trust | None = None,
+        seen: Path | None = None,
+    ) -> None:
+        parts = urlsplit(server)
+        if parts.scheme not in {"http", "https"} or not parts.netloc:
+            raise AgentError(f"got {server!r} for a server; expected an address such as https://ledger.example")
+        origin = f"{parts.scheme}://{parts.netloc}"
+        hooks = client_hooks(origin, key).event_hooks if key else None
+        self._trust, self._seen = trust, seen
+        self._http = httpx2.Client(base_url=f"{origin}/api/v1/", timeout=60, event_hooks=hooks)
+
+    def _request(self, method: str, path: str, **arguments: Any) -> httpx2.Response:
+        try:
+            response = self._http.request(method, path, **arguments)
+        except httpx2.HTTPError as error:
+            raise AgentError(
+                f"cannot reach the ledger ({error}); check the server's address and try again"
+            ) from error
+        if response.is_success:
+            return response
+        try:
+            detail = response.json()["detail"]
+        except (ValueError, KeyError, TypeError):
+            detail = response.text[:200]
+        raise AgentError(f"the ledger refused {method} {path} with {response.status_code}: {detail}")
+
+    def releases(self) -> dict[str, Any]:
+        """Keys, the current circuit release and all models; nothing here is trusted before it is pinned."""
+        return self._request("GET", "releases").json()
+
+    def orders(self) -> list[dict[str, Any]]:
+        """All orders of this client, oldest first."""
+        return self._request("GET", "orders").json()["orders"]
+
+    def order(self, uuid: str) -> dict[str, Any]:
+        """One order."""
+        return self._request("GET", f"orders/{uuid}").json()
+
+    def submit(self, envelope: Envelope, token: str | None = None) -> LogRef:
+        """Send a signed statement and return where the log put it. Sending it again is harmless."""
+        headers = {"Content-Type": "application/json"} | ({"Enrolment-Token": token} if token else {})
+        data = envelope.to_bytes()
+        answer = self._request("POST", "statements", content=data, headers=headers).json()
+        if answer["leafHash"] != leaf_hash(data).hex():
+            raise AgentError(
+                "the ledger logged something else than what was sent; tell its operator and an auditor"
+            )
+        return LogRef(index=answer["index"], leaf_hash=answer["leafHash"])
+
+    def upload(self, data: bytes) -> str:
+        """Store bytes under their SHA-256, which is returned."""
+        digest = hashlib.sha256(data).hexdigest()
+        headers = {"Content-Type": "application/octet-stream"}
+        self._request("PUT", f"blobs/{digest}", content=data, headers=headers)
+        return digest
+
+    def download(self, digest: str) -> bytes:
+        """Fetch bytes and check them against their SHA-256."""
+        data = self._request("GET", f"blobs/{digest}").content
+        if hashlib.sha256(data).hexdigest() != digest:
+            raise AgentError(f"the ledger sent other bytes than those of SHA-256 {digest}; try again")
+        return data
+
+    def provider_statement(self, ref: LogRef, kind: type[Kind]) -> Kind:
+        """A statement of the provider, as the log holds it under a checkpoint that extends all seen before.
+
+        Waits up to a minute for a checkpoint that covers it. Raises AgentError naming what does not hold.
+        """
+        trust = self._pinned()
+        deadline = time.monotonic() + _COVER_PATIENCE
+        while (answer := self._request("GET", f"log/entries/{ref.index}").json())["checkpoint"] is None:
+            if time.monotonic() > deadline:
+                raise AgentError(f"no checkpoint covers log entry {ref.index} after a minute; try again later")
+            time.sleep(_POLL)
+        envelope = base64.b64decode(answer["envelope"])
+        if leaf_hash(envelope).hex() != ref.leaf_hash:
+            raise AgentError(f"log entry {ref.index} is not the one the ledger referred to; tell an auditor")
+        try:
+            head = self._accept(answer["checkpoint"])
+            proof = [base64.b64decode(node) for node in answer["proof"]]
+            verify_inclusion(leaf_hash(envelope), ref.index, head.size, proof, head.root)
+            statement = open_statement(Envelope.parse(envelope), public_from_hex(trust.provider_key))
+        except (TlogError, StatementError) as error:
+            raise AgentError(f"log entry {ref.index} does not check out: {error}") from error
+        if not isinstance(statement.predicate, kind):
+            raise AgentError(f"log entry {ref.index} is a {statement.predicate.slug}; expected a {kind.slug}")
+        return statement.predicate
+
+    def open_note(self, note: str) -> Checkpoint:
+        """Check a checkpoint's signature and origin. Raises AgentError."""
+        trust = self._pinned()
+        try:
+            return open_checkpoint(note, NoteVerifier.parse(trust.vkey), trust.origin)
+        except TlogError as error:
+            raise AgentError(f"a checkpoint does not check out: {error}") from error
+
+    def _accept(self, note: str) -> Checkpoint:
+        """Take a checkpoint only if it extends the last one seen, and remember it."""
+        head = self.open_note(note)
+        if self._seen and self._seen.exists():
+            last = self.open_note(self._seen.read_text())
+            old, new = sorted((last, head), key=lambda checkpoint: checkpoint.size)
+            proof = []
+            if 0 < old.size < new.size:
+                answer = self._request("GET", f"log/consistency?old={old.size}&new={new.size}").json()
+                proof = [base64.b64decode(node) for node in answer["proof"]]
+            verify_consistency(old.size, old.root, new.size, new.root, proof)
+            if head.size <= last.size:
+                return head
+        if self._seen:
+            temporary = self._seen.with_suffix(".new")
+            temporary.write_text(note)
+            temporary.replace(self._seen)
+        return head
+
+    def _pinned(self) -> Trust:
+        if self._trust is None:
+            raise AgentError("this client is not enrolled yet; run `enrol` first")
+        return self._trust
+
+
+def pin(releases: dict[str, Any], vkey: str | None, provider_key: str | None) -> Trust:
+    """Keys to trust from now on: those given, else those the server shows (trust on first use).
+
+    Raises AgentError when the server shows others than those given.
+    """
+    shown = Trust(releases["log"]["origin"], releases["log"]["vkey"], releases["providerKey"])
+    for what, wanted, got in (
+        ("log's verifier key", vkey, shown.vkey),
+        ("provider's key", provider_key, shown.provider_key),
+    ):
+        if wanted is not None and wanted != got:
+            raise AgentError(f"the server shows {got} as the {what}; you expected {wanted}: do not enrol there")
+    return shown

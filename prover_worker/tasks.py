@@ -1,0 +1,122 @@
+"""Celery tasks: take the job, load the case, call one function, hand the result to the workflow.
+
+Every task can run twice without harm: the job row decides who works, and the workflow's functions know what was
+done before. torch and ezkl are imported inside, so that a worker's parent process stays small.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from ledger import queue
+from ledger.queue import app
+from ledger.workflow import claims, jobs, proofs, windows
+from ledger.workflow.errors import WorkflowError
+
+if TYPE_CHECKING:
+    from ledger.models import Job
+    from prover_worker.verify import Case
+
+logger = logging.getLogger(__name__)
+
+
+@app.task(name=queue.TASK_MASK)
+def mask(job_id: str) -> None:
+    """Compute a closed window's mask and issue its orders."""
+    _work(job_id, _mask)
+
+
+@app.task(name=queue.TASK_CHALLENGE)
+def challenge(job_id: str) -> None:
+    """Let the log fix a claim's challenge."""
+    _work(job_id, lambda job: claims.draw_challenge(job.target))
+
+
+@app.task(name=queue.TASK_VERIFY)
+def verify(job_id: str) -> None:
+    """Verify a proof and log the verdict."""
+    _work(job_id, _verify)
+
+
+@app.task(name=queue.TASK_SWEEP)
+def sweep() -> None:
+    """Publish what is new in the log; wake workers for jobs left lying."""
+    jobs.sweep()
+
+
+def _work(job_id: str, function: Callable[[Job], object]) -> None:
+    """Run one job under its lease. What the input is to blame for is final; anything else is tried again."""
+    from prover_worker.errors import ProverError
+    from unlearning.errors import UnlearningError
+
+    job = queue.claim_job(job_id)
+    if job is None:
+        return
+    try:
+        function(job)
+    except (WorkflowError, ProverError, UnlearningError) as error:
+        jobs.fail_job(job_id, str(error), retry=False)
+    except Exception as error:
+        logger.exception("job %s", job_id)
+        jobs.fail_job(job_id, f"{type(error).__name__}: {error}", retry=True)
+    else:
+        queue.finish(job_id)
+        jobs.publish_new_entries()
+
+
+def _mask(job: Job) -> None:
+    from unlearning.maskfile import format_mask
+    from unlearning.recipe import compute_mask
+
+    case = windows.mask_case(job.target)
+
+    def report(fraction: float, message: str) -> None:
+        queue.report_progress(job.uuid, fraction, message)
+
+    made = compute_mask(case.architecture, case.model_path, case.config, report)
+    windows.publish_mask(
+        job.target, format_mask(made.total, made.indices), len(made.indices), made.total, made.recipe
+    )
+
+
+def _verify(job: Job) -> None:
+    from prover_worker.ezkl_backend import EzklBackend
+    from prover_worker.verify import verify_claim
+
+    def report(done: int, total: int) -> None:
+        queue.report_progress(job.uuid, done / total, f"{done} of {total} proofs checked")
+
+    outcome = verify_claim(_case(proofs.verification_case(job.target)), EzklBackend(), report)
+    failures = sorted(outcome.failures.items(), key=lambda item: -1 if item[0] is None else item[0])
+    result = proofs.VerdictResult(
+        accepted=outcome.accepted,
+        failures=failures,
+        failed_chunks=sum(chunk is not None for chunk, _ in failures),
+        proved_chunks=outcome.proved,
+        untouched_chunks=outcome.untouched,
+    )
+    proofs.record_verdict(job.target, result)
+
+
+def _case(stored: proofs.VerificationCase) -> Case:
+    from ledger.tlog.checkpoint import Checkpoint
+    from prover_worker.release import Release
+    from prover_worker.verify import Case
+
+    return Case(
+        release=Release.open(stored.circuit, stored.circuit_paths),
+        total=stored.total_weights,
+        weights=stored.commitment_weights.read_bytes(),
+        curvature=stored.commitment_curvature.read_bytes(),
+        other_tensors=stored.commitment.other_tensors_sha256,
+        mask=stored.mask_path.read_bytes(),
+        claim_weights=stored.claim_weights.read_bytes(),
+        solution=stored.claim_solution.read_bytes(),
+        claim_other_tensors=stored.claim.other_tensors_sha256,
+        checkpoint=Checkpoint(stored.checkpoint_origin, stored.checkpoint_size, stored.checkpoint_root),
+        claim_index=stored.claim_ref.index,
+        claim_leaf=bytes.fromhex(stored.claim_ref.leaf_hash),
+        bundle=stored.bundle_path.read_bytes(),
+    )
