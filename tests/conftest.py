@@ -40,7 +40,7 @@ def _fresh_throttles() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _emptied_log(request: pytest.FixtureRequest) -> Iterator[None]:
-    """After a test with real transactions the tables are truncated; the log's triggers must be asked to allow it."""
+    """After a test with real transactions all tables are truncated; a log with entries would refuse."""
     marker = request.node.get_closest_marker("django_db")
     transactional = "transactional_db" in request.fixturenames or bool(marker and marker.kwargs.get("transaction"))
     if transactional:

@@ -1,0 +1,13 @@
+"""The officers' pages: Django's admin. What is logged is read-only; actions go through the workflow."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+
+from ledger.admin import jobs, log, parties, proofs, requests, windows
+
+__all__ = ["jobs", "log", "parties", "proofs", "requests", "windows"]
+
+admin.site.site_header = "Unlearning ledger"
+admin.site.site_title = "Unlearning ledger"
+admin.site.index_title = "Requests, windows, proofs"

@@ -1,0 +1,93 @@
+"""The log: entries with their statements in plain sight, checkpoints, stored files."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from django.contrib import admin
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from ledger.admin.base import ReadOnlyAdmin
+from ledger.models import Blob, Checkpoint, LogEntry
+from ledger.statements.dsse import Envelope
+
+
+class KindFilter(admin.SimpleListFilter):
+    """By the predicate's slug."""
+
+    title = "kind"
+    parameter_name = "kind"
+
+    def lookups(self, request: Any, model_admin: Any) -> list[tuple[str, str]]:
+        kinds = LogEntry.objects.order_by("predicate_type").values_list("predicate_type", flat=True).distinct()
+        return [(kind, kind.split(":")[-2]) for kind in kinds]
+
+    def queryset(self, request: Any, queryset: Any) -> Any:
+        return queryset.filter(predicate_type=self.value()) if self.value() else queryset
+
+
+@admin.register(LogEntry)
+class LogEntryAdmin(ReadOnlyAdmin):
+    list_display = ["index", "kind", "short_hash", "short_signer", "created_at"]
+    list_display_links = ["index", "kind"]
+    list_filter = [KindFilter, "created_at"]
+    search_fields = ["index__exact", "signer", "statement_sha256"]
+    search_help_text = "index, key ID of the signer, or SHA-256 of the statement"
+    ordering = ["-index"]
+    fields = ["index", "kind", "created_at", "signer", "hash_hex", "statement_sha256", "statement", "covered"]
+
+    @admin.display(description="leaf hash")
+    def short_hash(self, row: LogEntry) -> str:
+        return f"{bytes(row.leaf_hash).hex()[:16]}…"
+
+    @admin.display(description="leaf hash")
+    def hash_hex(self, row: LogEntry) -> str:
+        return bytes(row.leaf_hash).hex()
+
+    @admin.display(description="signer", ordering="signer")
+    def short_signer(self, row: LogEntry) -> str:
+        return f"{row.signer[:16]}…"
+
+    @admin.display(description="statement")
+    def statement(self, row: LogEntry) -> SafeString:
+        payload = json.loads(Envelope.parse(bytes(row.envelope)).payload)
+        return format_html("<pre>{}</pre>", json.dumps(payload, indent=2, ensure_ascii=False))
+
+    @admin.display(description="first checkpoint")
+    def covered(self, row: LogEntry) -> str:
+        head = Checkpoint.objects.filter(size__gt=row.index).order_by("size").first()
+        return "none yet" if head is None else f"size {head.size}, {head.created_at:%Y-%m-%d %H:%M:%S} UTC"
+
+    @admin.display(description="kind", ordering="predicate_type")
+    def kind(self, row: LogEntry) -> str:
+        return row.kind
+
+
+@admin.register(Checkpoint)
+class CheckpointAdmin(ReadOnlyAdmin):
+    list_display = ["size", "root_hex", "created_at"]
+    list_filter = ["created_at"]
+    ordering = ["-size"]
+    fields = ["size", "root_hex", "signed_note", "created_at"]
+
+    @admin.display(description="root")
+    def root_hex(self, row: Checkpoint) -> str:
+        return bytes(row.root).hex()
+
+    @admin.display(description="note")
+    def signed_note(self, row: Checkpoint) -> SafeString:
+        return format_html("<pre>{}</pre>", row.note)
+
+
+@admin.register(Blob)
+class BlobAdmin(ReadOnlyAdmin):
+    list_display = ["sha256", "size", "owner_name", "created_at"]
+    list_filter = ["owner"]
+    list_select_related = ["owner"]
+    search_fields = ["sha256"]
+
+    @admin.display(description="owner", ordering="owner")
+    def owner_name(self, row: Blob) -> str:
+        return "provider" if row.owner is None else row.owner.name

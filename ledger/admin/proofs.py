@@ -1,0 +1,55 @@
+"""Claims, challenges, proofs, verdicts, certificates."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+
+from ledger.admin.base import ReadOnlyAdmin, entry_link, link
+from ledger.models import Certificate, Challenge, Claim, ProofSubmission, VerdictRecord
+
+
+class _Logged(ReadOnlyAdmin):
+    ordering = ["-entry"]
+    logged = entry_link("entry", "log entry")
+
+
+@admin.register(Claim)
+class ClaimAdmin(_Logged):
+    list_display = ["uuid", "order", "attempt", "logged"]
+    list_filter = ["order__window", "attempt"]
+    search_fields = ["uuid", "order__uuid", "order__client_model__client__name", "weights_sha256"]
+    list_select_related = ["order__client_model__client", "entry"]
+
+
+@admin.register(Challenge)
+class ChallengeAdmin(_Logged):
+    list_display = ["uuid", "claim", "checkpoint", "logged"]
+    search_fields = ["uuid", "claim__uuid", "claim__order__uuid"]
+    list_select_related = ["claim__order__client_model__client", "checkpoint", "entry"]
+
+
+@admin.register(ProofSubmission)
+class ProofSubmissionAdmin(_Logged):
+    list_display = ["uuid", "claim", "bundle_sha256", "logged"]
+    search_fields = ["uuid", "claim__order__uuid", "bundle_sha256"]
+    list_select_related = ["claim__order__client_model__client", "entry"]
+
+
+@admin.register(VerdictRecord)
+class VerdictRecordAdmin(_Logged):
+    list_display = ["uuid", "accepted", "proof", "logged"]
+    list_filter = ["accepted", "proof__claim__order__window"]
+    search_fields = ["uuid", "proof__uuid", "proof__claim__order__uuid"]
+    list_select_related = ["proof__claim__order__client_model__client", "entry"]
+
+
+@admin.register(Certificate)
+class CertificateAdmin(_Logged):
+    list_display = ["uuid", "request_link", "window", "complete", "logged"]
+    list_filter = ["complete", "window"]
+    search_fields = ["uuid", "request__uuid", "window__uuid"]
+    list_select_related = ["request", "window__model", "entry"]
+
+    @admin.display(description="request")
+    def request_link(self, row: Certificate) -> str:
+        return link(row.request)

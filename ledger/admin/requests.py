@@ -1,0 +1,85 @@
+"""Deletion requests: filed, approved, denied."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils import timezone
+from django.utils.html import format_html
+
+from ledger.admin.base import ReadOnlyAdmin, each, entry_link, link
+from ledger.models import DeletionRequest, GlobalModel
+from ledger.workflow.errors import WorkflowError
+from ledger.workflow.requests import decide_request
+from ledger.workflow.windows import open_window
+
+
+@admin.register(DeletionRequest)
+class DeletionRequestAdmin(ReadOnlyAdmin):
+    list_display = [
+        "uuid",
+        "regulation",
+        "state",
+        "received_at",
+        "due_at",
+        "days_left",
+        "forget",
+        "window_link",
+        "filed",
+    ]
+    list_filter = ["state", "regulation", "due_at", "received_at"]
+    search_fields = ["uuid", "window__uuid"]
+    search_help_text = "UUID of the request or its window; who asked is sealed in the vault"
+    list_select_related = ["window__model", "filed_entry", "decision_entry"]
+    date_hierarchy = "received_at"
+    actions = ["approve", "deny", "open_window"]
+    fields = [
+        "uuid", "regulation", "state", "received_at", "due_at", "days_left", "forget", "window_link", "filed",
+        "decided", "decision_reason", "certificate_link",
+    ]  # fmt: skip
+    filed = entry_link("filed_entry", "filed")
+    decided = entry_link("decision_entry", "decision")
+
+    @admin.display(description="days left", ordering="due_at")
+    def days_left(self, row: DeletionRequest) -> str:
+        if row.state not in (DeletionRequest.State.OPEN, DeletionRequest.State.IN_PROGRESS):
+            return "–"
+        days = (row.due_at - timezone.now()).days
+        return str(days) if days >= 0 else f"{-days} late"
+
+    @admin.display(description="window")
+    def window_link(self, row: DeletionRequest) -> str:
+        return link(row.window)
+
+    @admin.display(description="certificate")
+    def certificate_link(self, row: DeletionRequest) -> str:
+        return link(getattr(row, "certificate", None))
+
+    @admin.action(description="Approve selected requests", permissions=["decide"])
+    def approve(self, request: HttpRequest, rows: QuerySet[DeletionRequest]) -> None:
+        each(request, rows, lambda row: decide_request(row.pk, "approved"), "approved")
+
+    @admin.action(description="Deny selected requests (reason: officer)", permissions=["decide"])
+    def deny(self, request: HttpRequest, rows: QuerySet[DeletionRequest]) -> None:
+        each(request, rows, lambda row: decide_request(row.pk, "denied", "officer"), "denied")
+
+    @admin.action(description="Open a window for selected requests", permissions=["decide"])
+    def open_window(self, request: HttpRequest, rows: QuerySet[DeletionRequest]) -> None:
+        """One window for all of them, on the newest model of their dataset."""
+        chosen = list(rows)
+        model = GlobalModel.objects.filter(dataset=chosen[0].forget["dataset"]).order_by("-entry").first()
+        if model is None:
+            messages.error(request, f"no model has the dataset {chosen[0].forget['dataset']!r}: release one first")
+            return
+        try:
+            window = open_window(model, None, [row.pk for row in chosen])
+        except WorkflowError as error:
+            messages.error(request, error.sentence)
+        else:
+            messages.success(request, format_html("opened {}", link(window)))
+
+    def has_decide_permission(self, request: Any) -> bool:
+        return bool(request.user.has_perm("ledger.change_deletionrequest"))

@@ -1,0 +1,132 @@
+"""The officers' pages: every list and every row opens, nothing can be edited, actions use the workflow."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.contrib import admin
+from django.contrib.auth.models import Permission, User
+from django.test import Client as Browser
+from django.urls import reverse
+
+from ledger import log, models
+from ledger.workflow import jobs, proofs, requests, windows
+from ledger.workflow.certificates import certify
+from tests.ledger.story import FORGET, TOTAL, Story, verdict
+
+PAGES = [model for model in admin.site._registry if model._meta.app_label == "ledger"]
+
+
+@pytest.fixture
+def boss(db: None) -> Browser:
+    browser = Browser()
+    browser.force_login(User.objects.create(username="boss", is_staff=True, is_superuser=True))
+    return browser
+
+
+@pytest.fixture
+def told(story: Story) -> Story:
+    """A story with a row in every table."""
+    party = story.party()
+    window = story.masked_window()
+    proofs.record_verdict(story.proved(party, window.orders.get()).uuid, verdict(accepted=False))
+    certify(window.uuid)
+    return story
+
+
+def act(browser: Browser, model: Any, action: str, row: Any) -> str:
+    """Run an action on one row; returns the page that follows."""
+    url = reverse(f"admin:ledger_{model._meta.model_name}_changelist")
+    response = browser.post(url, {"action": action, "_selected_action": [str(row.pk)]}, follow=True)
+    assert response.status_code == 200
+    return response.content.decode()
+
+
+@pytest.mark.parametrize("model", PAGES)
+def test_every_page_opens_and_none_can_be_edited(told: Story, boss: Browser, model: Any) -> None:
+    name = model._meta.model_name
+    row = model.objects.first()
+    assert row is not None
+    assert boss.get(reverse(f"admin:ledger_{name}_changelist")).status_code == 200
+    assert boss.get(reverse(f"admin:ledger_{name}_changelist"), {"q": str(row.pk)}).status_code == 200
+    change = reverse(f"admin:ledger_{name}_change", args=[row.pk])
+    page = boss.get(change)
+    assert page.status_code == 200
+    assert b'name="_save"' not in page.content
+    assert boss.post(change, {}).status_code == 403
+    assert boss.post(reverse(f"admin:ledger_{name}_delete", args=[row.pk]), {"post": "yes"}).status_code == 403
+    if model is not models.Client:
+        assert boss.get(reverse(f"admin:ledger_{name}_add")).status_code == 403
+
+
+def test_the_lists_do_not_ask_once_per_row(story: Story, boss: Browser, django_assert_max_num_queries: Any) -> None:
+    for name in "abcde":
+        story.party(name)
+    story.masked_window()
+    for model in PAGES:
+        with django_assert_max_num_queries(12):
+            boss.get(reverse(f"admin:ledger_{model._meta.model_name}_changelist"))
+
+
+def test_an_entry_shows_its_statement(told: Story, boss: Browser) -> None:
+    entry = models.LogEntry.objects.filter(predicate_type__contains=":order:").get()
+    page = boss.get(reverse("admin:ledger_logentry_change", args=[entry.pk])).content.decode()
+    assert "urn:unlearning-ledger:predicate:order:v1" in page
+    filtered = boss.get(reverse("admin:ledger_logentry_changelist"), {"kind": entry.predicate_type})
+    assert filtered.context["cl"].result_count == 1
+
+
+def test_a_client_is_invited(boss: Browser) -> None:
+    add = reverse("admin:ledger_client_add")
+    page = boss.post(add, {"name": "clinic"}, follow=True).content.decode()
+    assert "shown this once" in page
+    assert models.Client.objects.get().name == "clinic"
+    assert "already" in boss.post(add, {"name": "clinic"}).content.decode()
+    assert models.Client.objects.count() == 1
+
+
+def test_requests_are_decided(story: Story, boss: Browser) -> None:
+    one, two = (requests.file_request("gdpr", "x", FORGET) for _ in range(2))
+    assert "approved" in act(boss, models.DeletionRequest, "approve", one)
+    assert "denied" in act(boss, models.DeletionRequest, "deny", two)
+    one.refresh_from_db()
+    two.refresh_from_db()
+    assert (one.state, two.state) == ("in_progress", "denied")
+    size = log.size()
+    assert "only open ones are decided" in act(boss, models.DeletionRequest, "deny", one)
+    assert log.size() == size
+
+
+def test_windows_are_opened_closed_and_certified(story: Story, boss: Browser) -> None:
+    request = story.approved_request()
+    assert "Opened <a" in act(boss, models.DeletionRequest, "open_window", request)
+    assert "approved, free ones" in act(boss, models.DeletionRequest, "open_window", request)
+    window = models.Window.objects.get()
+    assert list(window.requests.all()) == [request]
+    assert "there is no mask" in act(boss, models.Window, "certify", window)
+    assert "being computed" in act(boss, models.Window, "close", window)
+    windows.publish_mask(window.uuid, b"mask", 1, TOTAL, {})
+    assert "certified" in act(boss, models.Window, "certify", window)
+    assert models.Certificate.objects.count() == 1
+
+
+def test_failed_jobs_are_started_anew(story: Story, boss: Browser) -> None:
+    story.closed_window()
+    job = models.Job.objects.get()
+    assert "has not failed" in act(boss, models.Job, "retry", job)
+    jobs.fail_job(job.uuid, "x", retry=False)
+    act(boss, models.Job, "retry", job)
+    job.refresh_from_db()
+    assert job.state == "queued"
+
+
+def test_looking_is_not_deciding(story: Story) -> None:
+    viewer = User.objects.create(username="viewer", is_staff=True)
+    viewer.user_permissions.set(Permission.objects.filter(codename__startswith="view_"))
+    browser = Browser()
+    browser.force_login(viewer)
+    request = requests.file_request("gdpr", "x", FORGET)
+    act(browser, models.DeletionRequest, "approve", request)
+    request.refresh_from_db()
+    assert request.state == "open"
