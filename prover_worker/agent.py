@@ -34,7 +34,7 @@ from ledger.statements.errors import StatementError
 from ledger.tlog.errors import TlogError
 from prover_worker.client import Agent
 from prover_worker.client_base import Report, silent
-from prover_worker.errors import ProverError
+from prover_worker.errors import AgentError, ProverError
 from unlearning.errors import UnlearningError
 
 _OPEN = ("issued", "claimed", "challenged", "proved", "rejected")
@@ -81,6 +81,7 @@ def parser(prog: str = "python -m prover_worker.agent") -> argparse.ArgumentPars
     unlearn = commands.add_parser("unlearn", help="carry open orders out: compensate, claim, prove, submit")
     unlearn.add_argument("--order", help="one order only")
     unlearn.add_argument("--patience", type=float, default=600, help="seconds to wait for the ledger's answers")
+    unlearn.add_argument("--again", action="store_true", help="make a new attempt at orders that were rejected")
     return top
 
 
@@ -102,7 +103,7 @@ def _run(make_agent: Callable[..., Agent], options: argparse.Namespace, report: 
         return 0
     if options.command == "status":
         return _status(agent)
-    return _unlearn(agent, options.order, options.patience)
+    return _unlearn(agent, options)
 
 
 def _status(agent: Agent) -> int:
@@ -114,16 +115,19 @@ def _status(agent: Agent) -> int:
     return 0
 
 
-def _unlearn(agent: Agent, wanted: str | None, patience: float) -> int:
+def _unlearn(agent: Agent, options: argparse.Namespace) -> int:
+    listed = agent.orders()
+    if options.order and options.order not in {order["uuid"] for order in listed}:
+        raise AgentError(f"this client has no order {options.order}; `status` lists those it has")
     orders = [
-        order["uuid"] for order in agent.orders() if order["state"] in _OPEN and wanted in {None, order["uuid"]}
+        order["uuid"] for order in listed if order["state"] in _OPEN and options.order in {None, order["uuid"]}
     ]
     if not orders:
         print("no open orders")
         return 0
     rejected = 0
     for order_id in orders:
-        order = agent.unlearn(order_id, patience)
+        order = agent.unlearn(order_id, options.patience, again=options.again)
         verdict = order["verdict"]
         print(f"order {order_id}: {verdict['result']} at log index {verdict['ref']['index']}")
         for failure in verdict["failures"]:

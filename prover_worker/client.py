@@ -216,14 +216,15 @@ class Agent(Committing):
 
     # 5. settle
 
-    def unlearn(self, order_id: str, patience: float) -> dict[str, Any]:
+    def unlearn(self, order_id: str, patience: float, *, again: bool = False) -> dict[str, Any]:
         """Steps 3 to 5 for one order, from wherever it stands. Returns the order with its verdict.
 
-        Raises AgentError when the ledger does not answer within `patience` seconds; running again goes on.
+        A rejected order is left as it is unless `again` asks for a new attempt. Raises AgentError when the
+        ledger does not answer within `patience` seconds; running again goes on.
         """
         ledger = self._ledger()
         order = ledger.order(order_id)
-        if order["state"] == "met" or (order["state"] == "rejected" and not self._new_attempt(order)):
+        if order["state"] == "met" or (order["state"] == "rejected" and not again):
             return order
         folder = self.claim(order)
         order = self._await(ledger, order_id, "challenge", patience)
@@ -232,14 +233,6 @@ class Agent(Committing):
         if order["verdict"]["result"] == "accepted":
             self.deploy(folder)
         return order
-
-    def _new_attempt(self, order: dict[str, Any]) -> bool:
-        """Whether a rejected order is to be tried again; the attempt just rejected is not reported twice."""
-        seen = self.state.sub("orders", order["uuid"], str(order["attempt"]))
-        if seen.has("verdict.json"):
-            return True
-        seen.write_json("verdict.json", order["verdict"])
-        return False
 
     def _await(self, ledger: LedgerClient, order_id: str, what: str, patience: float) -> dict[str, Any]:
         deadline = time.monotonic() + patience

@@ -123,9 +123,17 @@ class Committing(ClientBase):
         folder.path.mkdir(parents=True, exist_ok=True, mode=0o700)
         backbones.save(folder.file("model.safetensors"), committed)
         made = recipe.curvature(
-            model.architecture, folder.file("model.safetensors"), data, names, p.block_size, p.rank,
-            p.factor_limit, samples, seed, lambda part, text: self.report(f"curvature: {text}", int(part * 100), 100),
-        )  # fmt: skip
+            model.architecture,
+            folder.file("model.safetensors"),
+            data,
+            names,
+            p.block_size,
+            p.rank,
+            p.factor_limit,
+            samples,
+            seed,
+            lambda part, text: self.report(f"curvature: {text}", int(part * 100), 100),
+        )
         folder.write("seed", secrets.token_bytes(32))
         folder.write_json("others.json", {"salt": others.hex(), "sha256": salted})
         folder.write_arrays("factors.npz", weights=grid.numpy(), factors=made.numpy())

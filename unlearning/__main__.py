@@ -1,9 +1,12 @@
-"""Models and data from the command line: `python -m unlearning train | personalise | evaluate`.
+"""Models and data from the command line: `python -m unlearning train | personalise | evaluate | measure`.
 
-- `train` writes `global.safetensors` and `architecture.json`: the provider's model.
+- `train` writes `global.safetensors`, `architecture.json`, `targets.json` (the provider's model and the tensors
+  that unlearning may touch) and `test.npz`.
 - `personalise` fine-tunes it on one client's shifted part of the data and writes `personal.safetensors`,
   `data.npz` (the client's private training data) and `test.npz` (test data with the same shift).
 - `evaluate` prints a model's accuracy, optionally after zeroing the weights of a mask file.
+- `measure` does the same for many at once: it reads a JSON list of {weights, data, mask?, onlyClass?,
+  withoutClass?} from standard input and prints the list of accuracies.
 
 The same seed on the same machine gives the same files. Bad input ends with one sentence on stderr and status
 2.
@@ -14,7 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -76,6 +79,11 @@ def _parser() -> argparse.ArgumentParser:
     which.add_argument("--without-class", type=int)
     measure.add_argument("--json", action="store_true")
     measure.set_defaults(run=_evaluate)
+
+    many = commands.add_parser("measure", help="measure many models at once, from a JSON list on standard input")
+    many.add_argument("--architecture", type=Path, required=True)
+    many.add_argument("--targets-pattern", default=backbones.DEFAULT_PATTERN)
+    many.set_defaults(run=_measure)
     return parser
 
 
@@ -101,6 +109,10 @@ def _train(options: argparse.Namespace) -> None:
         personalize.train(model, *data.train, options.epochs, options.lr, options.seed, progress)
     options.out.mkdir(parents=True, exist_ok=True)
     backbones.save(options.out / "global.safetensors", model.state_dict())
+    datasets.save_npz(options.out / "test.npz", data.test)
+    state = model.state_dict()
+    targets = [{"name": name, "shape": list(state[name].shape)} for name in backbones.target_names(model)]
+    (options.out / "targets.json").write_text(json.dumps(targets, indent=2) + "\n", encoding="utf-8")
     (options.out / "architecture.json").write_text(json.dumps(architecture, indent=2) + "\n", encoding="utf-8")
     _console().print(f"test accuracy {evaluate.accuracy(model, *data.test):.4f}; wrote {options.out}")
 
@@ -125,28 +137,79 @@ def _personalise(options: argparse.Namespace) -> None:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    part = datasets.load_npz(options.data)
-    keep = part.y >= 0
-    if options.only_class is not None:
-        keep = part.y == options.only_class
-    elif options.without_class is not None:
-        keep = part.y != options.without_class
-    state = backbones.load(options.weights)
     architecture = _read_json(options.architecture)
+    value, samples = _accuracy(
+        architecture,
+        options.weights,
+        options.data,
+        options.mask,
+        options.targets_pattern,
+        options.only_class,
+        options.without_class,
+    )
+    print(
+        json.dumps({"accuracy": value, "samples": samples}) if options.json else f"{value:.4f} ({samples} samples)"
+    )
+
+
+def _measure(options: argparse.Namespace) -> None:
+    architecture = _read_json(options.architecture)
+    torch.set_num_threads(1)
+    values = []
+    for item in _wanted(sys.stdin.read()):
+        mask = item.get("mask")
+        value, _ = _accuracy(
+            architecture,
+            Path(item["weights"]),
+            Path(item["data"]),
+            Path(mask) if mask else None,
+            options.targets_pattern,
+            item.get("onlyClass"),
+            item.get("withoutClass"),
+        )
+        values.append(value)
+    print(json.dumps(values))
+
+
+def _wanted(text: str) -> list[dict[str, Any]]:
+    try:
+        document = json.loads(text)
+    except ValueError as error:
+        raise UnlearningError(f"standard input is not JSON: {error}; expected a list of measurements") from error
+    if not isinstance(document, list) or not all(
+        isinstance(item, dict) and {"weights", "data"} <= set(item) for item in document
+    ):
+        raise UnlearningError("standard input is no list of objects with weights and data; see --help")
+    return document
+
+
+def _accuracy(
+    architecture: Mapping[str, Any],
+    weights: Path,
+    data: Path,
+    mask: Path | None,
+    pattern: str,
+    only: int | None,
+    without: int | None,
+) -> tuple[float, int]:
+    """Accuracy and number of samples of a model, zeroed under a mask where one is given."""
+    part = datasets.load_npz(data)
+    keep = part.y >= 0
+    if only is not None:
+        keep = part.y == only
+    elif without is not None:
+        keep = part.y != without
+    state = backbones.load(weights)
     model = backbones.with_weights(architecture, state)
-    if options.mask is not None:
-        names = backbones.target_names(model, options.targets_pattern)
-        total, indices = maskfile.parse_mask(options.mask.read_bytes())
+    if mask is not None:
+        names = backbones.target_names(model, pattern)
+        total, indices = maskfile.parse_mask(mask.read_bytes())
         flat = backbones.flatten_targets(state, names)
         if total != len(flat):
             raise MaskError(f"the mask is over {total} weights, expected {len(flat)}; use the model's own mask")
         flat[torch.from_numpy(indices)] = 0.0
         model = backbones.with_weights(architecture, backbones.unflatten(state, names, flat))
-    value = evaluate.accuracy(model, part.x[keep], part.y[keep])
-    samples = int(keep.sum())
-    print(
-        json.dumps({"accuracy": value, "samples": samples}) if options.json else f"{value:.4f} ({samples} samples)"
-    )
+    return evaluate.accuracy(model, part.x[keep], part.y[keep]), int(keep.sum())
 
 
 def _small_vit(dataset: str) -> dict[str, Any]:

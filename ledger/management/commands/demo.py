@@ -1,0 +1,52 @@
+"""`manage.py demo`: the whole story, from a deletion request to a certificate that an outsider can check."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from rich.console import Console
+
+from ledger.demo import report
+from ledger.demo.officer import DemoError
+from ledger.demo.story import FORGET, Story, tell
+from ledger.models import CircuitRelease
+from ledger.services import ServiceError, free_port
+
+CHEATS = ("skip", "keep", "nudge", "swap", "idle", "range")
+
+
+class Command(BaseCommand):
+    """Exits non-zero when anything it promises did not happen. Can be interrupted and run again."""
+
+    help = "Run the demonstration with real processes and real proofs; ends with one JSON line."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--dataset", choices=sorted(FORGET), default="digits")
+        parser.add_argument(
+            "--cheat",
+            choices=(*CHEATS, "all"),
+            default="skip",
+            help="how the third client cheats; `all`: one by one",
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        console = Console()
+        cheats = CHEATS if options["cheat"] == "all" else (options["cheat"],)
+        story = Story(console, options["dataset"], cheats)
+        start = time.monotonic()
+        try:
+            audit, rows, officer = tell(story, free_port())
+        except (DemoError, ServiceError) as error:
+            raise CommandError(str(error)) from error
+        except KeyboardInterrupt:
+            raise CommandError("interrupted; run it again, nothing that is in the log is lost") from None
+        parameters = CircuitRelease.objects.latest("entry").parameters
+        per_chunk = parameters["blocks"] * parameters["blockSize"]
+        console.print()
+        console.print(report.accuracy_table(story.clients, rows, FORGET[options["dataset"]]))
+        console.print(report.proof_table(story, audit, per_chunk))
+        report.closing_words(console, story, officer)
+        self.stdout.write(json.dumps(report.summary(story, audit, time.monotonic() - start, per_chunk)))
