@@ -46,7 +46,7 @@ def _configuration() -> dict[str, Any]:
     folder = settings.LEDGER_DATA_DIR / "queue"
     folder.mkdir(parents=True, exist_ok=True)
     return {
-        "broker_url": settings.CELERY_BROKER_URL or "spool://",
+        "broker_url": settings.CELERY_BROKER_URL or "spool://localhost",
         "broker_transport_options": {} if settings.CELERY_BROKER_URL else spool.transport_options(folder),
         "broker_connection_retry_on_startup": True,
         "task_serializer": "json",

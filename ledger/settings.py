@@ -95,6 +95,7 @@ DATABASES: dict[str, Any] = {
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 LANGUAGE_CODE = "en-gb"
+FORMAT_MODULE_PATH = ["ledger.formats"]
 TIME_ZONE = "UTC"
 USE_TZ = True
 
@@ -136,5 +137,8 @@ LOGGING = {
     "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["console"], "level": "WARNING"},
-    "loggers": {"ledger": {"level": "INFO"}},
+    "loggers": {
+        "ledger": {"level": "INFO"},
+        "django.request": {"level": "ERROR"},  # refusals are answers, not events
+    },
 }

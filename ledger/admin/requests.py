@@ -19,17 +19,7 @@ from ledger.workflow.windows import open_window
 
 @admin.register(DeletionRequest)
 class DeletionRequestAdmin(ReadOnlyAdmin):
-    list_display = [
-        "uuid",
-        "regulation",
-        "state",
-        "received_at",
-        "due_at",
-        "days_left",
-        "forget",
-        "window_link",
-        "filed",
-    ]
+    list_display = ["short", "regulation", "state", "due_at", "days_left", "forget", "window_link", "filed"]
     list_filter = ["state", "regulation", "due_at", "received_at"]
     search_fields = ["uuid", "window__uuid"]
     search_help_text = "UUID of the request or its window; who asked is sealed in the vault"
@@ -42,6 +32,10 @@ class DeletionRequestAdmin(ReadOnlyAdmin):
     ]  # fmt: skip
     filed = entry_link("filed_entry", "filed")
     decided = entry_link("decision_entry", "decision")
+
+    @admin.display(description="request", ordering="uuid")
+    def short(self, row: DeletionRequest) -> str:
+        return str(row.uuid)[:8]
 
     @admin.display(description="days left", ordering="due_at")
     def days_left(self, row: DeletionRequest) -> str:

@@ -29,6 +29,7 @@ from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
 import psycopg
+from fasteners import InterProcessLock  # type: ignore[import-untyped]
 from psycopg import sql
 
 with warnings.catch_warnings():
@@ -121,9 +122,14 @@ def _start(pgdata: Path) -> Address:
     last: Exception | None = None
     for _ in range(_ATTEMPTS):
         try:
-            with PostgresServer._lock:  # noqa: SLF001 - the wheel's own lock: nobody may stop the server meanwhile
+            with _wheel_lock(pgdata):  # nobody may stop the server meanwhile
                 _forget_the_dead(pgdata)
-            get_server(pgdata, cleanup_mode="stop")
+            server = get_server(pgdata, cleanup_mode="stop", start=False)
+            server._lock = _wheel_lock(pgdata)  # noqa: SLF001
+            server.start()
+        except PermissionError as error:
+            last = error
+            break
         except (subprocess.SubprocessError, OSError, AssertionError) as error:
             last = error
         found = _running(pgdata)
@@ -131,9 +137,18 @@ def _start(pgdata: Path) -> Address:
             return found
         time.sleep(1)
     raise EmbeddedServerError(
-        f"the embedded PostgreSQL in {pgdata} did not start in {_ATTEMPTS} attempts: read {pgdata / 'log'}, "
+        f"the embedded PostgreSQL in {pgdata} did not start: read {pgdata / 'log'}, "
         "or point DATABASE_URL at a server of your own"
     ) from last
+
+
+def _wheel_lock(pgdata: Path) -> InterProcessLock:
+    """The lock that the wheel starts and stops a server under.
+
+    Its own lies in the shared folder for temporary files: whoever comes first owns it, and shuts all other users
+    of the machine out. Ours lies beside the cluster.
+    """
+    return InterProcessLock(pgdata.parent / "postgres.wheel.lock")
 
 
 def _forget_the_dead(pgdata: Path) -> None:
