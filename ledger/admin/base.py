@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from django import forms
 from django.contrib import admin, messages
+from django.core.exceptions import ValidationError
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
@@ -29,6 +31,45 @@ class ReadOnlyAdmin(admin.ModelAdmin):
 
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return False
+
+
+class UseCaseForm(forms.ModelForm):
+    """A form whose fields are the arguments of a use case, which makes the row itself."""
+
+    def carry_out(self, values: dict[str, Any]) -> Model:
+        """Call the use case. Its refusals are shown above the form."""
+        raise NotImplementedError
+
+    def clean(self) -> dict[str, Any]:
+        """Act while a refusal can still be shown; what is stored is stored by the workflow."""
+        cleaned = super().clean() or {}
+        if not self.errors:
+            try:
+                self.instance = self.carry_out(cleaned)
+            except WorkflowError as error:
+                raise ValidationError(error.sentence) from error
+        return cleaned
+
+    def _post_clean(self) -> None:
+        """The row exists by now: nothing is copied from the form into it."""
+
+
+class AddByUseCase(ReadOnlyAdmin):
+    """A page with an add form that goes through the workflow."""
+
+    use_case_form: type[UseCaseForm]
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm(f"ledger.add_{self.opts.model_name}")
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        return list(self.use_case_form.base_fields) if obj is None else self.fields
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        return super().get_form(request, obj, change, **kwargs) if obj else self.use_case_form
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        """The use case has saved it."""
 
 
 def link(row: Model | None, label: str | None = None) -> SafeString | str:

@@ -6,38 +6,30 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
-from django.core.exceptions import ValidationError
 from django.http import HttpRequest
 
-from ledger.admin.base import ReadOnlyAdmin, entry_link, link
+from ledger.admin.base import AddByUseCase, ReadOnlyAdmin, UseCaseForm, entry_link, link
 from ledger.models import CircuitRelease, Client, ClientModel, GlobalModel
 from ledger.workflow.clients import invite_client
-from ledger.workflow.errors import WorkflowError
 
 
-class InvitationForm(forms.ModelForm):
+class InvitationForm(UseCaseForm):
     """Only a name; the workflow makes the rest."""
+
+    name = forms.CharField(max_length=200)
 
     class Meta:
         model = Client
-        fields = ["name"]
+        fields: list[str] = []
 
-    def clean(self) -> dict[str, Any]:
-        """Invite the client while a refusal can still be shown beside the field."""
-        cleaned = super().clean() or {}
-        if not self.errors:
-            try:
-                self.instance, self.token = invite_client(cleaned["name"])
-            except WorkflowError as error:
-                raise ValidationError({"name": error.sentence}) from error
-        return cleaned
-
-    def validate_unique(self) -> None:
-        """The workflow has seen to it."""
+    def carry_out(self, values: dict[str, Any]) -> Client:
+        client, self.token = invite_client(values["name"])
+        return client
 
 
 @admin.register(Client)
-class ClientAdmin(ReadOnlyAdmin):
+class ClientAdmin(AddByUseCase):
+    use_case_form = InvitationForm
     list_display = ["name", "uuid", "enrolled", "short_keyid", "invited_at", "token_used_at"]
     search_fields = ["name", "uuid", "keyid"]
     list_filter = ["invited_at", ("enrolled_entry", admin.EmptyFieldListFilter)]
@@ -48,15 +40,6 @@ class ClientAdmin(ReadOnlyAdmin):
     @admin.display(description="key ID")
     def short_keyid(self, row: Client) -> str:
         return f"{row.keyid[:16]}…" if row.keyid else "–"
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return request.user.has_perm("ledger.add_client")
-
-    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        return ["name"] if obj is None else self.fields
-
-    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
-        return super().get_form(request, obj, change, **kwargs) if obj else InvitationForm
 
     def save_model(self, request: HttpRequest, obj: Client, form: Any, change: bool) -> None:
         messages.warning(request, f"enrolment token of {obj.name}, shown this once: {form.token}")

@@ -4,21 +4,41 @@ from __future__ import annotations
 
 from typing import Any
 
+from django import forms
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.html import format_html
 
-from ledger.admin.base import ReadOnlyAdmin, each, entry_link, link
+from ledger.admin.base import AddByUseCase, UseCaseForm, each, entry_link, link
 from ledger.models import DeletionRequest, GlobalModel
 from ledger.workflow.errors import WorkflowError
-from ledger.workflow.requests import decide_request
+from ledger.workflow.requests import decide_request, file_request
 from ledger.workflow.windows import open_window
 
 
+class FilingForm(UseCaseForm):
+    """What an officer knows when a request comes in."""
+
+    regulation = forms.ChoiceField(choices=DeletionRequest.Regulation.choices)
+    subject = forms.CharField(max_length=1000, help_text="your reference to the person; sealed, never in the log")
+    dataset = forms.CharField(max_length=200)
+    forget_class = forms.IntegerField(min_value=0, label="class", help_text="label of the data to forget")
+    received_at = forms.DateTimeField(required=False, help_text="UTC; empty means now")
+
+    class Meta:
+        model = DeletionRequest
+        fields: list[str] = []
+
+    def carry_out(self, values: dict[str, Any]) -> DeletionRequest:
+        forget = {"dataset": values["dataset"], "class": values["forget_class"]}
+        return file_request(values["regulation"], values["subject"], forget, values["received_at"])
+
+
 @admin.register(DeletionRequest)
-class DeletionRequestAdmin(ReadOnlyAdmin):
+class DeletionRequestAdmin(AddByUseCase):
+    use_case_form = FilingForm
     list_display = ["short", "regulation", "state", "due_at", "days_left", "forget", "window_link", "filed"]
     list_filter = ["state", "regulation", "due_at", "received_at"]
     search_fields = ["uuid", "window__uuid"]

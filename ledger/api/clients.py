@@ -13,6 +13,7 @@ from rest_framework.response import Response
 from ledger import blobs
 from ledger.api import render
 from ledger.api.auth import ClientView
+from ledger.api.limits import refuse_larger
 from ledger.models import Order
 from ledger.workflow.errors import WorkflowError
 
@@ -42,11 +43,7 @@ class BlobView(ClientView):
 
     def initial(self, request: Request, *args: object, **kwargs: object) -> None:
         """Refuse a body that is too large before it is read and its signature checked."""
-        announced = request.headers.get("Content-Length") or "0"
-        if int(announced) > settings.LEDGER_BLOB_LIMIT:
-            raise WorkflowError(
-                "too-large", f"a blob has at most {settings.LEDGER_BLOB_LIMIT} bytes, got {announced}", 413
-            )
+        refuse_larger(request, settings.LEDGER_BLOB_LIMIT, "a blob")
         super().initial(request, *args, **kwargs)
 
     def put(self, request: Request, sha256: str) -> Response:

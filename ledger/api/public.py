@@ -12,6 +12,7 @@ from rest_framework.views import APIView
 
 from ledger import keys, log
 from ledger.api import render
+from ledger.api.limits import refuse_larger
 from ledger.models import Checkpoint, CircuitRelease, GlobalModel, LogEntry
 from ledger.statements.dsse import MAX_ENVELOPE_BYTES
 from ledger.statements.keys import public_hex
@@ -37,9 +38,8 @@ class Statements(PublicView):
 
     def post(self, request: Request) -> Response:
         """201 with the log entry; 200 if the statement was there already."""
+        refuse_larger(request, MAX_ENVELOPE_BYTES, "a statement's envelope")
         http = request._request  # noqa: SLF001 - the very bytes that were sent
-        if int(http.headers.get("Content-Length") or 0) > MAX_ENVELOPE_BYTES:
-            raise WorkflowError("too-large", f"a statement's envelope has at most {MAX_ENVELOPE_BYTES} bytes", 413)
         accepted = accept_statement(http.body, http.headers.get("Enrolment-Token", ""))
         return Response(render.entry(accepted.entry), status=201 if accepted.created else 200)
 

@@ -56,7 +56,7 @@ def test_every_page_opens_and_none_can_be_edited(told: Story, boss: Browser, mod
     assert b'name="_save"' not in page.content
     assert boss.post(change, {}).status_code == 403
     assert boss.post(reverse(f"admin:ledger_{name}_delete", args=[row.pk]), {"post": "yes"}).status_code == 403
-    if model is not models.Client:
+    if model not in (models.Client, models.DeletionRequest):
         assert boss.get(reverse(f"admin:ledger_{name}_add")).status_code == 403
 
 
@@ -84,6 +84,19 @@ def test_a_client_is_invited(boss: Browser) -> None:
     assert models.Client.objects.get().name == "clinic"
     assert "already" in boss.post(add, {"name": "clinic"}).content.decode()
     assert models.Client.objects.count() == 1
+
+
+def test_a_request_is_filed(story: Story, boss: Browser) -> None:
+    add = reverse("admin:ledger_deletionrequest_add")
+    assert "sealed, never in the log" in boss.get(add).content.decode()
+    form = {"regulation": "gdpr", "subject": "patient 12", "dataset": "digits", "forget_class": "8"}
+    assert "was added" in boss.post(add, form, follow=True).content.decode()
+    row = models.DeletionRequest.objects.get()
+    assert (row.state, row.forget) == ("open", FORGET)
+    assert b"patient 12" not in boss.get(reverse("admin:ledger_deletionrequest_change", args=[row.pk])).content
+    late = boss.post(add, form | {"received_at": "2999-01-01 00:00"}).content.decode()
+    assert "cannot lie ahead" in late
+    assert models.DeletionRequest.objects.count() == 1
 
 
 def test_requests_are_decided(story: Story, boss: Browser) -> None:
