@@ -24,7 +24,7 @@ class FilingForm(UseCaseForm):
     regulation = forms.ChoiceField(choices=DeletionRequest.Regulation.choices)
     subject = forms.CharField(max_length=1000, help_text="your reference to the person; sealed, never in the log")
     dataset = forms.CharField(max_length=200)
-    forget_class = forms.IntegerField(min_value=0, label="class", help_text="label of the data to forget")
+    forget_class = forms.IntegerField(min_value=0, label="Class", help_text="label of the data to forget")
     received_at = forms.DateTimeField(required=False, help_text="UTC; empty means now")
 
     class Meta:
