@@ -95,7 +95,7 @@ class Services:
     def _stop(self) -> None:
         for _, process, _ in reversed(self._running):
             if process.poll() is None:
-                os.killpg(process.pid, signal.SIGTERM)
+                process.terminate()  # the parent only: it ends its own children in order
         for _, process, log in reversed(self._running):
             try:
                 process.wait(_STOP_PATIENCE)

@@ -44,6 +44,7 @@ from ledger.tlog.checkpoint import Checkpoint, open_checkpoint
 from ledger.tlog.errors import TlogError
 from ledger.tlog.merkle import leaf_hash, root_of, verify_consistency, verify_inclusion
 from ledger.tlog.note import NoteVerifier
+from prover_worker import pool
 from prover_worker.backend import Backend
 from prover_worker.curve import POINT_BYTES
 from prover_worker.errors import AuditError, ProverError
@@ -229,19 +230,24 @@ def check_proofs(
 ) -> list[tuple[str, Verification]]:
     """Step 6: verify everything again and compare with the logged verdicts."""
     verdicts = {verdict.proof.index: (index, verdict) for index, verdict in audit.of(kinds.Verdict)}
-    outcomes = []
+    proofs = list(audit.of(kinds.Proof))
+    checked: dict[int, Verification] = {}
     with tempfile.TemporaryDirectory(prefix="audit-") as folder:
         releases: dict[int, Release] = {}
-        for index, proof in audit.of(kinds.Proof):
-            if index not in verdicts:
-                raise AuditError(f"proof {index} was submitted, but no verdict on it is in the log")
-            case = _case(audit, index, proof, challenges, releases, Path(folder))
-            outcome = verify_claim(case, backend)
+
+        def cases() -> Iterator[tuple[Case, Backend]]:
+            for index, proof in proofs:
+                if index not in verdicts:
+                    raise AuditError(f"proof {index} was submitted, but no verdict on it is in the log")
+                yield _case(audit, index, proof, challenges, releases, Path(folder)), backend
+
+        for number, outcome in pool.run(verify_claim, cases(), 1):
+            index, proof = proofs[number]
             _compare(outcome, *verdicts[index], audit)
-            state = "accepted" if outcome.accepted else f"rejected ({len(outcome.failures)} failures)"
-            say(f"proof {index} of client {proof.client[:8]}: {state}, as the verdict in the log says")
-            outcomes.append((proof.client, outcome))
-    return outcomes
+            state = "accepted" if outcome.accepted else f"rejected, {len(outcome.failures)} failures"
+            say(f"proof {index} of client {proof.client[:8]}: {state}, as the log's verdict says")
+            checked[number] = outcome
+    return [(proof.client, checked[number]) for number, (_, proof) in enumerate(proofs)]
 
 
 def _case(
@@ -328,7 +334,9 @@ def _check_outcome(audit: Audit, index: int, outcome: Any) -> None:
         raise AuditError(f"certificate {index} does not refer to the last verdict, at log index {last[0]}")
 
 
-def run(data: bytes, backend: Backend, vkey: str | None, provider_key: str | None, say: Say) -> dict[str, Any]:
+def run(
+    data: bytes, backend: Backend, vkey: str | None, provider_key: str | None, say: Say, warn: Say
+) -> dict[str, Any]:
     """All steps. Returns figures; raises AuditError naming the first thing that does not hold."""
     audit = open_bundle(data, vkey, provider_key)
     say(f"checkpoint of {audit.head.origin} at size {audit.head.size}: signature good")
@@ -345,7 +353,7 @@ def run(data: bytes, backend: Backend, vkey: str | None, provider_key: str | Non
     provenance = sorted({release.srs.provenance for _, release in audit.of(kinds.CircuitRelease)})
     say(f"{certificates} certificates agree with the verdicts")
     if "development" in provenance:
-        say("the SRS is a development one: whoever made it could have forged these proofs")
+        warn("the SRS is a development one: whoever made it could have forged these proofs")
     return {
         "statements": len(audit.statements),
         "proofs": len(outcomes),
@@ -395,13 +403,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     from prover_worker.ezkl_backend import EzklBackend
 
-    console = Console(stderr=True, highlight=False)
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
     if not (options.log_vkey and options.provider_key):
         console.print("! keys are taken from the bundle itself; compare them with those the provider publishes")
     try:
         figures = run(
             options.bundle.read_bytes(), EzklBackend(), options.log_vkey, options.provider_key,
-            lambda text: console.print(f"✓ {text}"),
+            lambda text: console.print(f"✓ {text}"), lambda text: console.print(f"! {text}"),
         )  # fmt: skip
     except (AuditError, ProverError, OSError) as error:
         console.print(f"✗ {error}")

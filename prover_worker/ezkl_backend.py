@@ -5,12 +5,14 @@ What this module knows of ezkl 23.0.5, each point checked by a test:
   points of the proof, uncompressed and big-endian (the EVM transcript's form);
 - `gen_settings` asks for more rows than the layout uses; `num_rows` may be lowered to what is really there,
   and the layout panics, rather than dropping a constraint, where it does not fit;
-- a lookup table fills whole columns: its end is lower + columns·(2^k - RESERVED_ROWS) - 1, whatever was asked.
+- a lookup table fills whole columns: its end is lower + columns·(2^k - RESERVED_ROWS) - 1, whatever was asked;
+- `verify` reads as many bytes as a proof has, and does not care what follows them.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -21,9 +23,11 @@ import ezkl
 from ledger.statements.predicates.circuit_release import CircuitParameters
 from prover_worker import curve
 from prover_worker.backend import CircuitFiles, Kind
-from prover_worker.errors import CircuitError, ProvingFailed
+from prover_worker.errors import CircuitError, PointError, ProvingFailed
 from prover_worker.field import Vector, encode
 from prover_worker.layout import digit_base
+
+logging.getLogger("ezkl").setLevel(logging.ERROR)  # it reports every step of every proof
 
 #: Rows at the end of a column that hold no table entries: five blinding factors and a pad of three.
 RESERVED_ROWS: Final = 8
@@ -40,7 +44,8 @@ def _call(what: str, function: Callable[..., Any], *args: Any, **kwargs: Any) ->
     except (KeyboardInterrupt, SystemExit):
         raise
     except BaseException as error:
-        raise CircuitError(f"ezkl could not {what}: {str(error).splitlines()[0][:200]}") from error
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise CircuitError(f"ezkl could not {what}: {reason[:200]}") from error
 
 
 class EzklBackend:
@@ -111,6 +116,13 @@ class EzklBackend:
         return bytes.fromhex(made["proof"].removeprefix("0x"))
 
     def verify(self, kind: Kind, files: CircuitFiles, proof: bytes) -> bool:
+        """Whether these bytes are a proof of zeros, and nothing else.
+
+        A proof with bytes after its end would still hold without the last of them.
+        """
+        return self._holds(kind, files, proof) and not self._holds(kind, files, proof[:-1])
+
+    def _holds(self, kind: Kind, files: CircuitFiles, proof: bytes) -> bool:
         """Rebuild ezkl's proof file around the raw bytes, with zeros for public outputs, and check it."""
         document = {"instances": [[_ZERO] * _PUBLIC_OUTPUTS[kind]], "proof": list(proof)}
         with tempfile.NamedTemporaryFile("w", suffix=".proof") as file:
@@ -124,9 +136,9 @@ class EzklBackend:
                 return False
 
     def points(self, proof: bytes, count: int) -> list[tuple[int, int]]:
-        """Read the proof's first points. Raises CircuitError when the proof is shorter than that."""
+        """Read the proof's first points. Raises PointError when the proof is shorter than that."""
         if len(proof) < count * _POINT_BYTES:
-            raise CircuitError(f"got a proof of {len(proof)} bytes; its {count} commitments alone need more")
+            raise PointError(f"got a proof of {len(proof)} bytes; its {count} commitments alone need more")
         numbers = [int.from_bytes(proof[i : i + 32], "big") for i in range(0, count * _POINT_BYTES, 32)]
         return list(zip(numbers[::2], numbers[1::2], strict=True))
 

@@ -12,7 +12,7 @@ Plan, the same numbers in the code:
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -24,7 +24,7 @@ from prover_worker.bundle import ProofBundle, parse_bundle
 from prover_worker.challenge import Challenge, derive
 from prover_worker.commitments import parse_record, split_records
 from prover_worker.curve import Basis, Point, linear
-from prover_worker.errors import CircuitError, ProverError
+from prover_worker.errors import CircuitError, PointError, ProverError
 from prover_worker.layout import RELATION_COLUMNS, Layout
 from prover_worker.release import Release
 from unlearning.errors import UnlearningError
@@ -52,7 +52,10 @@ class Case:
 
 @dataclass
 class Verification:
-    """The outcome: reasons by chunk (None for the claim as a whole), and what it cost."""
+    """The outcome: reasons by chunk (None for the claim as a whole), and what it cost.
+
+    `seconds` leaves out reading the SRS, which a process does once.
+    """
 
     failures: dict[int | None, str] = field(default_factory=dict)
     proved: int = 0
@@ -133,7 +136,7 @@ class Verifier:
         try:
             expected = self.expected_points(chunk)
             given = self.backend.points(proof, len(expected))
-        except ProverError as error:
+        except PointError as error:
             return str(error)
         for name, want, got in zip(RELATION_COLUMNS, expected, given, strict=True):
             if curve.to_affine(want + self._ones["relation"]) != got:
@@ -150,7 +153,7 @@ class Verifier:
         try:
             points = [parse_record(self.solution[chunk])[1] for chunk in chunks]
             given = self.backend.points(proof, self.p.range_group)
-        except ProverError as error:
+        except PointError as error:
             return str(error)
         points += [curve.IDENTITY] * (self.p.range_group - len(points))
         ones = self._ones["range"]
@@ -162,7 +165,11 @@ class Verifier:
 
 
 def verify_claim(case: Case, backend: Backend, progress: Callable[[int, int], None] | None = None) -> Verification:
-    """Check one claim whole. Never raises for a bad claim: what is wrong becomes a failure with its reason."""
+    """Check one claim whole. What is wrong with the claim becomes a failure with its reason.
+
+    Raises CircuitError when the verifier's own files are at fault.
+    """
+    curve.basis(case.release.relation.srs, Layout(case.release.predicate.parameters, case.total).commit_rows)
     start, out = time.monotonic(), Verification()
     if case.other_tensors != case.claim_other_tensors:
         out.failures[None] = "a tensor outside the mask's targets changed"
@@ -171,7 +178,7 @@ def verify_claim(case: Case, backend: Backend, progress: Callable[[int, int], No
     except CircuitError:
         raise  # the verifier's own files are at fault, not the claim
     except ProverError as error:
-        out.failures[None] = str(error)
+        _note(out.failures, [None], str(error))
         return out
     _check_untouched(verifier, out)
     _check_proofs(verifier, out, progress or (lambda _done, _total: None))
@@ -201,7 +208,7 @@ def _check_proofs(verifier: Verifier, out: Verification, progress: Callable[[int
         progress(out.proved + number + 1, total)
 
 
-def _note(failures: dict[int | None, str], chunks: list[int], reason: str | None) -> None:
+def _note(failures: dict[int | None, str], chunks: Sequence[int | None], reason: str | None) -> None:
     for chunk in chunks if reason else ():
         failures[chunk] = f"{failures[chunk]}; {reason}" if chunk in failures else str(reason)
 
@@ -218,7 +225,8 @@ def _masked(case: Case, layout: Layout) -> Mapping[int, list[int]]:
 
 def _bundle(data: bytes, touched: list[int], groups: int) -> ProofBundle:
     bundle = parse_bundle(data)
-    extra = sorted(set(bundle.relations) - set(touched)) or sorted(set(bundle.ranges) - set(range(groups)))
-    if extra:
-        raise ProverError(f"the bundle holds proof {extra[0]}, which no masked weight asks for")
+    for what, given, wanted in (("", bundle.relations, touched), ("range ", bundle.ranges, range(groups))):
+        extra = sorted(set(given) - set(wanted))
+        if extra:
+            raise ProverError(f"the bundle holds {what}proof {extra[0]}, which no masked weight asks for")
     return bundle

@@ -15,8 +15,9 @@ _STAGES = (("before", "before"), ("masked", "masked, not compensated"), ("compen
 def accuracy_table(clients: list[Participant], rows: list[dict[str, float]], label: int) -> Table:
     """Forget and personal accuracy per client and stage, in per cent."""
     table = Table(
-        "client", "stage", f"class {label}, provider's test images", f"class {label}, own images", "other classes, own",
-        title="Accuracy in % (to forget: lower is better; other classes: higher is better)",
+        "client", "stage", f"class {label}\n(provider's)", f"class {label}\n(own)", "others\n(own)",
+        title=f"Accuracy in %. Class {label} is to be forgotten: as the provider's test images show it, and as the\n"
+        "client's own shifted ones do. The other classes should stay.",
     )  # fmt: skip
     for column in table.columns[2:]:
         column.justify = "right"
@@ -36,15 +37,15 @@ def accuracy_table(clients: list[Participant], rows: list[dict[str, float]], lab
 def proof_table(story: Story, audit: dict[str, Any], weights_per_chunk: int) -> Table:
     """Cost of proving and verifying per client."""
     table = Table(
-        "client", "verdict", "chunks", "proving s", "CPU-ms per weight", "peak MB", "proof bytes per chunk",
-        "verify ms per chunk", title="Proofs",
+        "client", "verdict", "chunks", "proving\ns", "CPU-ms\n/ weight", "peak\nMB", "proof bytes\n/ chunk",
+        "verify ms\n/ chunk", title="Proofs",
     )  # fmt: skip
     checked = {item["client"]: item for item in audit["verifications"]}
     for client in story.clients:
         figures, check = story.figures(client), checked[client.handle]
         table.add_row(
             f"{client.number} ({client.shift})",
-            ", ".join(client.verdicts),
+            f"{client.verdicts[-1]}{f' ×{len(client.verdicts)}' if len(client.verdicts) > 1 else ''}",
             str(figures["chunks"]),
             f"{figures['wall_seconds']:.1f}",
             f"{cpu_ms_per_weight(figures, weights_per_chunk):.2f}",

@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from ledger.demo.officer import DemoError, OfficerApi, ensure_officer
+from ledger.demo.profiles import PROFILES
 from ledger.services import Services
 
 SHIFTS: Final = ("rotation", "inversion", "noise")
@@ -48,11 +49,13 @@ class Participant:
 class Story:
     """State of one run. `cheats` are the ways in which the last client cheats, one attempt each."""
 
-    def __init__(self, console: Console, dataset: str, cheats: tuple[str, ...]) -> None:
+    def __init__(self, console: Console, dataset: str, profile: str, cheats: tuple[str, ...]) -> None:
         self.console, self.dataset, self.cheats = console, dataset, cheats
+        self.profile = PROFILES[profile]
         self.base: Path = settings.LEDGER_DATA_DIR / "demo"
         self.run = self.base / f"run-{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:4]}"
-        self.model_folder = self.base / "models" / dataset
+        self.model_folder = self.base / "models" / f"{dataset}-{profile}"
+        self.release_folder = self.base / "releases" / profile
         self.clients = [Participant(i + 1, shift, self.run / f"client-{i + 1}") for i, shift in enumerate(SHIFTS)]
         self.window = ""
         self.model = ""
@@ -68,7 +71,7 @@ class Story:
 
     def say(self, text: str) -> None:
         """One line of the story."""
-        self.console.print(f"   {text}", highlight=False)
+        self.console.print(f"   {text}", highlight=False, soft_wrap=True)
 
     # chapters
 
@@ -86,23 +89,37 @@ class Story:
         if (self.model_folder / "targets.json").exists():
             self.say(f"global model kept from an earlier run: {self.model_folder}")
         else:
-            self._python("unlearning", "train", "--dataset", self.dataset, "--out", str(self.model_folder))
-        release = self.base / "release"
-        if not (release / "predicate.json").exists():
+            self._train()
+        if not (self.release_folder / "predicate.json").exists():
             self.say("compiling the two circuits and making a development SRS …")
-            self._python("prover_worker.release", "--out", str(release), quiet=True)
-        call_command("register_circuit", str(release), stdout=io.StringIO())
+            self._python(
+                "prover_worker.release", "--out", str(self.release_folder), *self.profile.release, quiet=True
+            )
+        call_command("register_circuit", str(self.release_folder), stdout=io.StringIO())
         out = io.StringIO()
-        name = f"{self.dataset} ViT, {self.run.name}"
-        call_command("register_model", str(self.model_folder), name=name, dataset=self.dataset, stdout=out)
+        name, size = f"{self.dataset} ViT, {self.run.name}", self.profile.block_size
+        call_command(
+            "register_model", str(self.model_folder), name=name, dataset=self.dataset, block_size=size, stdout=out
+        )
         self.model = out.getvalue().split()[1]
         for client in self.clients:
             self._python(
                 "unlearning", "personalise", "--global", str(self.model_folder / "global.safetensors"),
                 "--architecture", str(self.model_folder / "architecture.json"), "--dataset", self.dataset,
                 "--client", str(client.number - 1), "--clients", str(len(self.clients)),
-                "--shift", client.shift, "--out", str(client.folder),
+                "--shift", client.shift, "--out", str(client.folder), *self.profile.personalising,
             )  # fmt: skip
+
+    def _train(self) -> None:
+        shape = []
+        if self.profile.architecture:
+            file = self.run / "architecture.json"
+            file.write_text(json.dumps(self.profile.architecture))
+            shape = ["--architecture", str(file)]
+        self._python(
+            "unlearning", "train", "--dataset", self.dataset, "--out", str(self.model_folder), *shape,
+            *self.profile.training,
+        )  # fmt: skip
 
     def enrol(self, officer: OfficerApi, server: str) -> None:
         """Invitations, keys, commitments: before any mask exists."""
@@ -180,7 +197,9 @@ class Story:
         wanted, places = [], []
         for client in self.clients:
             attempt = next((client.state / "orders").glob("*/1"))
-            stages = {"before": (client.state / "commitment" / "model.safetensors", None)}
+            stages: dict[str, tuple[Path, Path | None]] = {
+                "before": (client.state / "commitment" / "model.safetensors", None)
+            }
             stages["masked"] = (stages["before"][0], attempt / "mask.bin")
             if (attempt / "unlearned.safetensors").exists():
                 stages["compensated"] = (attempt / "unlearned.safetensors", None)

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from ledger.demo import report
 from ledger.demo.officer import DemoError
+from ledger.demo.profiles import PROFILES
 from ledger.demo.story import FORGET, Story, tell
 from ledger.models import CircuitRelease
 from ledger.services import ServiceError, free_port
@@ -21,10 +22,12 @@ CHEATS = ("skip", "keep", "nudge", "swap", "idle", "range")
 class Command(BaseCommand):
     """Exits non-zero when anything it promises did not happen. Can be interrupted and run again."""
 
+    requires_system_checks = []  # keys and tables are made on the way
     help = "Run the demonstration with real processes and real proofs; ends with one JSON line."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--dataset", choices=sorted(FORGET), default="digits")
+        parser.add_argument("--profile", choices=sorted(PROFILES), default="full", help="how large the model is")
         parser.add_argument(
             "--cheat",
             choices=(*CHEATS, "all"),
@@ -35,7 +38,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         console = Console()
         cheats = CHEATS if options["cheat"] == "all" else (options["cheat"],)
-        story = Story(console, options["dataset"], cheats)
+        story = Story(console, options["dataset"], options["profile"], cheats)
         start = time.monotonic()
         try:
             audit, rows, officer = tell(story, free_port())

@@ -1,0 +1,55 @@
+# Two commands do everything: `make demo` and `make test`. Both set up what they need first.
+
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+# Which build of torch is right (CPU, CUDA) depends on the machine, so it stands here and not in the lock file.
+TORCH := torch==2.13.0
+STAMP := $(VENV)/.installed
+DEMO_DATA := $(CURDIR)/var/demo
+PORT ?= 8000
+CHEAT ?= skip
+DATASET ?= digits
+PROFILE ?= full
+B ?= demo
+
+.PHONY: help setup demo serve test lint bench clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make demo    the whole story on this machine: request, mask, proofs, verdicts, certificate, audit"
+	@echo "make serve   web server and worker over the demonstration's data, with an officer's login"
+	@echo "make test    linters, type checks, import rules and all tests"
+	@echo "make bench B=demo    a benchmark; ends with one JSON line"
+	@echo "make clean   remove the virtual environment and everything under var/"
+
+setup: $(STAMP)
+
+$(STAMP): requirements.lock Makefile
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is not installed: install Python 3.11 with venv, or call make PYTHON=/path/to/python3.11"; exit 1; }
+	@echo "setting up $(VENV): this downloads some hundred megabytes once"
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(TORCH)
+	@touch $@
+
+demo: $(STAMP)
+	LEDGER_DATA_DIR=$(DEMO_DATA) $(BIN)/python manage.py demo --cheat $(CHEAT) --dataset $(DATASET) --profile $(PROFILE)
+
+serve: $(STAMP)
+	LEDGER_DATA_DIR=$(DEMO_DATA) $(BIN)/python manage.py serve --port $(PORT)
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: lint
+	$(BIN)/pytest
+
+bench: $(STAMP)
+	$(BIN)/python benchmarks/$(B).py
+
+clean:
+	rm -rf $(VENV) var
