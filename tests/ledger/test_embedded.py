@@ -68,6 +68,8 @@ def test_it_comes_back_after_kill_9_with_everything_committed(folder: Path) -> N
     pid_file = folder / "postgres" / "postmaster.pid"
     lines = pid_file.read_text().splitlines()
     pid_file.write_text("\n".join([str(os.getpid()), *lines[1:]]) + "\n")
+    (socket_lock,) = pid_file.parent.glob(".s.PGSQL.*.lock")
+    socket_lock.write_text("\n".join([str(os.getpid()), *socket_lock.read_text().splitlines()[1:]]) + "\n")
     assert count(folder) == 1000
     # And a file that the crash has cut short.
     kill_postmaster(folder)
@@ -76,6 +78,17 @@ def test_it_comes_back_after_kill_9_with_everything_committed(folder: Path) -> N
     other = process(folder)
     assert other.communicate(timeout=60) == ("1\n", None)
     assert count(folder) == 1000, "the server must outlive another user of it"
+
+
+@pytest.mark.slow
+def test_whoever_leaves_last_stops_the_server_even_one_that_was_started_anew(folder: Path) -> None:
+    embedded.address(folder)
+    kill_postmaster(folder)
+    assert process(folder).communicate(timeout=60) == ("1\n", None)
+    assert embedded.postmaster(folder / "postgres") is not None, "this process has not left yet"
+    embedded.release(folder)
+    assert embedded.postmaster(folder / "postgres") is None
+    embedded.release(folder)
 
 
 @pytest.mark.slow

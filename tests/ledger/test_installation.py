@@ -20,7 +20,7 @@ from django.conf import LazySettings
 from django.core import checks
 from django.core.management import CommandError, call_command
 
-from ledger import keys, models, queue
+from ledger import embedded, keys, models, queue
 from ledger import secrets as ledger_secrets
 from tests.ledger.story import Story
 
@@ -221,4 +221,7 @@ def test_web_server_and_worker(installation: Installation) -> None:
     wait_for("the web server after the database was killed", answers)
     second = installation.run("-c", ENQUEUE).strip()
     wait_for("the second job", lambda: installation.run("-c", STATE, second).startswith("done"))
+    installation.stop()
+    pgdata = installation.folder / "data" / "postgres"
+    assert embedded.postmaster(pgdata) is None, "the last process must stop the database"
     assert queue.TASK_MASK.encode() in (installation.folder / "worker.log").read_bytes()
