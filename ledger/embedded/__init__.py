@@ -102,7 +102,7 @@ def release(data_dir: Path) -> None:
     with _threads:
         _ready.discard(pgdata)
         server = PostgresServer._instances.get(pgdata)  # noqa: SLF001
-        if server is not None:
+        if server is not None and pgdata.exists():
             with _wheel_lock(pgdata):
                 _forget_the_dead(pgdata)
             if _running(pgdata) is not None:
@@ -148,6 +148,8 @@ def _start(pgdata: Path) -> Address:
             server = get_server(pgdata, cleanup_mode="stop", start=False)
             server._lock = _wheel_lock(pgdata)  # noqa: SLF001
             server.start()
+            # `release` does this at exit, and knows about servers that others have started anew meanwhile.
+            atexit.unregister(server._cleanup)  # noqa: SLF001
         except OSError as error:  # waiting does not help
             last = error
             break
