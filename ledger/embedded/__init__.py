@@ -147,9 +147,11 @@ def _start(pgdata: Path) -> Address:
                 _forget_the_dead(pgdata)
             server = get_server(pgdata, cleanup_mode="stop", start=False)
             server._lock = _wheel_lock(pgdata)  # noqa: SLF001
-            server.start()
-            # `release` does this at exit, and knows about servers that others have started anew meanwhile.
-            atexit.unregister(server._cleanup)  # noqa: SLF001
+            try:
+                server.start()
+            finally:
+                # `release` does this at exit, and knows about servers that others have started anew meanwhile.
+                atexit.unregister(server._cleanup)  # noqa: SLF001
         except OSError as error:  # waiting does not help
             last = error
             break
