@@ -49,7 +49,7 @@ test: lint
 	$(BIN)/pytest
 
 bench: $(STAMP)
-	$(BIN)/python benchmarks/$(B).py
+	$(BIN)/python -m benchmarks.$(B)
 
 clean:
 	rm -rf $(VENV) var
