@@ -76,6 +76,8 @@ def parser(prog: str = "python -m prover_worker.agent") -> argparse.ArgumentPars
     commit.add_argument("--data", type=Path, required=True, help=".npz with arrays x and y; stays on this machine")
     commit.add_argument("--samples", type=int, default=480, help="how many of them to take gradients of")
 
+    commit.add_argument("--anew", action="store_true", help="replace an earlier commitment of this client")
+
     commands.add_parser("status", help="show this client's orders")
 
     unlearn = commands.add_parser("unlearn", help="carry open orders out: compensate, claim, prove, submit")
@@ -98,7 +100,7 @@ def _run(make_agent: Callable[..., Agent], options: argparse.Namespace, report: 
         print(f"enrolled at log index {ref.index}")
         return 0
     if options.command == "commit":
-        ref = agent.commit(options.weights, options.data, options.samples)
+        ref = agent.commit(options.weights, options.data, options.samples, anew=options.anew)
         print(f"committed at log index {ref.index}")
         return 0
     if options.command == "status":

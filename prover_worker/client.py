@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import secrets
 import time
+import uuid
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -51,16 +52,11 @@ class Agent(Committing):
     def claim(self, order: dict[str, Any]) -> Folder:
         """Check an order against the log, compensate, log the claim. Returns the attempt's folder."""
         attempt = order["attempt"] + (order["state"] in {"issued", "rejected"})
-        folder = self.state.sub("orders", order["uuid"], str(attempt))
+        folder = self._attempt(order, attempt)
         if folder.has("claim.json"):
             return folder
         ledger, release = self._ledger(), self._release()
-        p = release.predicate.parameters
-        if (attempt + 1) * _OPENINGS_PER_ATTEMPT > p.salt_rows:
-            raise AgentError(
-                f"attempt {attempt} would open commitments more often than {p.salt_rows} salt rows can hide; "
-                "commit to the model anew before the next order"
-            )
+        self._expect_salt(folder, release.predicate.parameters.salt_rows)
         layout = self._layout(release)
         if not folder.has("mask.bin"):
             folder.write("mask.bin", self._checked_mask(ledger, order, layout))
@@ -75,11 +71,34 @@ class Agent(Committing):
         folder.write_json("claim.json", ref.model_dump())
         return folder
 
+    def _attempt(self, order: dict[str, Any], attempt: int) -> Folder:
+        """The folder of an attempt. The order's name is the server's word: it must be a UUID to become a path."""
+        try:
+            name = str(uuid.UUID(order["uuid"]))
+        except ValueError as error:
+            raise AgentError(
+                f"the ledger sent {order['uuid']!r:.100} for an order's UUID; nothing was done"
+            ) from error
+        return self.state.sub("orders", name, str(int(attempt)))
+
+    def _expect_salt(self, folder: Folder, salt_rows: int) -> None:
+        """Every attempt at any order opens the committed columns again; salt rows must outnumber the openings."""
+        others = {path.parent for path in self.state.path.glob("orders/*/*/claim.json")} - {folder.path}
+        if (len(others) + 2) * _OPENINGS_PER_ATTEMPT > salt_rows:
+            raise AgentError(
+                f"{len(others)} attempts have opened this commitment; with {salt_rows} salt rows one more would give "
+                "weights away: run `commit --anew` once no order is pending"
+            )
+
     def _checked_mask(self, ledger: LedgerClient, order: dict[str, Any], layout: Layout) -> bytes:
         """The mask of an order that is ours, about our commitment, in the right sequence in the log."""
         ref = LogRef.model_validate(order["order"])
         said = ledger.provider_statement(ref, Order)
         committed = LogRef.model_validate(self.state.sub("commitment").read_json("logged.json"))
+        if said.order != order["uuid"]:
+            raise AgentError(
+                f"the ledger calls order {said.order} by another name, {order['uuid']}; tell an auditor"
+            )
         if said.client != self._client or said.commitment != committed:
             raise AgentError(f"order {order['uuid']} is not about what this client committed to; nothing was done")
         if not committed.index < said.mask.index < ref.index:
@@ -205,6 +224,7 @@ class Agent(Committing):
         """The one challenge of this claim. Another one for the same claim is refused: it would open salt twice."""
         ref = LogRef.model_validate(order["challenge"]["ref"])
         said = ledger.provider_statement(ref, Challenge)
+        ledger.accept_checkpoint(said.checkpoint)
         if said.claim != claim:
             raise AgentError(f"challenge {ref.index} is about another claim than ours at index {claim.index}")
         if folder.has("challenge.json") and LogRef.model_validate(folder.read_json("challenge.json")) != ref:

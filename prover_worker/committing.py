@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
+import shutil
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -57,12 +58,15 @@ class Committing(ClientBase):
 
     # 2. commit
 
-    def commit(self, weights: Path, data: Path, samples: int, seed: int = 0) -> LogRef:
+    def commit(self, weights: Path, data: Path, samples: int, seed: int = 0, *, anew: bool = False) -> LogRef:
         """Commit to a personalised model and its curvature on the client's own data, before any mask exists.
 
         `weights` is a safetensors file that fits the provider's model release, `data` an .npz with x and y.
+        `anew` sets an earlier, logged commitment and its orders aside, as after an order that was met.
         """
         folder = self.state.sub("commitment")
+        if anew and folder.has("logged.json"):
+            self._set_aside(folder)
         if folder.has("logged.json"):
             return LogRef.model_validate(folder.read_json("logged.json"))
         ledger = self._ledger()
@@ -79,6 +83,16 @@ class Committing(ClientBase):
         ref = ledger.submit(sign_statement(predicate, self._key))
         folder.write_json("logged.json", ref.model_dump())
         return ref
+
+    def _set_aside(self, folder: Folder) -> None:
+        """Keep the old commitment and its orders under its log index; a crash in between is finished next time."""
+        old = self.state.sub(f"commitment-{folder.read_json('logged.json')['index']}").path
+        old.mkdir(exist_ok=True)
+        orders = self.state.file("orders")
+        if orders.exists():
+            orders.rename(old / "orders")
+        shutil.rmtree(self.state.file("release"), ignore_errors=True)  # fetched again, perhaps another one
+        folder.path.rename(old / "commitment")
 
     def _fetch_release(self, ledger: LedgerClient) -> tuple[LogRef, ModelRelease, Release, LogRef]:
         """The current model and circuit releases, as the log has them, with the circuit's files."""
@@ -134,6 +148,7 @@ class Committing(ClientBase):
             seed,
             lambda part, text: self.report(f"curvature: {text}", int(part * 100), 100),
         )
+        made = lattice.temper(made, p.damping, release.predicate.table_end)
         folder.write("seed", secrets.token_bytes(32))
         folder.write_json("others.json", {"salt": others.hex(), "sha256": salted})
         folder.write_arrays("factors.npz", weights=grid.numpy(), factors=made.numpy())

@@ -147,6 +147,11 @@ def _open(path: Path) -> tuple[int, int]:
     return k, 4 + _RAW_BYTES * (1 << k)
 
 
+def srs_logrows(path: Path) -> int:
+    """K of an SRS with 2^k rows. Raises CircuitError when the file is none."""
+    return _open(path)[0]
+
+
 @lru_cache(maxsize=4)
 def basis(path: Path, rows: int) -> Basis:
     """A Basis, kept between calls: reading one takes about a second at 2^14 rows."""

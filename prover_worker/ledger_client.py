@@ -130,7 +130,7 @@ class LedgerClient:
         if leaf_hash(envelope).hex() != ref.leaf_hash:
             raise AgentError(f"log entry {ref.index} is not the one the ledger referred to; tell an auditor")
         try:
-            head = self._accept(answer["checkpoint"])
+            head = self.accept_checkpoint(answer["checkpoint"])
             proof = [base64.b64decode(node) for node in answer["proof"]]
             verify_inclusion(leaf_hash(envelope), ref.index, head.size, proof, head.root)
             statement = open_statement(Envelope.parse(envelope), public_from_hex(trust.provider_key))
@@ -148,8 +148,11 @@ class LedgerClient:
         except TlogError as error:
             raise AgentError(f"a checkpoint does not check out: {error}") from error
 
-    def _accept(self, note: str) -> Checkpoint:
-        """Take a checkpoint only if it extends the last one seen, and remember it."""
+    def accept_checkpoint(self, note: str) -> Checkpoint:
+        """Take a checkpoint only if it and the last one seen are of one history; remember the larger.
+
+        Raises AgentError, or TlogError where they are not.
+        """
         head = self.open_note(note)
         if self._seen and self._seen.exists():
             last = self.open_note(self._seen.read_text())

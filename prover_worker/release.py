@@ -21,6 +21,7 @@ from pydantic import ValidationError
 
 from ledger.statements.predicates.circuit_release import Circuit, CircuitParameters, CircuitRelease, Srs
 from prover_worker.backend import Backend, CircuitFiles, Kind
+from prover_worker.curve import srs_logrows
 from prover_worker.errors import CircuitError, ProverError
 from prover_worker.layout import digit_base
 
@@ -63,7 +64,8 @@ class Release:
         """As `open`, without the compiled circuits, which only a prover needs."""
         roles = tuple(role for role in ROLES if not role.endswith("_compiled"))
         _check_files(predicate, paths, roles)
-        return cls(predicate, *(_files(kind, paths) for kind in _KINDS))
+        checked = {role: paths[role] for role in roles}
+        return cls(predicate, *(_files(kind, checked) for kind in _KINDS))
 
     def with_keys(self, backend: Backend, cache: Path) -> Release:
         """Return the release with proving keys, made once and kept in `cache` under the vk's digest.
@@ -138,6 +140,12 @@ def build(
         backend.make_srs(own, p.logrows)
     else:
         shutil.copyfile(srs, own)
+    rows = srs_logrows(own)
+    if rows != p.logrows:
+        raise CircuitError(
+            f"{srs} is an SRS of 2^{rows} rows, the circuits need exactly 2^{p.logrows}; "
+            "cut the ceremony's file down with its own tools, or choose other parameters"
+        )
     paths, circuits = {"srs": own}, {}
     for kind in _KINDS:
         settings, compiled = backend.compile(kind, p, folder)

@@ -80,6 +80,25 @@ def quantise_factors(factors: Tensor, factor_limit: int) -> Tensor:
     return (values / torch.where(peak > 0, peak, 1.0) * factor_limit).round().long()
 
 
+def temper(factors: Tensor, damping: int, tolerance: int) -> Tensor:
+    """Shrink the factors (nb, r, B) of blocks whose rounding residual could pass `tolerance`; others stay.
+
+    Rounding v moves it by at most 1/2 per entry, so |e| is at most half an absolute row sum of d*I + G_U G_U^T. A
+    block with a flat, heavy curvature can exceed what a circuit's table holds although its owner is honest;
+    scaled down it keeps its shape and is damped a little more. A quarter of the tolerance is left for masks
+    under which the row sums grow. Raises GridError when the damping alone leaves no room.
+    """
+    room = 1.5 * tolerance - damping  # of the row sums, so that half of them stay below 3/4 of the tolerance
+    if room <= 0:
+        raise GridError(
+            f"damping {damping} leaves no room below tolerance {tolerance}; use another circuit release"
+        )
+    values = factors.double()
+    sums = torch.einsum("nri,nsi->nrs", values, values).abs().sum(2).amax(1)
+    scale = (room / sums.clamp(min=room)).sqrt()
+    return (values * scale[:, None, None]).round().to(factors.dtype)
+
+
 def solve(w: Tensor, factors: Tensor, mask: Tensor, damping: int) -> Solution:
     """Solve all blocks at once; see the module's head for the formulas.
 

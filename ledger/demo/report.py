@@ -16,8 +16,8 @@ def accuracy_table(clients: list[Participant], rows: list[dict[str, float]], lab
     """Forget and personal accuracy per client and stage, in per cent."""
     table = Table(
         "client", "stage", f"class {label}\n(provider's)", f"class {label}\n(own)", "others\n(own)",
-        title=f"Accuracy in %. Class {label} is to be forgotten: as the provider's test images show it, and as the\n"
-        "client's own shifted ones do. The other classes should stay.",
+        title=f"Accuracy in %. Class {label}, as the provider's and as the client's own\n"
+        "test images show it, is to be forgotten; the others should stay.",
     )  # fmt: skip
     for column in table.columns[2:]:
         column.justify = "right"

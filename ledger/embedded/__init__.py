@@ -8,9 +8,10 @@
    to a zombie that nobody reaped; after a kill -9 or a reboot either would keep the server down for ever.
 3. The wheel makes the cluster (initdb) if needed and starts it; the last process to exit stops it. As root it
    runs the server as the system user `pgserver`, and makes the folders above the data folder readable for it.
-4. Backends of a killed postmaster take a moment to leave; until then a start fails and is tried again.
+4. A cluster whose initdb was cut short (Ctrl-C in the very first second) is moved aside and made anew.
+5. Backends of a killed postmaster take a moment to leave; until then a start fails and is tried again.
 
-The server listens on a Unix socket only, and trusts whoever may open it.
+The server listens on a Unix socket only, and trusts whoever may open it: the user who runs it, and root.
 """
 
 from __future__ import annotations
@@ -145,9 +146,12 @@ def _start(pgdata: Path) -> Address:
         try:
             with _wheel_lock(pgdata):  # nobody may stop the server meanwhile
                 _forget_the_dead(pgdata)
+                _set_unfinished_aside(pgdata)
             server = get_server(pgdata, cleanup_mode="stop", start=False)
             server._lock = _wheel_lock(pgdata)  # noqa: SLF001
             try:
+                server.ensure_pgdata_inited()
+                _keep_strangers_out(pgdata)
                 server.start()
             finally:
                 # `release` does this at exit, and knows about servers that others have started anew meanwhile.
@@ -190,6 +194,23 @@ def _forget_the_dead(pgdata: Path) -> None:
     handles = pgdata / ".handle_pids.json"
     with suppress(OSError, ValueError):
         handles.write_text(json.dumps([pid for pid in json.loads(handles.read_text()) if psutil.pid_exists(pid)]))
+
+
+def _set_unfinished_aside(pgdata: Path) -> None:
+    """Move a cluster away whose initdb was cut short: it has files, but no server has ever run on it."""
+    if pgdata.exists() and any(pgdata.iterdir()) and not (pgdata / "postmaster.opts").exists():
+        aside = pgdata.with_name(f"postgres.unfinished-{time.time_ns()}")
+        logger.warning("%s was never finished; it is now %s and can be deleted", pgdata, aside)
+        pgdata.rename(aside)
+
+
+def _keep_strangers_out(pgdata: Path) -> None:
+    """The server believes whoever opens its socket; where that lies outside the cluster, its mode is the lock."""
+    settings = pgdata / "postgresql.conf"
+    line = "unix_socket_permissions = 0700"
+    if line not in settings.read_text():
+        with settings.open("a") as file:
+            file.write(f"\n{line}\n")
 
 
 def _create_database(found: Address) -> None:

@@ -114,7 +114,6 @@ class Migration(migrations.Migration):
                 ('received_at', models.DateTimeField()),
                 ('due_at', models.DateTimeField()),
                 ('forget', models.JSONField(help_text='which training data: {"dataset", "class"}')),
-                ('salt', models.BinaryField(help_text='of the commitment in the log', max_length=32)),
                 ('decision_reason', models.CharField(blank=True, default='', max_length=200)),
             ],
             options={

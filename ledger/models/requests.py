@@ -8,7 +8,7 @@ from django.db import models
 
 
 class DeletionRequest(models.Model):
-    """One person's request. Who asked is sealed in the vault; the log holds a salted commitment."""
+    """One person's request. Who asked, and the salt of the commitment in the log, are sealed in the vault."""
 
     class Regulation(models.TextChoices):
         GDPR = "gdpr", "GDPR"
@@ -32,7 +32,6 @@ class DeletionRequest(models.Model):
     due_at = models.DateTimeField()
     forget = models.JSONField(help_text='which training data: {"dataset", "class"}')
     subject = models.OneToOneField("ledger.SubjectRecord", models.PROTECT, related_name="request")
-    salt = models.BinaryField(max_length=32, help_text="of the commitment in the log")
     filed_entry = models.OneToOneField("ledger.LogEntry", models.PROTECT, related_name="+")
     decision_entry = models.OneToOneField(
         "ledger.LogEntry", models.PROTECT, null=True, blank=True, related_name="+"

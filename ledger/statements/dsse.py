@@ -67,9 +67,7 @@ class Envelope:
             raise EnvelopeError(str(error)) from error
         payload_type = _member(members, "payloadType", str)
         if not _TYPE.fullmatch(payload_type):
-            raise EnvelopeError(
-                f"payloadType is 1 to 200 printable ASCII characters, got {payload_type[:80]!r}"
-            )
+            raise EnvelopeError(f"payloadType is 1 to 200 printable ASCII characters, got {payload_type[:80]!r}")
         signatures = _member(members, "signatures", list)
         if not 1 <= len(signatures) <= MAX_SIGNATURES:
             raise EnvelopeError(f"an envelope has 1 to {MAX_SIGNATURES} signatures, got {len(signatures)}")
@@ -94,9 +92,7 @@ class Envelope:
             }
         )
         if len(data) > MAX_ENVELOPE_BYTES:
-            raise EnvelopeError(
-                f"an envelope has at most {MAX_ENVELOPE_BYTES} bytes, this one has {len(data)}"
-            )
+            raise EnvelopeError(f"an envelope has at most {MAX_ENVELOPE_BYTES} bytes, this one has {len(data)}")
         return data
 
     @property
@@ -143,9 +139,7 @@ def _parse_signature(members: Any) -> Signature:
     sig = _decode_base64(_member(members, "sig", str), "sig")
     keyid = members.get("keyid") or ""
     if not isinstance(keyid, str) or not _KEYID.fullmatch(keyid):
-        raise EnvelopeError(
-            f"keyid is text of at most 200 printable ASCII characters, got {str(keyid)[:80]!r}"
-        )
+        raise EnvelopeError(f"keyid is text of at most 200 printable ASCII characters, got {str(keyid)[:80]!r}")
     return Signature(keyid, sig)
 
 

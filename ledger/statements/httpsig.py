@@ -88,9 +88,7 @@ def sign_request(
     return message.headers
 
 
-def verify_request(
-    method: str, url: str, headers: Mapping[str, str], body: bytes, resolve_key: ResolveKey
-) -> str:
+def verify_request(method: str, url: str, headers: Mapping[str, str], body: bytes, resolve_key: ResolveKey) -> str:
     """Check a request's signature and return the key ID of who signed it.
 
     `url` is the absolute URL that the server was asked under. `resolve_key` returns the public key of a key

@@ -67,9 +67,7 @@ def load_private(path: Path) -> Ed25519PrivateKey:
     except OSError as error:
         raise KeyMaterialError(f"the private key {path} cannot be read: {error.strerror}") from error
     if mode & _OTHERS:
-        raise KeyMaterialError(
-            f"others may use the private key {path}: its mode is {mode:04o}, set it to 0600"
-        )
+        raise KeyMaterialError(f"others may use the private key {path}: its mode is {mode:04o}, set it to 0600")
     try:
         key = load_pem_private_key(pem, password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:

@@ -165,13 +165,9 @@ def verify_consistency(
         return
     rebuilt_old, rebuilt_new = _rebuild_roots(old_size, old_root, new_size, proof)
     if rebuilt_old != old_root:
-        raise ProofError(
-            f"the consistency proof rebuilds old root {rebuilt_old.hex()}, expected {old_root.hex()}"
-        )
+        raise ProofError(f"the consistency proof rebuilds old root {rebuilt_old.hex()}, expected {old_root.hex()}")
     if rebuilt_new != new_root:
-        raise ProofError(
-            f"the consistency proof rebuilds new root {rebuilt_new.hex()}, expected {new_root.hex()}"
-        )
+        raise ProofError(f"the consistency proof rebuilds new root {rebuilt_new.hex()}, expected {new_root.hex()}")
 
 
 class MemoryTree:
@@ -251,9 +247,7 @@ def _read(reader: HashReader, coordinates: Iterable[Coordinate]) -> list[bytes]:
     return hashes
 
 
-def _rebuild_roots(
-    old_size: int, old_root: bytes, new_size: int, proof: Sequence[bytes]
-) -> tuple[bytes, bytes]:
+def _rebuild_roots(old_size: int, old_root: bytes, new_size: int, proof: Sequence[bytes]) -> tuple[bytes, bytes]:
     """Steps 2 to 6 of RFC 9162 section 2.1.4.2: the old and the new root that the proof leads to."""
     path = list(proof)
     # A complete old tree is a subtree of the new one, and the proof leaves it out.
@@ -285,9 +279,7 @@ def _check_trivial_consistency(
     old_size: int, old_root: bytes, new_size: int, new_root: bytes, proof: Sequence[bytes]
 ) -> None:
     if proof:
-        raise ProofError(
-            f"the consistency proof from {old_size} to {new_size} leaves is empty, got {len(proof)}"
-        )
+        raise ProofError(f"the consistency proof from {old_size} to {new_size} leaves is empty, got {len(proof)}")
     expected_old = EMPTY_ROOT if old_size == 0 else new_root
     if old_root != expected_old:
         raise ProofError(

@@ -76,9 +76,7 @@ class NoteVerifier:
         name, key_id, encoded = parts
         key = decode_base64("the key in a verifier key", encoded)
         if len(key) != 33 or key[0] != ED25519:
-            raise NoteError(
-                f"the verifier key of {name!r} is no Ed25519 key (0x01 and 32 bytes), got {key.hex()}"
-            )
+            raise NoteError(f"the verifier key of {name!r} is no Ed25519 key (0x01 and 32 bytes), got {key.hex()}")
         verifier = cls(name, Ed25519PublicKey.from_public_bytes(key[1:]))
         if verifier.key_id.hex() != key_id:
             raise NoteError(
@@ -173,9 +171,7 @@ def open_note(text: str, verifiers: Sequence[NoteVerifier]) -> OpenedNote:
     body, block = text[: cut + 1], text[cut + 2 :]
     known = {(verifier.name, verifier.key_id): verifier for verifier in verifiers}
     if len(known) != len(verifiers):
-        raise NoteError(
-            "two of the verifiers have the same name and key ID: no signature could be told apart"
-        )
+        raise NoteError("two of the verifiers have the same name and key ID: no signature could be told apart")
     signatures = _parse_signatures(block)
     verified: dict[str, None] = {}
     for name, key_id, signature in signatures:
@@ -207,9 +203,7 @@ def _parse_signature(line: str) -> tuple[str, bytes, bytes]:
     check_name(name)
     blob = decode_base64(f"the signature by {name}", encoded)
     if len(blob) <= _KEY_ID_BYTES:
-        raise NoteError(
-            f"the signature by {name} has {len(blob)} bytes: a key ID of 4 and a signature are due"
-        )
+        raise NoteError(f"the signature by {name} has {len(blob)} bytes: a key ID of 4 and a signature are due")
     return name, blob[:_KEY_ID_BYTES], blob[_KEY_ID_BYTES:]
 
 

@@ -104,5 +104,24 @@ def test_what_cannot_start_says_where_to_look(folder: Path, monkeypatch: pytest.
     monkeypatch.setattr(embedded, "_ATTEMPTS", 1)
     (folder / "postgres").mkdir()
     (folder / "postgres" / "PG_VERSION").write_text("18\n")
+    (folder / "postgres" / "postmaster.opts").touch()  # a server has run here, so nothing may be thrown away
+    (folder / "postgres" / "postgresql.conf").touch()
     with pytest.raises(embedded.EmbeddedServerError, match="DATABASE_URL"):
         embedded.address(folder)
+
+
+@pytest.mark.slow
+def test_a_cluster_whose_making_was_interrupted_is_made_anew(folder: Path) -> None:
+    """What initdb leaves behind when it is killed: some files, among them the one the wheel goes by."""
+    (folder / "postgres" / "base").mkdir(parents=True)
+    (folder / "postgres" / "PG_VERSION").write_text("18\n")
+    with psycopg.connect(embedded.address(folder).uri()) as connection:
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+    assert [path.name.split("-")[0] for path in folder.glob("postgres.unfinished-*")] == ["postgres.unfinished"]
+
+
+@pytest.mark.slow
+def test_only_the_servers_own_user_can_open_its_socket(folder: Path) -> None:
+    found = embedded.address(folder)
+    socket = Path(found.host) / f".s.PGSQL.{found.port}"
+    assert socket.stat().st_mode & 0o077 == 0

@@ -140,3 +140,27 @@ def test_solve_refuses_an_answer_off_the_grid():
     w = torch.tensor([[2**24 - 1, 2**24 - 1]])
     with pytest.raises(GridError, match="compensated weight"):
         lattice.solve(w, torch.tensor([[[100, 99]]]), torch.tensor([[True, False]]), 1)
+
+
+def test_temper_keeps_residuals_of_flat_blocks_in_range():
+    """A block whose top direction is flat: every entry at the limit. Untempered, its residual leaves the table."""
+    generator = torch.Generator().manual_seed(3)
+    blocks, rank, size, damping, tolerance = 400, 8, 64, 1024, 16366
+    factors = torch.randint(-31, 32, (blocks, rank, size), generator=generator)
+    factors[: blocks // 2] = 31 * torch.sign(torch.randn(blocks // 2, rank, size, generator=generator)).long()
+    factors[: blocks // 2, 1:] = factors[: blocks // 2, :1]  # all rows alike: the heaviest curvature there is
+    w = (torch.randn(blocks, size, generator=generator) * 2e5).round().long()
+    mask = torch.rand(blocks, size, generator=generator) < 0.04
+    assert lattice.solve(w, factors, mask, damping).e.abs().max() > tolerance
+    tempered = lattice.temper(factors.to(torch.int8), damping, tolerance)
+    assert lattice.solve(w, tempered, mask, damping).e.abs().max() <= tolerance
+
+
+def test_temper_leaves_ordinary_blocks_alone():
+    factors = torch.randint(-10, 11, (50, 4, 32), generator=torch.Generator().manual_seed(1)).to(torch.int8)
+    assert torch.equal(lattice.temper(factors, 1024, 16366), factors)
+
+
+def test_temper_refuses_a_damping_without_room():
+    with pytest.raises(GridError, match="leaves no room"):
+        lattice.temper(torch.zeros(1, 2, 4, dtype=torch.int8), 1000, 600)

@@ -7,17 +7,17 @@ from typing import Any
 from django.core.management.base import BaseCommand
 
 from ledger import keys
-from ledger.statements.keys import keyid
+from ledger.statements.keys import public_hex
 
 
 class Command(BaseCommand):
     """Makes what is missing, leaves the rest alone, prints what others need to know."""
 
     requires_system_checks: list[str] = []  # they would complain about the keys that are made here
-    help = "Create the log's and the provider's signing keys if missing; print log key and provider key ID."
+    help = "Create the log's and the provider's signing keys if missing; print both public keys."
 
     def handle(self, *args: Any, **options: Any) -> None:
         for path in keys.create_missing():
             self.stderr.write(f"made {path}")
         self.stdout.write(f"log key: {keys.log_signer().vkey}")
-        self.stdout.write(f"provider key ID: {keyid(keys.provider_key())}")
+        self.stdout.write(f"provider key: {public_hex(keys.provider_key())}")

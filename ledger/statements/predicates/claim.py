@@ -19,8 +19,6 @@ class Claim(Predicate):
     attempt: Count = Field(gt=0)
     weights_sha256: Sha256
     weights_root: Sha256
-    solution_sha256: Sha256 = Field(
-        description="points of f = vĜ and of the digits of v and e, touched chunks"
-    )
+    solution_sha256: Sha256 = Field(description="points of f = vĜ and of the digits of v and e, touched chunks")
     solution_root: Sha256
     other_tensors_sha256: Sha256

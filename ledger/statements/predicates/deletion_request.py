@@ -29,7 +29,5 @@ class RequestDecision(Predicate):
     request: Uuid
     filed: LogRef
     decision: Literal["approved", "denied"]
-    reason: str = Field(
-        default="", max_length=200, description="a reason code, never free text about a person"
-    )
+    reason: str = Field(default="", max_length=200, description="a reason code, never free text about a person")
     decided_at: Time

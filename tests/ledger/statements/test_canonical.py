@@ -27,8 +27,7 @@ def test_spelling_of_the_input_does_not_matter(value):
 
 def test_spelling():
     assert (
-        canonical.dumps({"b": [1, 2.5, None, True], "a": "é\n/"})
-        == '{"a":"é\\n/","b":[1,2.5,null,true]}'.encode()
+        canonical.dumps({"b": [1, 2.5, None, True], "a": "é\n/"}) == '{"a":"é\\n/","b":[1,2.5,null,true]}'.encode()
     )
 
 

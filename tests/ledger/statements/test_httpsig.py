@@ -122,9 +122,7 @@ class TestAlteredRequests:
     def test_the_signature_of_another_request(self):
         other = sign_request("PUT", URL + "0", BODY, KEY)
         refused({**self.headers, "Signature": other["Signature"]})
-        refused(
-            {**self.headers, "Signature-Input": other["Signature-Input"], "Signature": other["Signature"]}
-        )
+        refused({**self.headers, "Signature-Input": other["Signature-Input"], "Signature": other["Signature"]})
 
     @pytest.mark.parametrize("position", range(64))
     def test_every_byte_of_the_signature(self, position):
@@ -323,18 +321,14 @@ class TestClientHooks:
     origin = "https://ledger.example"
 
     def handler(self, request):
-        self.keyid = verify_request(
-            request.method, str(request.url), request.headers, request.read(), ENROLLED.get
-        )
+        self.keyid = verify_request(request.method, str(request.url), request.headers, request.read(), ENROLLED.get)
         if request.url.path == "/redirect":
             return httpx2.Response(307, headers={"Location": "https://attacker.example/"})
         return httpx2.Response(200, json={"keyid": self.keyid})
 
     def client(self, **options):
         transport = httpx2.MockTransport(self.handler)
-        return httpx2.Client(
-            event_hooks=client_hooks(self.origin, KEY).event_hooks, transport=transport, **options
-        )
+        return httpx2.Client(event_hooks=client_hooks(self.origin, KEY).event_hooks, transport=transport, **options)
 
     def test_requests_are_signed(self):
         with self.client() as client:

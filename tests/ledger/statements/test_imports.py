@@ -13,7 +13,5 @@ print(sorted(loaded & {"django", "torch", "ezkl", "celery", "httpx2"}))
 
 def test_the_pure_packages_pull_in_no_framework():
     root = Path(__file__).parents[3]
-    result = subprocess.run(
-        [sys.executable, "-c", PURE], cwd=root, capture_output=True, text=True, check=True
-    )
+    result = subprocess.run([sys.executable, "-c", PURE], cwd=root, capture_output=True, text=True, check=True)
     assert result.stdout == "[]\n"

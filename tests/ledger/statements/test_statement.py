@@ -95,9 +95,7 @@ def test_a_missing_field_is_named(predicate):
     for name in required:
         without = copy.deepcopy(payload)
         del without["predicate"][name]
-        with pytest.raises(
-            StatementError, match=f"the {predicate.slug} predicate is not valid: {name}: field req"
-        ):
+        with pytest.raises(StatementError, match=f"the {predicate.slug} predicate is not valid: {name}: field req"):
             Statement.decode(json.dumps(without).encode())
 
 
@@ -210,9 +208,7 @@ class TestOpen:
             open_statement(dsse.sign(b"not a statement", KEY), OTHER.public_key())
 
     def test_another_payload_type(self):
-        with pytest.raises(
-            StatementError, match=r"payloadType 'application/vnd\.in-toto\+json', got 'text/plain'"
-        ):
+        with pytest.raises(StatementError, match=r"payloadType 'application/vnd\.in-toto\+json', got 'text/plain'"):
             open_statement(dsse.sign(PAYLOAD, KEY, "text/plain"), KEY.public_key())
 
     def test_what_was_verified_is_what_is_parsed(self):

@@ -173,9 +173,7 @@ class TestCorruptedInclusion:
 
     def test_length(self):
         for step in range(len(self.proof)):
-            self.refused(
-                self.leaf, self.index, self.size, self.proof[:step] + self.proof[step + 1 :], self.root
-            )
+            self.refused(self.leaf, self.index, self.size, self.proof[:step] + self.proof[step + 1 :], self.root)
         for extra in (self.root, self.leaf, EMPTY_ROOT, b"", b"short"):
             for step in range(len(self.proof) + 1):
                 longer = [*self.proof[:step], extra, *self.proof[step:]]
@@ -208,14 +206,10 @@ class TestCorruptedConsistency:
         bad += [(old_root, flip(new_root, i), proof) for i in range(32)]
         bad += [(new_root, old_root, proof), (b"", new_root, proof), (old_root, b"", proof)]
         for step, digest in enumerate(proof):
-            bad += [
-                (old_root, new_root, [*proof[:step], flip(digest, i), *proof[step + 1 :]]) for i in range(32)
-            ]
+            bad += [(old_root, new_root, [*proof[:step], flip(digest, i), *proof[step + 1 :]]) for i in range(32)]
             bad.append((old_root, new_root, proof[:step] + proof[step + 1 :]))
         for extra in (old_root, new_root, EMPTY_ROOT, b"", b"short"):
-            bad += [
-                (old_root, new_root, [*proof[:step], extra, *proof[step:]]) for step in range(len(proof) + 1)
-            ]
+            bad += [(old_root, new_root, [*proof[:step], extra, *proof[step:]]) for step in range(len(proof) + 1)]
         for corrupted_old, corrupted_new, corrupted in bad:
             with pytest.raises(ProofError):
                 verify_consistency(old, corrupted_old, new, corrupted_new, corrupted)

@@ -11,12 +11,8 @@ from ledger.tlog.note import NoteSigner, NoteVerifier, OpenedNote, open_note, si
 # The example of golang.org/x/mod/sumdb/note, keys and all.
 PETER_VKEY = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW"
 PETER_SEED = base64.b64decode("AYEKFALVFGyNhPJEMzD1QIDr+Y7hfZx09iUvxdXHKDFz")[1:]
-PETER_BODY = (
-    "If you think cryptography is the answer to your problem,\nthen you don't know what your problem is.\n"
-)
-PETER_SIGNATURE = (
-    "x08go/ZJkuBS9UG/SffcvIAQxVBtiFupLLr8pAcElZInNIuGUgYN1FFYC2pZSNXgKvqfqdngotpRZb6KE6RyyBwJnAM="
-)
+PETER_BODY = "If you think cryptography is the answer to your problem,\nthen you don't know what your problem is.\n"
+PETER_SIGNATURE = "x08go/ZJkuBS9UG/SffcvIAQxVBtiFupLLr8pAcElZInNIuGUgYN1FFYC2pZSNXgKvqfqdngotpRZb6KE6RyyBwJnAM="
 PETER_NOTE = f"{PETER_BODY}\n— PeterNeumann {PETER_SIGNATURE}\n"
 
 VKEYS = [
