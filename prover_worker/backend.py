@@ -48,7 +48,7 @@ class Backend(Protocol):
         """Raw proof bytes. Raises ProvingFailed when no proof can be made for these columns."""
 
     def verify(self, kind: Kind, files: CircuitFiles, proof: bytes) -> bool:
-        """Whether the proof holds with every public output equal to zero."""
+        """Whether these bytes are, to the last one, a proof that holds with every public output equal to zero."""
 
     def points(self, proof: bytes, count: int) -> list[tuple[int, int]]:
-        """The first `count` commitments of a proof, as affine coordinates."""
+        """The first `count` commitments of a proof, as affine coordinates. Raises PointError if it is too short."""

@@ -107,7 +107,10 @@ class Agent(Committing):
         data = ledger.download(mask.mask_sha256)
         total, indices = parse_mask(data)
         if total != layout.total or (len(indices), total) != (mask.masked, mask.total):
-            raise AgentError(f"the mask is over {total} weights; this model has {layout.total}: nothing was done")
+            raise AgentError(
+                f"the mask file masks {len(indices)} of {total} weights; the log says {mask.masked} of "
+                f"{mask.total}, and this model has {layout.total}: nothing was done"
+            )
         return data
 
     def _compensate(self, folder: Folder, layout: Layout) -> None:

@@ -10,8 +10,11 @@ import os
 import signal
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from typing import Any, TypeVar
+
+from prover_worker.errors import ProvingFailed
 
 Result = TypeVar("Result")
 
@@ -33,7 +36,8 @@ def run(
     """Run function(*task) for every task in `jobs` processes; yield (task number, result) as they finish.
 
     Tasks are taken from the iterable only as processes become free, so their inputs never pile up in memory.
-    The first exception of a task is raised here, after the tasks already running have ended.
+    The first exception of a task is raised here, after the tasks already running have ended; ProvingFailed, when a
+    process dies, as under an out-of-memory killer.
     """
     pending: dict[Future[Result], int] = {}
     numbered = enumerate(tasks)
@@ -49,5 +53,10 @@ def run(
                 done, _ = wait(pending, return_when=FIRST_COMPLETED)
                 for future in done:
                     yield pending.pop(future), future.result()
+        except BrokenProcessPool as error:
+            raise ProvingFailed(
+                "a worker process died, perhaps for want of memory; finished proofs are kept, so run this again, "
+                f"with fewer jobs than {jobs} if you can"
+            ) from error
         finally:
             pool.shutdown(wait=False, cancel_futures=True)

@@ -1,0 +1,52 @@
+"""One small release, one honest client, one honest claim with its proofs, made once per run."""
+
+import pytest
+
+from prover_worker import release
+from tests.prover_worker.story import BACKEND, P, make_claim, make_client, make_mask, solve
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory):
+    """(predicate, files by role) of a release with a development SRS."""
+    return release.build(BACKEND, P, tmp_path_factory.mktemp("release"))
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("keys")
+
+
+@pytest.fixture(scope="session")
+def opened(built, cache):
+    """The release with proving keys."""
+    return release.Release.open(*built).with_keys(BACKEND, cache)
+
+
+@pytest.fixture(scope="session")
+def client(opened):
+    return make_client(opened, 1)
+
+
+@pytest.fixture(scope="session")
+def mask():
+    return make_mask()
+
+
+@pytest.fixture(scope="session")
+def claim(client, mask):
+    return make_claim(client, mask, solve(client, mask))
+
+
+@pytest.fixture(scope="session")
+def bundle(claim):
+    """Proofs of the honest claim: chunks 0 and 2, one range proof."""
+    return claim.prove()
+
+
+@pytest.fixture(scope="session")
+def alone(client, mask):
+    """An honest claim whose mask touches chunk 0 only, for attacks that need two proofs instead of three."""
+    first = mask.copy()
+    first[256:] = False
+    return make_claim(client, first, solve(client, first))

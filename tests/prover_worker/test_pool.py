@@ -1,0 +1,89 @@
+import os
+import time
+
+import pytest
+
+from prover_worker import pool
+from prover_worker.errors import PointError, ProvingFailed
+
+
+def square(x):
+    return x * x
+
+
+def slow_when_even(x):
+    time.sleep(0.4 if x % 2 == 0 else 0)
+    return x
+
+
+def refuse(x):
+    raise PointError(f"not {x}")
+
+
+def die(x):
+    os._exit(3)
+
+
+def noisy(x):
+    os.write(1, b"to stdout\n")
+    os.write(2, b"to stderr\n")
+    return os.getpid()
+
+
+def test_every_task_is_done_once_under_its_number():
+    results = list(pool.run(square, ((x,) for x in range(7)), 2))
+    assert sorted(results) == [(x, x * x) for x in range(7)]
+
+
+def test_results_come_as_they_finish():
+    order = [number for number, _ in pool.run(slow_when_even, ((x,) for x in (0, 1, 3)), 2)]
+    assert sorted(order) == [0, 1, 2]
+    assert order[-1] == 0
+
+
+def test_no_tasks():
+    assert list(pool.run(square, [], 2)) == []
+
+
+def test_tasks_are_taken_only_as_processes_become_free():
+    taken = 0
+
+    def tasks():
+        nonlocal taken
+        for x in range(20):
+            taken += 1
+            yield (x,)
+
+    finished = 0
+    for _ in pool.run(square, tasks(), 1):
+        finished += 1
+        assert taken - finished <= 2  # one running, one waiting
+    assert finished == 20
+
+
+def test_an_exception_of_a_task_is_raised_with_its_type_and_text():
+    with pytest.raises(PointError, match="not 5"):
+        list(pool.run(refuse, ((x,) for x in (5, 6, 7)), 1))
+
+
+def test_a_process_that_dies_is_an_error_of_this_package():
+    with pytest.raises(ProvingFailed, match=r"a worker process died.*fewer jobs than 1"):
+        list(pool.run(die, [(0,)], 1))
+
+
+def test_worker_processes_are_others_and_silent(capfd):
+    ((_, pid),) = pool.run(noisy, [(0,)], 1)
+    assert pid != os.getpid()
+    assert capfd.readouterr() == ("", "")
+
+
+def test_processes_can_be_renewed_after_every_task():
+    pids = {pid for _, pid in pool.run(noisy, [(0,), (1,)], 1, per_process=1)}
+    assert len(pids) == 2
+
+
+def test_stopping_early_leaves_nothing_behind():
+    running = pool.run(square, ((x,) for x in range(50)), 1)
+    next(running)
+    running.close()
+    assert list(running) == []
