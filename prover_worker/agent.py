@@ -24,6 +24,7 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -46,13 +47,16 @@ def main(arguments: Sequence[str] | None = None, make_agent: Callable[..., Agent
     os.umask(0o077)  # keys, salt and weights are nobody else's business
     try:
         with reporter(options.progress) as report:
-            return _run(make_agent, options, report)
+            status, lines = _run(make_agent, options, report)
     except (ProverError, UnlearningError, StatementError, TlogError, OSError) as error:
         print(f"agent: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("agent: interrupted; run the same command again to go on", file=sys.stderr)
         return 130
+    for line in lines:  # after the bars are gone: they own the terminal while they live
+        print(line)
+    return status
 
 
 def parser(prog: str = "python -m prover_worker.agent") -> argparse.ArgumentParser:
@@ -87,7 +91,7 @@ def parser(prog: str = "python -m prover_worker.agent") -> argparse.ArgumentPars
     return top
 
 
-def _run(make_agent: Callable[..., Agent], options: argparse.Namespace, report: Report) -> int:
+def _run(make_agent: Callable[..., Agent], options: argparse.Namespace, report: Report) -> tuple[int, list[str]]:
     if options.command in {"commit", "unlearn"}:
         from prover_worker.ezkl_backend import EzklBackend
 
@@ -97,27 +101,27 @@ def _run(make_agent: Callable[..., Agent], options: argparse.Namespace, report: 
     agent = make_agent(options.state, backend, options.jobs, options.cache, report)
     if options.command == "enrol":
         ref = agent.enrol(options.server, options.client, options.token, options.log_vkey, options.provider_key)
-        print(f"enrolled at log index {ref.index}")
-        return 0
+        return 0, [f"enrolled at log index {ref.index}"]
     if options.command == "commit":
         ref = agent.commit(options.weights, options.data, options.samples, anew=options.anew)
-        print(f"committed at log index {ref.index}")
-        return 0
+        return 0, [f"committed at log index {ref.index}"]
     if options.command == "status":
         return _status(agent)
     return _unlearn(agent, options)
 
 
-def _status(agent: Agent) -> int:
+def _status(agent: Agent) -> tuple[int, list[str]]:
     table = Table("order", "state", "attempt", "due", "verdict")
     for order in agent.orders():
         verdict = order["verdict"]["result"] if order["verdict"] else ""
         table.add_row(order["uuid"], order["state"], str(order["attempt"]), order["dueAt"], verdict)
-    Console().print(table if table.row_count else "no orders")
-    return 0
+    console = Console()
+    with console.capture() as captured:
+        console.print(table if table.row_count else "no orders")
+    return 0, [captured.get().rstrip()]
 
 
-def _unlearn(agent: Agent, options: argparse.Namespace) -> int:
+def _unlearn(agent: Agent, options: argparse.Namespace) -> tuple[int, list[str]]:
     listed = agent.orders()
     if options.order and options.order not in {order["uuid"] for order in listed}:
         raise AgentError(f"this client has no order {options.order}; `status` lists those it has")
@@ -125,18 +129,17 @@ def _unlearn(agent: Agent, options: argparse.Namespace) -> int:
         order["uuid"] for order in listed if order["state"] in _OPEN and options.order in {None, order["uuid"]}
     ]
     if not orders:
-        print("no open orders")
-        return 0
-    rejected = 0
+        return 0, ["no open orders"]
+    rejected, lines = 0, []
     for order_id in orders:
         order = agent.unlearn(order_id, options.patience, again=options.again)
         verdict = order["verdict"]
-        print(f"order {order_id}: {verdict['result']} at log index {verdict['ref']['index']}")
+        lines.append(f"order {order_id}: {verdict['result']} at log index {verdict['ref']['index']}")
         for failure in verdict["failures"]:
             where = "claim" if failure["chunk"] is None else f"chunk {failure['chunk']}"
-            print(f"  {where}: {failure['reason']}")
+            lines.append(f"  {where}: {failure['reason']}")
         rejected += verdict["result"] != "accepted"
-    return 1 if rejected else 0
+    return (1 if rejected else 0), lines
 
 
 @contextmanager
@@ -154,15 +157,19 @@ def reporter(style: str) -> Iterator[Report]:
             TextColumn("left"), TimeRemainingColumn(),
         )  # fmt: skip
         with Progress(*columns, console=Console(stderr=True)) as bars:
-            shown: dict[str, object] = {}
+            shown: dict[str, TaskID] = {}
 
             def show(stage: str, done: int, total: int) -> None:
                 name = stage.split(":", maxsplit=1)[0]
-                task = shown.setdefault(name, None) or bars.add_task(name, total=total)
-                shown[name] = task
-                bars.update(task, completed=done, total=total, description=stage)  # type: ignore[arg-type]
+                if name not in shown:
+                    for earlier in bars.tasks:  # one stage follows another: what came before is over
+                        bars.update(earlier.id, completed=earlier.total)
+                    shown[name] = bars.add_task(name, total=total)
+                bars.update(shown[name], completed=done, total=total, description=stage)
 
             yield show
+            for task in bars.tasks:
+                bars.update(task.id, completed=task.total)
 
 
 if __name__ == "__main__":

@@ -86,8 +86,8 @@ class Agent(Committing):
         others = {path.parent for path in self.state.path.glob("orders/*/*/claim.json")} - {folder.path}
         if (len(others) + 2) * _OPENINGS_PER_ATTEMPT > salt_rows:
             raise AgentError(
-                f"{len(others)} attempts have opened this commitment; with {salt_rows} salt rows one more would give "
-                "weights away: run `commit --anew` once no order is pending"
+                f"{len(others)} attempts have opened this commitment; with {salt_rows} salt rows one more would "
+                "give weights away: run `commit --anew` once no order is pending"
             )
 
     def _checked_mask(self, ledger: LedgerClient, order: dict[str, Any], layout: Layout) -> bytes:

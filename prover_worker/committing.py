@@ -78,7 +78,7 @@ class Committing(ClientBase):
             self._commit_chunks(folder, layout, release)
         predicate = self._commitment(folder, layout, model_ref, circuit_ref)
         for name in ("weights.points", "curvature.points"):
-            self.report("uploading commitments", 0, 1)
+            self.report("uploading commitments", name == "curvature.points", 2)
             ledger.upload(folder.read(name))
         ref = ledger.submit(sign_statement(predicate, self._key))
         folder.write_json("logged.json", ref.model_dump())

@@ -6,8 +6,10 @@ done before. torch and ezkl are imported inside, so that a worker's parent proce
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ledger import queue
@@ -100,6 +102,16 @@ def _verify(job: Job) -> None:
     proofs.record_verdict(job.target, result)
 
 
+def _stored(path: Path) -> bytes:
+    """A file of the blob store. Raises ProverError if it was altered there: its name is its SHA-256."""
+    from prover_worker.errors import ProverError
+
+    data = path.read_bytes()
+    if hashlib.sha256(data).hexdigest() != path.name:
+        raise ProverError(f"the stored file {path} is no longer what was uploaded; restore it, then retry the job")
+    return data
+
+
 def _case(stored: proofs.VerificationCase) -> Case:
     from ledger.tlog.checkpoint import Checkpoint
     from prover_worker.release import Release
@@ -108,15 +120,15 @@ def _case(stored: proofs.VerificationCase) -> Case:
     return Case(
         release=Release.open(stored.circuit, stored.circuit_paths),
         total=stored.total_weights,
-        weights=stored.commitment_weights.read_bytes(),
-        curvature=stored.commitment_curvature.read_bytes(),
+        weights=_stored(stored.commitment_weights),
+        curvature=_stored(stored.commitment_curvature),
         other_tensors=stored.commitment.other_tensors_sha256,
-        mask=stored.mask_path.read_bytes(),
-        claim_weights=stored.claim_weights.read_bytes(),
-        solution=stored.claim_solution.read_bytes(),
+        mask=_stored(stored.mask_path),
+        claim_weights=_stored(stored.claim_weights),
+        solution=_stored(stored.claim_solution),
         claim_other_tensors=stored.claim.other_tensors_sha256,
         checkpoint=Checkpoint(stored.checkpoint_origin, stored.checkpoint_size, stored.checkpoint_root),
         claim_index=stored.claim_ref.index,
         claim_leaf=bytes.fromhex(stored.claim_ref.leaf_hash),
-        bundle=stored.bundle_path.read_bytes(),
+        bundle=_stored(stored.bundle_path),
     )

@@ -126,7 +126,7 @@ def _personalise(options: argparse.Namespace) -> None:
     test = datasets.Part(datasets.shift(data.test.x, options.shift, seed + 500_000), data.test.y)
     model = backbones.with_weights(_read_json(options.architecture), backbones.load(options.weights))
     before = evaluate.accuracy(model, *test)
-    with _bar(f"personalising client {options.client}") as progress:
+    with _bar(f"personalising, {options.shift}") as progress:
         personalize.train(model, *private, options.epochs, options.lr, seed, progress)
     options.out.mkdir(parents=True, exist_ok=True)
     backbones.save(options.out / "personal.safetensors", model.state_dict())
