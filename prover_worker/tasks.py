@@ -103,11 +103,11 @@ def _verify(job: Job) -> None:
 
 
 def _stored(path: Path) -> bytes:
-    """A file of the blob store. Raises ProverError if it was altered there: its name is its SHA-256."""
+    """A file of the blob store. Raises ProverError if it was altered there: folder and name are its SHA-256."""
     from prover_worker.errors import ProverError
 
     data = path.read_bytes()
-    if hashlib.sha256(data).hexdigest() != path.name:
+    if hashlib.sha256(data).hexdigest() != path.parent.name + path.name:
         raise ProverError(f"the stored file {path} is no longer what was uploaded; restore it, then retry the job")
     return data
 
