@@ -17,3 +17,7 @@ class NoteError(TlogError):
 
 class CheckpointError(TlogError):
     """A note's text is no checkpoint, or is the checkpoint of another log."""
+
+
+class QuorumError(TlogError):
+    """Too few trusted witnesses have cosigned a checkpoint."""

@@ -24,7 +24,7 @@ import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -57,6 +57,60 @@ def decode_base64(what: str, text: str) -> bytes:
     return data
 
 
+class Verifier(Protocol):
+    """What `open_note` needs of a key, whatever its signature type."""
+
+    @property
+    def name(self) -> str:
+        """The key's name."""
+        ...
+
+    @property
+    def key_id(self) -> bytes:
+        """The four bytes that name this key in signature lines."""
+        ...
+
+    def check(self, body: bytes, signature: bytes) -> None:
+        """Raise NoteError unless `signature` is this key's over `body`."""
+        ...
+
+
+def key_id(name: str, typed_key: bytes) -> bytes:
+    """Return ``SHA-256(name ‖ 0x0A ‖ type ‖ public key)[:4]``."""
+    return hashlib.sha256(name.encode() + b"\n" + typed_key).digest()[:_KEY_ID_BYTES]
+
+
+def format_vkey(name: str, typed_key: bytes) -> str:
+    """Return ``name+hex(key ID)+base64(type ‖ public key)``; inverse of `parse_vkey`."""
+    return f"{name}+{key_id(name, typed_key).hex()}+{base64.b64encode(typed_key).decode()}"
+
+
+def parse_vkey(vkey: str, kind: int, what: str) -> tuple[str, Ed25519PublicKey]:
+    """Parse a verifier key of signature type `kind` over Ed25519 into (name, public key).
+
+    Raises NoteError, also for a wrong key ID; `what` names the kind of key in the message.
+    """
+    parts = vkey.split("+", 2)
+    if len(parts) != 3:
+        raise NoteError(f"a verifier key looks like name+keyid+base64, got {vkey[:200]!r}")
+    name, written, encoded = parts
+    check_name(name)
+    key = decode_base64("the key in a verifier key", encoded)
+    if len(key) != 33 or key[0] != kind:
+        raise NoteError(
+            f"the verifier key of {name!r} is no {what} (0x{kind:02x} and 32 bytes), got {key.hex()[:200]}"
+        )
+    wanted = key_id(name, key).hex()
+    if wanted != written:
+        raise NoteError(f"the verifier key of {name!r} says key ID {written[:80]!r}, expected {wanted}")
+    return name, Ed25519PublicKey.from_public_bytes(key[1:])
+
+
+def signature_line(name: str, identifier: bytes, signature: bytes) -> str:
+    """Return the line that carries `signature` in a note, with its newline."""
+    return f"{_PREFIX}{name} {base64.b64encode(identifier + signature).decode()}\n"
+
+
 @dataclass(frozen=True)
 class NoteVerifier:
     """A key that note signatures are checked with."""
@@ -70,29 +124,17 @@ class NoteVerifier:
     @classmethod
     def parse(cls, vkey: str) -> NoteVerifier:
         """Parse ``name+hex(key ID)+base64(type ‖ public key)``; raises NoteError, also for a wrong key ID."""
-        parts = vkey.split("+", 2)
-        if len(parts) != 3:
-            raise NoteError(f"a verifier key looks like name+keyid+base64, got {vkey[:200]!r}")
-        name, key_id, encoded = parts
-        key = decode_base64("the key in a verifier key", encoded)
-        if len(key) != 33 or key[0] != ED25519:
-            raise NoteError(f"the verifier key of {name!r} is no Ed25519 key (0x01 and 32 bytes), got {key.hex()}")
-        verifier = cls(name, Ed25519PublicKey.from_public_bytes(key[1:]))
-        if verifier.key_id.hex() != key_id:
-            raise NoteError(
-                f"the verifier key of {name!r} says key ID {key_id!r}, expected {verifier.key_id.hex()}"
-            )
-        return verifier
+        return cls(*parse_vkey(vkey, ED25519, "Ed25519 key"))
 
     @property
     def key_id(self) -> bytes:
         """The four bytes that name this key in signature lines."""
-        return hashlib.sha256(self.name.encode() + b"\n" + self._typed_key).digest()[:_KEY_ID_BYTES]
+        return key_id(self.name, self._typed_key)
 
     @property
     def vkey(self) -> str:
         """The verifier key as text; inverse of `parse`."""
-        return f"{self.name}+{self.key_id.hex()}+{base64.b64encode(self._typed_key).decode()}"
+        return format_vkey(self.name, self._typed_key)
 
     @property
     def _typed_key(self) -> bytes:
@@ -128,8 +170,15 @@ class NoteSigner:
 
     def line(self, body: bytes) -> str:
         """Return the signature line over `body`, with its newline."""
-        blob = self.verifier.key_id + self.private_key.sign(body)
-        return f"{_PREFIX}{self.name} {base64.b64encode(blob).decode()}\n"
+        return signature_line(self.name, self.verifier.key_id, self.private_key.sign(body))
+
+
+@dataclass(frozen=True)
+class ParsedNote:
+    """A note taken apart, nothing of it checked: its body, and (name, key ID, signature) line by line."""
+
+    body: str
+    signatures: tuple[tuple[str, bytes, bytes], ...]
 
 
 @dataclass(frozen=True)
@@ -156,38 +205,42 @@ def sign_note(body: str, signers: Sequence[NoteSigner]) -> str:
     return body + "\n" + "".join(signer.line(data) for signer in signers)
 
 
-def open_note(text: str, verifiers: Sequence[NoteVerifier]) -> OpenedNote:
-    """Check a note's signatures and return its body.
-
-    Raises NoteError if the note is malformed, if no known key signed it, or if a known key's signature is
-    bad.
-    """
+def parse_note(text: str) -> ParsedNote:
+    """Take a note apart without believing any of it. Raises NoteError if it is malformed."""
     data = _check_text(text)
     if len(data) > MAX_NOTE_BYTES:
         raise NoteError(f"a note has at most {MAX_NOTE_BYTES} bytes, got {len(data)}")
     cut = text.rfind("\n\n")
     if cut < 0:
         raise NoteError("a note has an empty line before its signatures, this text has none")
-    body, block = text[: cut + 1], text[cut + 2 :]
+    return ParsedNote(text[: cut + 1], tuple(parse_signatures(text[cut + 2 :])))
+
+
+def open_note(text: str, verifiers: Sequence[Verifier]) -> OpenedNote:
+    """Check a note's signatures and return its body.
+
+    Raises NoteError if the note is malformed, if no known key signed it, or if a known key's signature is
+    bad.
+    """
+    note = parse_note(text)
     known = {(verifier.name, verifier.key_id): verifier for verifier in verifiers}
     if len(known) != len(verifiers):
         raise NoteError("two of the verifiers have the same name and key ID: no signature could be told apart")
-    signatures = _parse_signatures(block)
     verified: dict[str, None] = {}
-    for name, key_id, signature in signatures:
-        verifier = known.get((name, key_id))
+    for name, identifier, signature in note.signatures:
+        verifier = known.get((name, identifier))
         if verifier is not None:
-            verifier.check(body.encode(), signature)
+            verifier.check(note.body.encode(), signature)
             verified[name] = None
     if not verified:
-        wanted = ", ".join(f"{name}+{key_id.hex()}" for name, key_id in known) or "nobody"
-        signed = ", ".join(f"{name}+{key_id.hex()}" for name, key_id, _ in signatures)
+        wanted = ", ".join(f"{name}+{identifier.hex()}" for name, identifier in known) or "nobody"
+        signed = ", ".join(f"{name}+{identifier.hex()}" for name, identifier, _ in note.signatures)
         raise NoteError(f"no known key has signed this note: signed by {signed}, known are {wanted}")
-    return OpenedNote(body, tuple(verified))
+    return OpenedNote(note.body, tuple(verified))
 
 
-def _parse_signatures(block: str) -> list[tuple[str, bytes, bytes]]:
-    """Return (name, key ID, signature) of each line of a note's last part."""
+def parse_signatures(block: str) -> list[tuple[str, bytes, bytes]]:
+    """Return (name, key ID, signature) of each line of a note's last part; raises NoteError."""
     if not block.endswith("\n"):
         raise NoteError("a note ends with signature lines, each ended by a newline; this one does not")
     lines = block[:-1].split("\n")
