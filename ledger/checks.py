@@ -5,6 +5,7 @@ ledger.E002  a key file cannot be used (wrong kind, or others may read it)
 ledger.E003  the data folder cannot be written
 ledger.E004  LEDGER_ORIGIN cannot be a log's name
 ledger.E005  LEDGER_MASTER_KEY is not 64 hex digits
+ledger.E010  LEDGER_WITNESSES or LEDGER_WITNESS_QUORUM makes no sense
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from django.core.checks import CheckMessage, Error, Warning, register  # noqa: A
 from ledger import keys
 from ledger.statements.errors import KeyMaterialError
 from ledger.tlog.errors import NoteError
+from ledger.witness.errors import PolicyError
+from ledger.witness.policy import Policy
 
 
 @register()
@@ -58,3 +61,13 @@ def check_master_key(**_: Any) -> list[CheckMessage]:
         return []
     got = len(settings.LEDGER_MASTER_KEY)
     return [Error(f"LEDGER_MASTER_KEY needs 64 hex digits, got {got} characters", id="ledger.E005")]
+
+
+@register()
+def check_witnesses(**_: Any) -> list[CheckMessage]:
+    """E010: the witnesses and their quorum can be read."""
+    try:
+        Policy.parse(settings.LEDGER_WITNESSES, settings.LEDGER_WITNESS_QUORUM)
+    except PolicyError as error:
+        return [Error(str(error), hint="see docs/operations.md, Witnesses", id="ledger.E010")]
+    return []

@@ -25,6 +25,10 @@ from ledger.tlog import merkle
 _LOCK = 0x756E6C6561726E  # "unlearn": an arbitrary number of our own among the database's advisory locks
 
 
+class NotCosignedError(RuntimeError):
+    """Too few witnesses have cosigned the log's head so far, so it is not published. The text says why."""
+
+
 class _Nodes:
     """Reads stored subtree hashes (merkle.HashReader)."""
 
@@ -82,21 +86,38 @@ def append(envelope: Envelope, signer: str) -> LogEntry:
 
 @transaction.atomic
 def publish_checkpoint() -> Checkpoint:
-    """The signed head of the log as it is now; signed and stored once per size."""
+    """The signed head of the log as it is now; signed and stored once per size.
+
+    Where witnesses are configured only `ledger.publication` publishes: NotCosignedError until it has.
+    """
     lock()
     leaves = size()
     known = Checkpoint.objects.filter(size=leaves).first()
     if known is not None:
         return known
-    root = merkle.tree_root(leaves, _Nodes())
+    if settings.LEDGER_WITNESSES:
+        raise NotCosignedError(f"the head of {leaves} entries waits for the cosignatures of its witnesses")
+    root = root_at(leaves)
+    return Checkpoint.objects.create(size=leaves, root=root, note=sign_head(leaves, root))
+
+
+def root_at(leaves: int) -> bytes:
+    """Root of the tree's first `leaves` leaves."""
+    return merkle.tree_root(leaves, _Nodes())
+
+
+def sign_head(leaves: int, root: bytes) -> str:
+    """The signed note of a head. Signing commits us: only one root may ever be signed for a size."""
     head = tlog_checkpoint.Checkpoint(settings.LEDGER_ORIGIN, leaves, root)
-    note = tlog_checkpoint.sign_checkpoint(head, keys.log_signer())
-    return Checkpoint.objects.create(size=leaves, root=root, note=note)
+    return tlog_checkpoint.sign_checkpoint(head, keys.log_signer())
 
 
 @transaction.atomic
 def first_checkpoint_covering(entry: LogEntry) -> Checkpoint:
-    """The smallest published checkpoint that covers `entry`; if there is none, one is published now."""
+    """The smallest published checkpoint that covers `entry`; if there is none, one is published now.
+
+    Raises NotCosignedError as `publish_checkpoint` does.
+    """
     lock()
     found = Checkpoint.objects.filter(size__gt=entry.index).order_by("size").first()
     return found or publish_checkpoint()

@@ -126,6 +126,17 @@ def fail(job_id: uuid.UUID | str, error: str, *, retry: bool = False) -> None:
         running.update(state=Job.State.FAILED, **words)
 
 
+def postpone(job_id: uuid.UUID | str, reason: str) -> None:
+    """The job cannot be done yet, and nobody failed: it waits for a later sweep, the attempt is not counted."""
+    Job.objects.filter(uuid=job_id, state=Job.State.RUNNING).update(
+        state=Job.State.QUEUED,
+        attempts=models.F("attempts") - 1,
+        queued_at=timezone.now(),
+        lease_until=None,
+        message=reason[:300],
+    )
+
+
 def retry(job_id: uuid.UUID | str) -> bool:
     """An officer gives a failed job a fresh set of attempts. Returns whether it was a failed one."""
     now = timezone.now()

@@ -6,6 +6,8 @@
 | DATABASE_URL | a PostgreSQL server of your own | embedded server in the data folder |
 | CELERY_BROKER_URL | Redis or RabbitMQ | message files in the data folder |
 | LEDGER_ORIGIN | the log's origin: first line of every checkpoint | localhost/unlearning-ledger |
+| LEDGER_WITNESSES | who must cosign checkpoints: `URL VKEY, URL VKEY, ...` | nobody |
+| LEDGER_WITNESS_QUORUM | how many of them publish a checkpoint | more than half |
 | LEDGER_MASTER_KEY | 64 hex digits, wraps the keys of the subject vault | file in the data folder |
 | LEDGER_ALLOWED_HOSTS | host names, comma-separated | localhost,127.0.0.1,[::1] |
 | LEDGER_HTTPS | 1 behind a TLS proxy: secure cookies, HSTS, X-Forwarded-Proto is trusted | off |
@@ -36,6 +38,8 @@ def _flag(name: str) -> bool:
 
 LEDGER_DATA_DIR = Path(os.environ.get("LEDGER_DATA_DIR") or BASE_DIR / "var").resolve()
 LEDGER_ORIGIN = os.environ.get("LEDGER_ORIGIN") or "localhost/unlearning-ledger"
+LEDGER_WITNESSES = os.environ.get("LEDGER_WITNESSES", "").strip()
+LEDGER_WITNESS_QUORUM = os.environ.get("LEDGER_WITNESS_QUORUM", "")
 LEDGER_MASTER_KEY = os.environ.get("LEDGER_MASTER_KEY", "")
 LEDGER_BLOB_LIMIT = 64 * 1024 * 1024  # bytes in one blob
 LEDGER_JOB_ATTEMPTS = 3

@@ -74,6 +74,10 @@ def parser(prog: str = "python -m prover_worker.agent") -> argparse.ArgumentPars
     enrol.add_argument("--token", required=True, help="the one-time token of the invitation")
     enrol.add_argument("--log-vkey", help="verifier key of the log, if you have it from elsewhere")
     enrol.add_argument("--provider-key", help="the provider's public key in hex, if you have it from elsewhere")
+    enrol.add_argument(
+        "--witness", action="append", default=[], metavar="VKEY", help="a witness that must cosign checkpoints"
+    )
+    enrol.add_argument("--quorum", type=int, help="how many of the witnesses (default: all)")
 
     commit = commands.add_parser("commit", help="commit to the personalised model and its curvature")
     commit.add_argument("--weights", type=Path, required=True, help="safetensors file of the personalised model")
@@ -100,7 +104,10 @@ def _run(make_agent: Callable[..., Agent], options: argparse.Namespace, report: 
         backend = None
     agent = make_agent(options.state, backend, options.jobs, options.cache, report)
     if options.command == "enrol":
-        ref = agent.enrol(options.server, options.client, options.token, options.log_vkey, options.provider_key)
+        ref = agent.enrol(
+            options.server, options.client, options.token, options.log_vkey, options.provider_key,
+            options.witness, options.quorum,
+        )  # fmt: skip
         return 0, [f"enrolled at log index {ref.index}"]
     if options.command == "commit":
         ref = agent.commit(options.weights, options.data, options.samples, anew=options.anew)

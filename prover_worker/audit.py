@@ -1,8 +1,9 @@
 """The offline verifier: checks an audit bundle without the server, believing nothing but two public keys.
 
-    python -m prover_worker.audit BUNDLE.json [--log-vkey VKEY] [--provider-key HEX] [--json]
+    python -m prover_worker.audit BUNDLE.json [--log-vkey VKEY] [--provider-key HEX]
+                                  [--witness VKEY ...] [--quorum N] [--json]
 
- 1. the final checkpoint carries the log's signature;
+ 1. the final checkpoint carries the log's signature, and cosignatures of a quorum of the witnesses given;
  2. every statement is included in it, and signed by whom it must be: the provider, or a client whose key was
     enrolled with proof of possession;
  3. events stand in order: commitment before mask before order before claim before challenge before proof before
@@ -27,6 +28,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -40,7 +42,8 @@ from ledger.statements.keys import public_from_hex
 from ledger.statements.predicates import Predicate
 from ledger.statements.predicates.base import LogRef
 from ledger.statements.statement import Statement, open_statement
-from ledger.tlog.checkpoint import Checkpoint, open_checkpoint
+from ledger.tlog.checkpoint import Checkpoint
+from ledger.tlog.cosignature import CosignatureVerifier, Cosigned, open_cosigned
 from ledger.tlog.errors import TlogError
 from ledger.tlog.merkle import leaf_hash, root_of, verify_consistency, verify_inclusion
 from ledger.tlog.note import NoteVerifier
@@ -57,6 +60,26 @@ Say = Callable[[str], None]
 _VERIFIER_ROLES = ("relation_settings", "relation_vk", "range_settings", "range_vk", "srs")
 
 
+@dataclass(frozen=True)
+class Witnesses:
+    """Whose cosignatures count, and how many the final checkpoint needs."""
+
+    keys: tuple[CosignatureVerifier, ...] = ()
+    quorum: int = 0
+
+    @classmethod
+    def parse(cls, vkeys: Sequence[str], quorum: int | None) -> Witnesses:
+        """By default all of them must have cosigned. Raises AuditError."""
+        try:
+            keys = tuple(CosignatureVerifier.parse(vkey) for vkey in dict.fromkeys(vkeys))
+        except TlogError as error:
+            raise AuditError(f"--witness: {error}") from error
+        wanted = len(keys) if quorum is None else quorum
+        if not min(1, len(keys)) <= wanted <= len(keys):
+            raise AuditError(f"--quorum {wanted} cannot be had of {len(keys)} witnesses")
+        return cls(keys, wanted)
+
+
 @dataclass
 class Audit:
     """A bundle that is being checked: what has been established so far, by log index."""
@@ -64,10 +87,16 @@ class Audit:
     document: dict[str, Any]
     verifier: NoteVerifier
     provider_key: str
-    head: Checkpoint
+    cosigned: Cosigned
+    witnesses: Witnesses
     statements: dict[int, Predicate] = field(default_factory=dict)
     refs: dict[int, LogRef] = field(default_factory=dict)
     blobs: dict[str, bytes] = field(default_factory=dict)
+
+    @property
+    def head(self) -> Checkpoint:
+        """The checkpoint that everything is proved in."""
+        return self.cosigned.checkpoint
 
     def of(self, kind: type[Kind]) -> Iterator[tuple[int, Kind]]:
         """All statements of a kind, in log order."""
@@ -92,15 +121,18 @@ class Audit:
         return self.blobs[digest]
 
 
-def open_bundle(data: bytes, vkey: str | None = None, provider_key: str | None = None) -> Audit:
+def open_bundle(
+    data: bytes, vkey: str | None = None, provider_key: str | None = None, witnesses: Witnesses = Witnesses()
+) -> Audit:
     """Steps 1, 2 and the digests of step 5. Raises AuditError naming the first thing that does not hold."""
     try:
         document = loads(data, "the audit bundle")
         if not isinstance(document, dict) or document.get("format") != FORMAT:
             raise AuditError(f"this is no audit bundle of format {FORMAT}")
         verifier = NoteVerifier.parse(vkey or document["logVkey"])
-        head = open_checkpoint(document["checkpoint"], verifier, document["origin"])
-        audit = Audit(document, verifier, provider_key or document["providerKey"], head)
+        cosigned = open_cosigned(document["checkpoint"], verifier, document["origin"], witnesses.keys)
+        cosigned.expect(witnesses.quorum)
+        audit = Audit(document, verifier, provider_key or document["providerKey"], cosigned, witnesses)
         for digest, text in document["blobs"].items():
             audit.blobs[digest] = base64.b64decode(text, validate=True)
             if hashlib.sha256(audit.blobs[digest]).hexdigest() != digest:
@@ -193,7 +225,8 @@ def check_challenges(audit: Audit) -> dict[int, Checkpoint]:
     for index, challenge in audit.of(kinds.Challenge):
         audit.get(challenge.claim, kinds.Claim, f"challenge {index}")
         try:
-            past = open_checkpoint(challenge.checkpoint, audit.verifier, audit.head.origin)
+            keys = audit.witnesses.keys
+            past = open_cosigned(challenge.checkpoint, audit.verifier, audit.head.origin, keys).checkpoint
             nodes = [base64.b64decode(node, validate=True) for node in proofs.get(past.size, [])]
             verify_consistency(past.size, past.root, audit.head.size, audit.head.root, nodes)
         except (TlogError, binascii.Error) as error:
@@ -335,11 +368,14 @@ def _check_outcome(audit: Audit, index: int, outcome: Any) -> None:
 
 
 def run(
-    data: bytes, backend: Backend, vkey: str | None, provider_key: str | None, say: Say, warn: Say
-) -> dict[str, Any]:
+    data: bytes, backend: Backend, vkey: str | None, provider_key: str | None, say: Say, warn: Say,
+    witnesses: Witnesses = Witnesses(),
+) -> dict[str, Any]:  # fmt: skip
     """All steps. Returns figures; raises AuditError naming the first thing that does not hold."""
-    audit = open_bundle(data, vkey, provider_key)
+    audit = open_bundle(data, vkey, provider_key, witnesses)
     say(f"checkpoint of {audit.head.origin} at size {audit.head.size}: signature good")
+    for witness, time in sorted(audit.cosigned.times.items()):
+        say(f"cosigned by {witness.split('+')[0]} at {datetime.fromtimestamp(time, UTC):%Y-%m-%d %H:%M:%S} UTC")
     say(
         f"{len(audit.statements)} statements: signatures and inclusion good, {len(audit.blobs)} files match digests"
     )
@@ -356,6 +392,7 @@ def run(
         warn("the SRS is a development one: whoever made it could have forged these proofs")
     return {
         "statements": len(audit.statements),
+        "cosignatures": len(audit.cosigned.times),
         "proofs": len(outcomes),
         "accepted": sum(outcome.accepted for outcome in outcomes),
         "rejected": sum(not outcome.accepted for outcome in outcomes),
@@ -399,6 +436,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--log-vkey", help="the log's verifier key, from a source you trust")
     parser.add_argument("--provider-key", help="the provider's public key in hex, from a source you trust")
+    parser.add_argument(
+        "--witness", action="append", default=[], metavar="VKEY", help="verifier key of a witness you trust"
+    )
+    parser.add_argument("--quorum", type=int, help="how many of them must have cosigned (default: all)")
     parser.add_argument("--json", action="store_true", help="print one JSON line of figures at the end")
     options = parser.parse_args(arguments)
     from prover_worker.ezkl_backend import EzklBackend
@@ -410,6 +451,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         figures = run(
             options.bundle.read_bytes(), EzklBackend(), options.log_vkey, options.provider_key,
             lambda text: console.print(f"✓ {text}"), lambda text: console.print(f"! {text}"),
+            Witnesses.parse(options.witness, options.quorum),
         )  # fmt: skip
     except (AuditError, ProverError, OSError) as error:
         console.print(f"✗ {error}")

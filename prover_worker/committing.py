@@ -10,6 +10,7 @@ import hashlib
 import json
 import secrets
 import shutil
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,9 +38,16 @@ class Committing(ClientBase):
     # 1. enrol
 
     def enrol(
-        self, server: str, client: str, token: str, vkey: str | None = None, provider_key: str | None = None
+        self,
+        server: str,
+        client: str,
+        token: str,
+        vkey: str | None = None,
+        provider_key: str | None = None,
+        witnesses: Sequence[str] = (),
+        quorum: int | None = None,
     ) -> LogRef:
-        """Register this client's key. Again after an interruption: the same key, the same statement."""
+        """Register this client's key and pin the ledger's. Again after an interruption: the same statement."""
         if self.state.has("agent.json"):
             known = self.state.read_json("agent.json")
             if known["client"] != client:
@@ -47,7 +55,7 @@ class Committing(ClientBase):
             if "enrolled" in known:
                 return LogRef.model_validate(known["enrolled"])
         else:
-            trust = pin(LedgerClient(server).releases(), vkey, provider_key)
+            trust = pin(LedgerClient(server).releases(), vkey, provider_key, witnesses, quorum)
             self.state.write_json("agent.json", {"server": server, "client": client, "trust": asdict(trust)})
         if not self.state.has("key.pem"):
             keys.save_private(keys.generate(), self.state.file("key.pem"))

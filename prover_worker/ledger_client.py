@@ -2,7 +2,8 @@
 
 Whatever the agent acts on it takes from the log: the leaf must hash to what it is called, must be included under
 a checkpoint that the log signed and that extends the last one seen, and must carry the provider's signature.
-The log's and the provider's keys are pinned at enrolment.
+The log's and the provider's keys are pinned at enrolment, and witnesses' keys if they are given then: from then on
+a checkpoint counts only with a quorum of their cosignatures.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -25,7 +27,8 @@ from ledger.statements.keys import public_from_hex
 from ledger.statements.predicates import Predicate
 from ledger.statements.predicates.base import LogRef
 from ledger.statements.statement import open_statement
-from ledger.tlog.checkpoint import Checkpoint, open_checkpoint
+from ledger.tlog.checkpoint import Checkpoint
+from ledger.tlog.cosignature import CosignatureVerifier, open_cosigned
 from ledger.tlog.errors import TlogError
 from ledger.tlog.merkle import leaf_hash, verify_consistency, verify_inclusion
 from ledger.tlog.note import NoteVerifier
@@ -38,11 +41,15 @@ _POLL = 1.0
 
 @dataclass(frozen=True)
 class Trust:
-    """Keys pinned at enrolment: the log's (C2SP verifier key) and the provider's (Ed25519, hex)."""
+    """Keys pinned at enrolment: the log's (C2SP verifier key), the provider's (Ed25519, hex), those of witnesses
+    (verifier keys), of which `quorum` must have cosigned a checkpoint.
+    """
 
     origin: str
     vkey: str
     provider_key: str
+    witnesses: Sequence[str] = ()
+    quorum: int = 0
 
 
 class LedgerClient:
@@ -141,12 +148,15 @@ class LedgerClient:
         return statement.predicate
 
     def open_note(self, note: str) -> Checkpoint:
-        """Check a checkpoint's signature and origin. Raises AgentError."""
+        """Check a checkpoint's signature and origin, and its quorum of cosignatures. Raises AgentError."""
         trust = self._pinned()
         try:
-            return open_checkpoint(note, NoteVerifier.parse(trust.vkey), trust.origin)
+            witnesses = [CosignatureVerifier.parse(vkey) for vkey in trust.witnesses]
+            cosigned = open_cosigned(note, NoteVerifier.parse(trust.vkey), trust.origin, witnesses)
+            cosigned.expect(trust.quorum)
         except TlogError as error:
             raise AgentError(f"a checkpoint does not check out: {error}") from error
+        return cosigned.checkpoint
 
     def accept_checkpoint(self, note: str) -> Checkpoint:
         """Take a checkpoint only if it and the last one seen are of one history; remember the larger.
@@ -176,12 +186,27 @@ class LedgerClient:
         return self._trust
 
 
-def pin(releases: dict[str, Any], vkey: str | None, provider_key: str | None) -> Trust:
+def pin(
+    releases: dict[str, Any],
+    vkey: str | None,
+    provider_key: str | None,
+    witnesses: Sequence[str] = (),
+    quorum: int | None = None,
+) -> Trust:
     """Keys to trust from now on: those given, else those the server shows (trust on first use).
 
-    Raises AgentError when the server shows others than those given.
+    Witnesses are only ever those given; by default all of them must cosign. Raises AgentError when the server
+    shows other keys than those given, or a witness's key or the quorum makes no sense.
     """
-    shown = Trust(releases["log"]["origin"], releases["log"]["vkey"], releases["providerKey"])
+    needed = len(witnesses) if quorum is None else quorum
+    if len(set(witnesses)) != len(witnesses) or not min(1, len(witnesses)) <= needed <= len(witnesses):
+        raise AgentError(f"a quorum of {needed} cannot be had of {len(set(witnesses))} different witnesses")
+    try:
+        kept = [CosignatureVerifier.parse(witness).vkey for witness in witnesses]
+    except TlogError as error:
+        raise AgentError(f"a witness's key cannot be used: {error}") from error
+    log_shown = releases["log"]
+    shown = Trust(log_shown["origin"], log_shown["vkey"], releases["providerKey"], kept, needed)
     for what, wanted, got in (
         ("log's verifier key", vkey, shown.vkey),
         ("provider's key", provider_key, shown.provider_key),

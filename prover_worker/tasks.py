@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ledger import queue
+from ledger.log import NotCosignedError
 from ledger.queue import app
 from ledger.workflow import claims, jobs, proofs, windows
 from ledger.workflow.errors import WorkflowError
@@ -58,6 +59,8 @@ def _work(job_id: str, function: Callable[[Job], object]) -> None:
         return
     try:
         function(job)
+    except NotCosignedError as error:
+        jobs.postpone_job(job_id, str(error))
     except (WorkflowError, ProverError, UnlearningError) as error:
         jobs.fail_job(job_id, str(error), retry=False)
     except Exception as error:

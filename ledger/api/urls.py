@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from django.urls import path, re_path
 
-from ledger.api import clients, officers, public
+from ledger.api import clients, officers, public, witnesses
 
 urlpatterns = [
     path("statements", public.Statements.as_view()),
     path("releases", public.Releases.as_view()),
     path("log/checkpoint", public.LatestCheckpoint.as_view()),
     path("log/entries/<int:index>", public.Entry.as_view()),
+    path("log/entries/<int:index>/proof", witnesses.EntryProof.as_view()),
+    path("log/witnesses", witnesses.Witnesses.as_view()),
     path("log/consistency", public.Consistency.as_view()),
     path("blobs/<str:sha256>", clients.BlobView.as_view()),
     path("orders", clients.Orders.as_view()),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ledger.models.blobs import Blob
+from ledger.models.cosignatures import CheckpointProposal, Cosignature, WitnessState
 from ledger.models.jobs import Job
 from ledger.models.log import Checkpoint, LogEntry, LogNode
 from ledger.models.parties import CircuitRelease, Client, ClientModel, GlobalModel
@@ -12,7 +13,7 @@ from ledger.models.vault import SubjectRecord
 from ledger.models.windows import Order, Window
 
 __all__ = [
-    "Blob", "Certificate", "Challenge", "Checkpoint", "CircuitRelease", "Claim", "Client", "ClientModel",
-    "DeletionRequest", "GlobalModel", "Job", "LogEntry", "LogNode", "Order", "ProofSubmission",
-    "SubjectRecord", "VerdictRecord", "Window",
+    "Blob", "Certificate", "Challenge", "Checkpoint", "CheckpointProposal", "CircuitRelease", "Claim", "Client",
+    "ClientModel", "Cosignature", "DeletionRequest", "GlobalModel", "Job", "LogEntry", "LogNode", "Order",
+    "ProofSubmission", "SubjectRecord", "VerdictRecord", "Window", "WitnessState",
 ]  # fmt: skip

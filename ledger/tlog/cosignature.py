@@ -81,7 +81,7 @@ class CosignatureVerifier:
         """Check a cosignature over a note body; return its time. Raises NoteError if it does not hold."""
         if len(signature) != _SIGNATURE_BYTES:
             raise NoteError(
-                f"the cosignature by {self.name} has {len(signature)} bytes: a time of 8 and a signature of 64 are due"
+                f"the cosignature by {self.name} has {len(signature)} bytes: 8 of time and 64 of signature are due"
             )
         time = int.from_bytes(signature[:_TIME_BYTES], "big")
         try:
@@ -138,9 +138,7 @@ class Cosigned:
             )
 
 
-def open_cosigned(
-    text: str, log: NoteVerifier, origin: str, witnesses: Sequence[CosignatureVerifier]
-) -> Cosigned:
+def open_cosigned(text: str, log: NoteVerifier, origin: str, witnesses: Sequence[CosignatureVerifier]) -> Cosigned:
     """Check the log's signature and the cosignatures of `witnesses` on a checkpoint.
 
     A witness counts once, with its latest time. Raises NoteError and CheckpointError as `open_checkpoint`

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from ledger.tlog.checkpoint import MAX_SIZE
-from ledger.tlog.cosignature import Cosigned, CosignatureVerifier, open_cosigned
+from ledger.tlog.cosignature import CosignatureVerifier, Cosigned, open_cosigned
 from ledger.tlog.errors import NoteError, ProofError
 from ledger.tlog.merkle import HASH_SIZE, verify_inclusion
 from ledger.tlog.note import MAX_NOTE_BYTES, NoteVerifier, decode_base64

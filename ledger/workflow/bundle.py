@@ -7,8 +7,8 @@ import uuid
 from collections.abc import Iterator
 from typing import Any, Final
 
-from ledger import blobs, keys, log
-from ledger.models import CircuitRelease, LogEntry, Order, Window
+from ledger import blobs, keys, log, publication
+from ledger.models import Checkpoint, CircuitRelease, LogEntry, Order, Window
 from ledger.statements.keys import public_hex
 from ledger.workflow.errors import WorkflowError
 from ledger.workflow.step import exclusive, get_or_refuse
@@ -17,21 +17,26 @@ FORMAT: Final = "unlearning-audit-bundle/v1"
 CIRCUIT_ROLES: Final = ("relation_settings", "relation_vk", "range_settings", "range_vk", "srs")
 
 
-@exclusive
 def audit_bundle(window_id: uuid.UUID | str) -> dict[str, Any]:
     """The window's story: its statements with inclusion proofs in one checkpoint, and the files they name.
 
     Keys: format, origin, logVkey, providerKey (hex), checkpoint (note), entries [{index, envelope, proof}],
     consistency [{size, proof}] from every challenge's checkpoint to `checkpoint`, blobs {sha256: base64}.
-    Bytes are standard base64. Raises WorkflowError: unknown (404), not masked yet (409).
+    Bytes are standard base64. Raises WorkflowError: unknown (404), not masked yet or not published yet (409).
     """
+    publication.try_to_publish()  # before the log's lock is taken: witnesses take their time
+    return _bundle(window_id)
+
+
+@exclusive
+def _bundle(window_id: uuid.UUID | str) -> dict[str, Any]:
     window = get_or_refuse(Window.objects.all(), "window", uuid=window_id)
     if window.mask_entry is None:
         raise WorkflowError("no-mask", f"window {window.uuid} is {window.state}: there is nothing to audit yet")
-    head = log.publish_checkpoint()
     signer = keys.log_signer()
     orders = list(window.orders.select_related("client_model__client", "client_model__circuit").order_by("entry"))
     entries = sorted({entry.index: entry for entry in _entries(window, orders) if entry}.values(), key=_index)
+    head = _head_covering(entries[-1])
     sizes = {claim.challenge.checkpoint_id for claim in _challenged(orders)}
     return {
         "format": FORMAT,
@@ -46,6 +51,18 @@ def audit_bundle(window_id: uuid.UUID | str) -> dict[str, Any]:
         ],
         "blobs": {digest: _text(blobs.read(digest)) for digest in sorted(set(_digests(window, orders)))},
     }
+
+
+def _head_covering(entry: LogEntry) -> Checkpoint:
+    """The log's head; where witnesses have not cosigned that, their last one if it will do."""
+    try:
+        return log.publish_checkpoint()
+    except log.NotCosignedError as error:
+        head = log.latest_checkpoint()
+        if head is None or head.size <= entry.index:
+            sentence = f"{error}; the window's last entry is {entry.index}: try again later"
+            raise WorkflowError("not-cosigned", sentence) from error
+        return head
 
 
 def _entries(window: Window, orders: list[Order]) -> Iterator[LogEntry | None]:

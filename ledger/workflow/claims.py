@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 
-from ledger import log, queue
+from ledger import log, publication, queue
 from ledger.models import Challenge, Claim, Job, Order, Window
 from ledger.statements import predicates
 from ledger.workflow import points
@@ -94,12 +94,18 @@ def _check_points(submission: Submission[predicates.Claim], chunks: int) -> None
     )
 
 
-@exclusive
 def draw_challenge(claim_id: uuid.UUID | str) -> Challenge:
     """Log which checkpoint is the claim's challenge: the first published one that covers it.
 
-    Again for the same claim: the same challenge. Raises WorkflowError (404).
+    Again for the same claim: the same challenge. Raises WorkflowError (404), and NotCosignedError while
+    witnesses keep the checkpoint from being published.
     """
+    publication.try_to_publish()  # before the log's lock is taken: witnesses take their time
+    return _draw(claim_id)
+
+
+@exclusive
+def _draw(claim_id: uuid.UUID | str) -> Challenge:
     claim = get_or_refuse(Claim.objects.select_related("order", "entry"), "claim", uuid=claim_id)
     known = Challenge.objects.filter(claim=claim).first()
     if known is not None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import uuid
 
-from ledger import log, queue
-from ledger.models import Checkpoint
+from ledger import publication, queue
+from ledger.log import NotCosignedError
 from ledger.workflow.errors import WorkflowError
 from ledger.workflow.step import exclusive
+
+logger = logging.getLogger(__name__)
 
 
 def fail_job(job_id: uuid.UUID | str, error: str, *, retry: bool = True) -> None:
@@ -24,10 +27,28 @@ def retry_job(job_id: uuid.UUID | str) -> None:
         raise WorkflowError("not-failed", f"job {job_id} has not failed: only failed jobs are started anew")
 
 
-@exclusive
-def publish_new_entries() -> Checkpoint:
-    """Publish a checkpoint that covers everything logged so far; nothing happens where there is one."""
-    return log.publish_checkpoint()
+def postpone_job(job_id: uuid.UUID | str, reason: str) -> None:
+    """The job must wait for others (that is no failed attempt); the sweep wakes it again."""
+    queue.postpone(job_id, reason)
+
+
+def publish_new_entries() -> None:
+    """Publish a checkpoint that covers everything logged so far; nothing happens where there is one.
+
+    Without a quorum of witnesses nothing is published: their state says why, and the next round tries again.
+    """
+    try:
+        publication.publish()
+    except NotCosignedError as error:
+        logger.debug("%s", error)  # each witness's change of mind was logged when it happened
+
+
+def ask_witnesses_now() -> int:
+    """An officer wants no waiting after failures. Returns the published size. Raises WorkflowError (409)."""
+    try:
+        return publication.publish(insist=True).size
+    except NotCosignedError as error:
+        raise WorkflowError("not-cosigned", str(error)) from error
 
 
 def sweep() -> int:
