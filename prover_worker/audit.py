@@ -43,7 +43,7 @@ from ledger.statements.predicates import Predicate
 from ledger.statements.predicates.base import LogRef
 from ledger.statements.statement import Statement, open_statement
 from ledger.tlog.checkpoint import Checkpoint
-from ledger.tlog.cosignature import CosignatureVerifier, Cosigned, open_cosigned
+from ledger.tlog.cosignature import CosignatureVerifier, Cosigned, expect_distinct, open_cosigned
 from ledger.tlog.errors import TlogError
 from ledger.tlog.merkle import leaf_hash, root_of, verify_consistency, verify_inclusion
 from ledger.tlog.note import NoteVerifier
@@ -71,7 +71,8 @@ class Witnesses:
     def parse(cls, vkeys: Sequence[str], quorum: int | None) -> Witnesses:
         """By default all of them must have cosigned. Raises AuditError."""
         try:
-            keys = tuple(CosignatureVerifier.parse(vkey) for vkey in dict.fromkeys(vkeys))
+            keys = tuple(CosignatureVerifier.parse(vkey) for vkey in vkeys)
+            expect_distinct(keys)
         except TlogError as error:
             raise AuditError(f"--witness: {error}") from error
         wanted = len(keys) if quorum is None else quorum

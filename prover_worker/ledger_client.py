@@ -28,7 +28,7 @@ from ledger.statements.predicates import Predicate
 from ledger.statements.predicates.base import LogRef
 from ledger.statements.statement import open_statement
 from ledger.tlog.checkpoint import Checkpoint
-from ledger.tlog.cosignature import CosignatureVerifier, open_cosigned
+from ledger.tlog.cosignature import CosignatureVerifier, expect_distinct, open_cosigned
 from ledger.tlog.errors import TlogError
 from ledger.tlog.merkle import leaf_hash, verify_consistency, verify_inclusion
 from ledger.tlog.note import NoteVerifier
@@ -199,14 +199,14 @@ def pin(
     shows other keys than those given, or a witness's key or the quorum makes no sense.
     """
     needed = len(witnesses) if quorum is None else quorum
-    if len(set(witnesses)) != len(witnesses) or not min(1, len(witnesses)) <= needed <= len(witnesses):
-        raise AgentError(f"a quorum of {needed} cannot be had of {len(set(witnesses))} different witnesses")
+    if not min(1, len(witnesses)) <= needed <= len(witnesses):
+        raise AgentError(f"a quorum of {needed} cannot be had of {len(witnesses)} witnesses")
     try:
-        kept = [CosignatureVerifier.parse(witness).vkey for witness in witnesses]
+        expect_distinct([CosignatureVerifier.parse(witness) for witness in witnesses])
     except TlogError as error:
         raise AgentError(f"a witness's key cannot be used: {error}") from error
     log_shown = releases["log"]
-    shown = Trust(log_shown["origin"], log_shown["vkey"], releases["providerKey"], kept, needed)
+    shown = Trust(log_shown["origin"], log_shown["vkey"], releases["providerKey"], list(witnesses), needed)
     for what, wanted, got in (
         ("log's verifier key", vkey, shown.vkey),
         ("provider's key", provider_key, shown.provider_key),

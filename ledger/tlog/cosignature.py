@@ -157,12 +157,22 @@ def read_cosignatures(block: str, body: str, witnesses: Sequence[CosignatureVeri
     return _times(body, parse_signatures(block), witnesses)
 
 
+def expect_distinct(witnesses: Sequence[CosignatureVerifier]) -> None:
+    """Raise NoteError if two of `witnesses` could pass for one another.
+
+    The signed text does not hold the witness's name, so one key under two names would count twice.
+    """
+    keys = {witness.public_key.public_bytes_raw() for witness in witnesses}
+    names = {(witness.name, witness.key_id) for witness in witnesses}
+    if len(keys) != len(witnesses) or len(names) != len(witnesses):
+        raise NoteError("the same witness is listed twice, or two have one key: one word counts once")
+
+
 def _times(
     body: str, signatures: Sequence[tuple[str, bytes, bytes]], witnesses: Sequence[CosignatureVerifier]
 ) -> dict[str, int]:
+    expect_distinct(witnesses)
     known = {(witness.name, witness.key_id): witness for witness in witnesses}
-    if len(known) != len(witnesses):
-        raise NoteError("two of the witnesses have the same name and key ID: no cosignature could be told apart")
     times: dict[str, int] = {}
     for name, identifier, signature in signatures:
         witness = known.get((name, identifier))

@@ -101,7 +101,8 @@ def _post(url: str, body: bytes, seconds: float) -> _Reply:
         else http.client.HTTPConnection(*address, timeout=seconds)
     )
     # The connection's own timeout is per read: a witness that trickles would hold the log up for hours.
-    late = threading.Timer(seconds, _cut, [connection])
+    cut = threading.Event()
+    late = threading.Timer(seconds, _cut, [connection, cut])
     late.daemon = True
     late.start()
     try:
@@ -110,6 +111,8 @@ def _post(url: str, body: bytes, seconds: float) -> _Reply:
         data = response.read(MAX_ANSWER_BYTES + 1)
         if len(data) > MAX_ANSWER_BYTES:
             raise http.client.HTTPException(f"the answer has more than {MAX_ANSWER_BYTES} bytes")
+        if cut.is_set():  # what was read by then may look like a short answer
+            raise TimeoutError(f"no whole answer within {seconds} seconds")
         if response.length:
             raise http.client.HTTPException(f"the answer ended {response.length} bytes early")
         return _Reply(response.status, data)
@@ -118,7 +121,8 @@ def _post(url: str, body: bytes, seconds: float) -> _Reply:
         connection.close()
 
 
-def _cut(connection: http.client.HTTPConnection) -> None:
+def _cut(connection: http.client.HTTPConnection, cut: threading.Event) -> None:
+    cut.set()
     if connection.sock is not None:
         with suppress(OSError):
             connection.sock.shutdown(socket.SHUT_RDWR)

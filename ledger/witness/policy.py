@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from ledger.tlog.cosignature import CosignatureVerifier
+from ledger.tlog.cosignature import CosignatureVerifier, expect_distinct
 from ledger.tlog.errors import NoteError
 from ledger.witness.errors import PolicyError
 
@@ -42,8 +42,10 @@ class Policy:
         Raises PolicyError: malformed, one key twice, or a quorum outside 1 to the number of witnesses.
         """
         found = tuple(_address(item) for item in witnesses.split(",") if item.strip())
-        if len({(witness.name, witness.verifier.key_id) for witness in found}) != len(found):
-            raise PolicyError("the same witness is listed twice: one word counts once")
+        try:
+            expect_distinct([witness.verifier for witness in found])
+        except NoteError as error:
+            raise PolicyError(str(error)) from error
         if not found:
             if quorum.strip():
                 raise PolicyError(f"a quorum of {quorum.strip()!r} needs witnesses, and there are none")

@@ -1,0 +1,152 @@
+"""A window's story under witnesses: the challenge and the bundle rest on cosigned checkpoints only."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from django.conf import LazySettings
+
+from ledger import keys, log, publication
+from ledger.log import NotCosignedError
+from ledger.models import Challenge, Checkpoint, Claim, WitnessState
+from ledger.statements import predicates
+from ledger.tlog.cosignature import open_cosigned
+from ledger.workflow import claims, proofs
+from ledger.workflow.bundle import audit_bundle
+from ledger.workflow.certificates import certify
+from ledger.workflow.errors import WorkflowError
+from prover_worker import audit
+from prover_worker.agent_state import Folder
+from prover_worker.errors import AgentError, AuditError
+from prover_worker.ledger_client import LedgerClient, Trust, pin
+from tests.ledger.story import Story, verdict
+from tests.ledger.witness.parts import signer
+from tests.ledger.witness.test_publication import Witnesses
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def witnesses(tmp_path: Path, settings: LazySettings) -> Iterator[Witnesses]:
+    made = Witnesses(tmp_path, settings)
+    yield made
+    made.stop(*list(made.running))
+
+
+def try_again() -> None:
+    WitnessState.objects.update(failures=0)
+
+
+def test_from_claim_to_audit(witnesses: Witnesses, tmp_path: Path) -> None:
+    witnesses.start("a", "b")
+    witnesses.configure()
+    (tmp_path / "files").mkdir()
+    story = Story(tmp_path / "files")
+    party = story.party()
+    window = story.masked_window()
+    order = window.orders.get()
+    witnesses.stop("b")
+
+    claim = Claim.objects.get(entry=claims.accept_claim(party.sign(party.claim(order))).entry)
+    with pytest.raises(NotCosignedError, match="waits for the cosignatures"):
+        claims.draw_challenge(claim.uuid)
+    assert (Challenge.objects.count(), Checkpoint.objects.count()) == (0, 0)
+    with pytest.raises(WorkflowError, match="waits for the cosignatures") as refused:
+        audit_bundle(window.uuid)
+    assert (refused.value.code, refused.value.status) == ("not-cosigned", 409)
+
+    witnesses.start("b")
+    try_again()
+    challenge = claims.draw_challenge(claim.uuid)
+    said = log.statement(challenge.entry).predicate
+    assert isinstance(said, predicates.Challenge)
+    trusted = list(witnesses.verifiers.values())
+    log_key = keys.log_signer()
+    open_cosigned(said.checkpoint, log_key.verifier, log_key.name, trusted).expect(2)
+
+    accepted = proofs.accept_proof(party.sign(party.proof(Claim.objects.get())))
+    proofs.record_verdict(accepted.entry.proofsubmission.uuid, verdict())
+    certify(window.uuid)
+    bundle = audit_bundle(window.uuid)
+    check_the_bundle(bundle, witnesses)
+    # A head that is not cosigned yet does not hinder a bundle that needs nothing of it.
+    story.approved_request("another")
+    witnesses.stop("a", "b")
+    assert audit_bundle(window.uuid)["checkpoint"] == bundle["checkpoint"]
+    with pytest.raises(NotCosignedError):
+        publication.publish(insist=True)
+
+
+def check_the_bundle(bundle: dict, witnesses: Witnesses) -> None:
+    data = json.dumps(bundle).encode()
+    vkeys = [verifier.vkey for verifier in witnesses.verifiers.values()]
+    opened = audit.open_bundle(data, witnesses=audit.Witnesses.parse(vkeys, None))
+    assert sorted(opened.cosigned.times) == sorted(vkeys)
+    assert len(audit.check_challenges(opened)) == 1
+    stranger = signer("stranger.example", "s")
+    audit.open_bundle(data, witnesses=audit.Witnesses.parse([*vkeys, stranger.vkey], 2))
+    for chosen, quorum in (([stranger.vkey], None), ([*vkeys, stranger.vkey], 3)):
+        with pytest.raises(AuditError, match=f"expected at least {quorum or 1}"):
+            audit.open_bundle(data, witnesses=audit.Witnesses.parse(chosen, quorum))
+    lines = bundle["checkpoint"].split("\n")
+    without = "\n".join(line for line in lines if not line.startswith("— a.example")).encode().decode()
+    with pytest.raises(AuditError, match="by 1 trusted witnesses"):
+        audit.open_bundle(
+            json.dumps(bundle | {"checkpoint": without}).encode(), witnesses=audit.Witnesses.parse(vkeys, None)
+        )
+    audit.open_bundle(json.dumps(bundle | {"checkpoint": without}).encode())
+    spoilt = bundle["checkpoint"].replace(lines[4], lines[4]).replace(lines[5][-12:], lines[6][-12:])
+    with pytest.raises(AuditError, match=r"not valid|base64"):
+        audit.open_bundle(
+            json.dumps(bundle | {"checkpoint": spoilt}).encode(), witnesses=audit.Witnesses.parse(vkeys, None)
+        )
+
+
+@pytest.mark.parametrize(
+    ("count", "quorum", "complaint"), [(1, 2, "cannot be had"), (0, 1, "cannot be had"), (2, 0, "cannot be had")]
+)
+def test_what_auditors_and_agents_cannot_ask_for(count: int, quorum: int, complaint: str) -> None:
+    vkeys = [signer(f"w{number}", str(number)).vkey for number in range(count)]
+    with pytest.raises(AuditError, match=complaint):
+        audit.Witnesses.parse(vkeys, quorum)
+    with pytest.raises(AgentError, match=complaint):
+        pin(RELEASES, None, None, vkeys, quorum)
+
+
+RELEASES = {"log": {"origin": "o", "vkey": "v"}, "providerKey": "p"}
+
+
+def test_witness_keys_must_be_keys() -> None:
+    for vkeys in (["junk"], [signer().vkey] * 2):
+        with pytest.raises(AuditError, match="--witness"):
+            audit.Witnesses.parse(vkeys, None)
+        with pytest.raises(AgentError, match="cannot be used"):
+            pin(RELEASES, None, None, vkeys)
+
+
+def test_the_agent_holds_the_log_to_its_witnesses(witnesses: Witnesses, tmp_path: Path) -> None:
+    witnesses.start("a", "b")
+    witnesses.configure()
+    note = publication.publish().note
+    alone = note[: note.index("— a.example")]
+    log_key = keys.log_signer()
+    shown = {"log": {"origin": log_key.name, "vkey": log_key.vkey}, "providerKey": "p"}
+    vkeys = [verifier.vkey for verifier in witnesses.verifiers.values()]
+    folder = Folder(tmp_path / "agent")
+    trust = pin(shown, None, None, vkeys, 1)
+    folder.write_json("trust.json", vars(trust))
+    trust = Trust(**folder.read_json("trust.json"))  # as the agent's folder keeps it
+    client = LedgerClient("http://ledger.example", trust=trust)
+    assert client.open_note(note).size == 0
+    with pytest.raises(AgentError, match="expected at least 1"):
+        client.open_note(alone)
+    both = LedgerClient("http://ledger.example", trust=pin(shown, None, None, vkeys))
+    assert both.open_note(note).size == 0
+    with pytest.raises(AgentError, match="by 1 trusted witnesses"):
+        both.open_note(note[: note.index("— b.example")])
+    assert LedgerClient("http://ledger.example", trust=pin(shown, None, None)).open_note(alone).size == 0
+    old = {"origin": log_key.name, "vkey": log_key.vkey, "provider_key": "p"}  # a folder of an earlier version
+    assert LedgerClient("http://ledger.example", trust=Trust(**old)).open_note(alone).size == 0
