@@ -210,6 +210,6 @@ def _why(proposal: CheckpointProposal, rules: Policy) -> str:
     got = len(rules.witnesses) - len(missing)
     words = "; ".join(f"{row.name}: {row.message or row.get_state_display()}" for row in missing)
     return (
-        f"the head of {proposal.size} entries is not published: it has {got} cosignatures and needs {rules.quorum}. "
-        f"{words}"
+        f"the head of {proposal.size} entries is not published: "
+        f"it has {got} cosignatures and needs {rules.quorum}. {words}"
     )

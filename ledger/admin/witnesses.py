@@ -45,6 +45,9 @@ class CheckpointProposalAdmin(ReadOnlyAdmin):
     ordering = ["-size"]
     fields = ["size", "root_hex", "cosigners", "created_at"]
 
+    def get_queryset(self, request: HttpRequest) -> QuerySet[CheckpointProposal]:
+        return super().get_queryset(request).prefetch_related("cosignatures")
+
     @admin.display(description="root")
     def root_hex(self, row: CheckpointProposal) -> str:
         return bytes(row.root).hex()

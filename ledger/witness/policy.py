@@ -47,6 +47,8 @@ class Policy:
         except NoteError as error:
             raise PolicyError(str(error)) from error
         if not found:
+            if witnesses.strip():
+                raise PolicyError(f"a list of witnesses names at least one, got {witnesses[:200]!r}")
             if quorum.strip():
                 raise PolicyError(f"a quorum of {quorum.strip()!r} needs witnesses, and there are none")
             return cls()

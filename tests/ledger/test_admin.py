@@ -32,6 +32,9 @@ def told(story: Story) -> Story:
     window = story.masked_window()
     proofs.record_verdict(story.proved(party, window.orders.get()).uuid, verdict(accepted=False))
     certify(window.uuid)
+    proposal = models.CheckpointProposal.objects.create(size=log.size(), root=log.root_at(log.size()))
+    models.Cosignature.objects.create(proposal=proposal, vkey="w.example+01020304+BA==", line="line", time=1)
+    models.WitnessState.objects.create(vkey="w.example+01020304+BA==", url="http://w.example")
     return story
 
 

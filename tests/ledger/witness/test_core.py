@@ -278,11 +278,13 @@ class TestPolicy:
     one, two, three = (signer(f"w{n}", str(n)).vkey for n in (1, 2, 3))
 
     def test_nobody(self):
-        assert Policy.parse("") == Policy() == Policy.parse(" , ")
+        assert Policy.parse("") == Policy() == Policy.parse(" ")
 
     def test_more_than_half_by_default(self):
         for count, quorum in ((1, 1), (2, 2), (3, 2)):
-            text = ", ".join(f"http://h{n}/p/ {vkey}" for n, vkey in enumerate((self.one, self.two, self.three)[:count]))
+            text = ", ".join(
+                f"http://h{n}/p/ {vkey}" for n, vkey in enumerate((self.one, self.two, self.three)[:count])
+            )
             policy = Policy.parse(text)
             assert (len(policy.witnesses), policy.quorum) == (count, quorum)
             assert policy.witnesses[0].url == "http://h0/p"
@@ -304,6 +306,7 @@ class TestPolicy:
             ("http://h {0}", "2", "from 1 to 1"),
             ("http://h {0}", "most", "from 1 to 1"),
             ("", "1", "there are none"),
+            (" , ", "", "at least one"),
         ],
     )
     def test_strict(self, witnesses, quorum, complaint):

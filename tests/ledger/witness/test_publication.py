@@ -282,9 +282,7 @@ class Saying:
         ([Answer(200, b"x" * 70_000)], "unreachable", "more than 65536 bytes"),
     ],
 )
-def test_whatever_a_witness_says(
-    witnesses: Witnesses, answers: list[Answer], state: str, words: str
-) -> None:
+def test_whatever_a_witness_says(witnesses: Witnesses, answers: list[Answer], state: str, words: str) -> None:
     witnesses.start("a")
     append(*some(2))
     with serving(Saying(*answers)) as url:  # type: ignore[arg-type]

@@ -12,8 +12,17 @@ from ledger.tlog.cosignature import CosignatureVerifier, read_cosignatures
 from ledger.witness.core import Witness
 from ledger.witness.store import FileHeads
 from tests.ledger.witness.parts import (
-    NOW, ORIGIN, ROOT, STOPPING, SmallLog, WitnessProcess, post, serving, signer, witness_in,
-)  # fmt: skip
+    NOW,
+    ORIGIN,
+    ROOT,
+    STOPPING,
+    SmallLog,
+    WitnessProcess,
+    post,
+    serving,
+    signer,
+    witness_in,
+)
 
 LOG = SmallLog(20)
 OTHER = SmallLog(20, salt="other ")
