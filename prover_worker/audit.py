@@ -42,8 +42,8 @@ from ledger.statements.keys import public_from_hex
 from ledger.statements.predicates import Predicate
 from ledger.statements.predicates.base import LogRef
 from ledger.statements.statement import Statement, open_statement
-from ledger.tlog.checkpoint import Checkpoint
-from ledger.tlog.cosignature import CosignatureVerifier, Cosigned, expect_distinct, open_cosigned
+from ledger.tlog.checkpoint import Checkpoint, open_checkpoint
+from ledger.tlog.cosignature import Quorum
 from ledger.tlog.errors import TlogError
 from ledger.tlog.merkle import leaf_hash, root_of, verify_consistency, verify_inclusion
 from ledger.tlog.note import NoteVerifier
@@ -60,27 +60,6 @@ Say = Callable[[str], None]
 _VERIFIER_ROLES = ("relation_settings", "relation_vk", "range_settings", "range_vk", "srs")
 
 
-@dataclass(frozen=True)
-class Witnesses:
-    """Whose cosignatures count, and how many the final checkpoint needs."""
-
-    keys: tuple[CosignatureVerifier, ...] = ()
-    quorum: int = 0
-
-    @classmethod
-    def parse(cls, vkeys: Sequence[str], quorum: int | None) -> Witnesses:
-        """By default all of them must have cosigned. Raises AuditError."""
-        try:
-            keys = tuple(CosignatureVerifier.parse(vkey) for vkey in vkeys)
-            expect_distinct(keys)
-        except TlogError as error:
-            raise AuditError(f"--witness: {error}") from error
-        wanted = len(keys) if quorum is None else quorum
-        if not min(1, len(keys)) <= wanted <= len(keys):
-            raise AuditError(f"--quorum {wanted} cannot be had of {len(keys)} witnesses")
-        return cls(keys, wanted)
-
-
 @dataclass
 class Audit:
     """A bundle that is being checked: what has been established so far, by log index."""
@@ -88,16 +67,12 @@ class Audit:
     document: dict[str, Any]
     verifier: NoteVerifier
     provider_key: str
-    cosigned: Cosigned
-    witnesses: Witnesses
+    head: Checkpoint
     statements: dict[int, Predicate] = field(default_factory=dict)
     refs: dict[int, LogRef] = field(default_factory=dict)
     blobs: dict[str, bytes] = field(default_factory=dict)
-
-    @property
-    def head(self) -> Checkpoint:
-        """The checkpoint that everything is proved in."""
-        return self.cosigned.checkpoint
+    quorum: Quorum = field(default_factory=Quorum)
+    cosignatures: dict[str, int] = field(default_factory=dict)
 
     def of(self, kind: type[Kind]) -> Iterator[tuple[int, Kind]]:
         """All statements of a kind, in log order."""
@@ -123,7 +98,7 @@ class Audit:
 
 
 def open_bundle(
-    data: bytes, vkey: str | None = None, provider_key: str | None = None, witnesses: Witnesses = Witnesses()
+    data: bytes, vkey: str | None = None, provider_key: str | None = None, quorum: Quorum | None = None
 ) -> Audit:
     """Steps 1, 2 and the digests of step 5. Raises AuditError naming the first thing that does not hold."""
     try:
@@ -131,9 +106,10 @@ def open_bundle(
         if not isinstance(document, dict) or document.get("format") != FORMAT:
             raise AuditError(f"this is no audit bundle of format {FORMAT}")
         verifier = NoteVerifier.parse(vkey or document["logVkey"])
-        cosigned = open_cosigned(document["checkpoint"], verifier, document["origin"], witnesses.keys)
-        cosigned.expect(witnesses.quorum)
-        audit = Audit(document, verifier, provider_key or document["providerKey"], cosigned, witnesses)
+        head = open_checkpoint(document["checkpoint"], verifier, document["origin"])
+        audit = Audit(document, verifier, provider_key or document["providerKey"], head)
+        if quorum:
+            audit.quorum, audit.cosignatures = quorum, quorum.check(document["checkpoint"])
         for digest, text in document["blobs"].items():
             audit.blobs[digest] = base64.b64decode(text, validate=True)
             if hashlib.sha256(audit.blobs[digest]).hexdigest() != digest:
@@ -226,8 +202,8 @@ def check_challenges(audit: Audit) -> dict[int, Checkpoint]:
     for index, challenge in audit.of(kinds.Challenge):
         audit.get(challenge.claim, kinds.Claim, f"challenge {index}")
         try:
-            keys = audit.witnesses.keys
-            past = open_cosigned(challenge.checkpoint, audit.verifier, audit.head.origin, keys).checkpoint
+            past = open_checkpoint(challenge.checkpoint, audit.verifier, audit.head.origin)
+            Quorum(audit.quorum.witnesses).check(challenge.checkpoint)  # older than a witness, perhaps; never wrong
             nodes = [base64.b64decode(node, validate=True) for node in proofs.get(past.size, [])]
             verify_consistency(past.size, past.root, audit.head.size, audit.head.root, nodes)
         except (TlogError, binascii.Error) as error:
@@ -370,12 +346,12 @@ def _check_outcome(audit: Audit, index: int, outcome: Any) -> None:
 
 def run(
     data: bytes, backend: Backend, vkey: str | None, provider_key: str | None, say: Say, warn: Say,
-    witnesses: Witnesses = Witnesses(),
+    quorum: Quorum | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """All steps. Returns figures; raises AuditError naming the first thing that does not hold."""
-    audit = open_bundle(data, vkey, provider_key, witnesses)
+    audit = open_bundle(data, vkey, provider_key, quorum)
     say(f"checkpoint of {audit.head.origin} at size {audit.head.size}: signature good")
-    for witness, time in sorted(audit.cosigned.times.items()):
+    for witness, time in sorted(audit.cosignatures.items()):
         say(f"cosigned by {witness.split('+')[0]} at {datetime.fromtimestamp(time, UTC):%Y-%m-%d %H:%M:%S} UTC")
     say(
         f"{len(audit.statements)} statements: signatures and inclusion good, {len(audit.blobs)} files match digests"
@@ -393,7 +369,7 @@ def run(
         warn("the SRS is a development one: whoever made it could have forged these proofs")
     return {
         "statements": len(audit.statements),
-        "cosignatures": len(audit.cosigned.times),
+        "cosignatures": len(audit.cosignatures),
         "proofs": len(outcomes),
         "accepted": sum(outcome.accepted for outcome in outcomes),
         "rejected": sum(not outcome.accepted for outcome in outcomes),
@@ -452,9 +428,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         figures = run(
             options.bundle.read_bytes(), EzklBackend(), options.log_vkey, options.provider_key,
             lambda text: console.print(f"✓ {text}"), lambda text: console.print(f"! {text}"),
-            Witnesses.parse(options.witness, options.quorum),
+            Quorum.parse(options.witness, options.quorum),
         )  # fmt: skip
-    except (AuditError, ProverError, OSError) as error:
+    except (AuditError, ProverError, TlogError, OSError) as error:
         console.print(f"✗ {error}")
         return 1
     console.print("everything in the bundle holds")

@@ -27,8 +27,8 @@ from ledger.statements.keys import public_from_hex
 from ledger.statements.predicates import Predicate
 from ledger.statements.predicates.base import LogRef
 from ledger.statements.statement import open_statement
-from ledger.tlog.checkpoint import Checkpoint
-from ledger.tlog.cosignature import CosignatureVerifier, expect_distinct, open_cosigned
+from ledger.tlog.checkpoint import Checkpoint, open_checkpoint
+from ledger.tlog.cosignature import Quorum
 from ledger.tlog.errors import TlogError
 from ledger.tlog.merkle import leaf_hash, verify_consistency, verify_inclusion
 from ledger.tlog.note import NoteVerifier
@@ -151,12 +151,10 @@ class LedgerClient:
         """Check a checkpoint's signature and origin, and its quorum of cosignatures. Raises AgentError."""
         trust = self._pinned()
         try:
-            witnesses = [CosignatureVerifier.parse(vkey) for vkey in trust.witnesses]
-            cosigned = open_cosigned(note, NoteVerifier.parse(trust.vkey), trust.origin, witnesses)
-            cosigned.expect(trust.quorum)
+            Quorum.parse(trust.witnesses, trust.quorum).check(note)
+            return open_checkpoint(note, NoteVerifier.parse(trust.vkey), trust.origin)
         except TlogError as error:
             raise AgentError(f"a checkpoint does not check out: {error}") from error
-        return cosigned.checkpoint
 
     def accept_checkpoint(self, note: str) -> Checkpoint:
         """Take a checkpoint only if it and the last one seen are of one history; remember the larger.
@@ -198,13 +196,10 @@ def pin(
     Witnesses are only ever those given; by default all of them must cosign. Raises AgentError when the server
     shows other keys than those given, or a witness's key or the quorum makes no sense.
     """
-    needed = len(witnesses) if quorum is None else quorum
-    if not min(1, len(witnesses)) <= needed <= len(witnesses):
-        raise AgentError(f"a quorum of {needed} cannot be had of {len(witnesses)} witnesses")
     try:
-        expect_distinct([CosignatureVerifier.parse(witness) for witness in witnesses])
+        needed = Quorum.parse(witnesses, quorum).needed
     except TlogError as error:
-        raise AgentError(f"a witness's key cannot be used: {error}") from error
+        raise AgentError(f"these witnesses cannot be relied on: {error}") from error
     log_shown = releases["log"]
     shown = Trust(log_shown["origin"], log_shown["vkey"], releases["providerKey"], list(witnesses), needed)
     for what, wanted, got in (

@@ -8,6 +8,7 @@ from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
+from ledger import publication
 from ledger.admin.base import ReadOnlyAdmin
 from ledger.models import CheckpointProposal, Cosignature, WitnessState
 from ledger.workflow.errors import WorkflowError
@@ -16,10 +17,14 @@ from ledger.workflow.jobs import ask_witnesses_now
 
 @admin.register(WitnessState)
 class WitnessStateAdmin(ReadOnlyAdmin):
-    list_display = ["name", "state", "in_order", "message", "size", "asked_at", "cosigned_at"]
+    list_display = ["name", "configured", "state", "in_order", "message", "size", "asked_at", "cosigned_at"]
     list_filter = ["state"]
     search_fields = ["vkey", "url", "message"]
     actions = ["ask_now"]
+
+    @admin.display(description="configured", boolean=True)
+    def configured(self, row: WitnessState) -> bool:
+        return row.vkey in {witness.vkey for witness in publication.policy().witnesses}
 
     @admin.display(description="in order", boolean=True)
     def in_order(self, row: WitnessState) -> bool | None:

@@ -14,7 +14,7 @@ A reader takes the keys it trusts, and skips the lines of all others; a trusted 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -130,12 +130,39 @@ class Cosigned:
 
     def expect(self, quorum: int) -> None:
         """Raise QuorumError unless at least `quorum` of the trusted witnesses cosigned."""
-        if len(self.times) < quorum:
-            names = ", ".join(vkey.split("+")[0] for vkey in self.times) or "nobody"
-            raise QuorumError(
-                f"the checkpoint of size {self.checkpoint.size} is cosigned by {len(self.times)} trusted "
-                f"witnesses ({names}), expected at least {quorum}"
-            )
+        _expect(self.times, quorum)
+
+
+@dataclass(frozen=True)
+class Quorum:
+    """Whose cosignatures a reader counts, and how many of them a checkpoint needs; by default none."""
+
+    witnesses: tuple[CosignatureVerifier, ...] = ()
+    needed: int = 0
+
+    @classmethod
+    def parse(cls, vkeys: Sequence[str], needed: int | None = None) -> Quorum:
+        """From verifier keys; without `needed` all of them must have cosigned.
+
+        Raises NoteError for keys that cannot be used, QuorumError if `needed` is not 1 to their number.
+        """
+        witnesses = tuple(CosignatureVerifier.parse(vkey) for vkey in vkeys)
+        expect_distinct(witnesses)
+        needed = len(witnesses) if needed is None else needed
+        if not min(1, len(witnesses)) <= needed <= len(witnesses):
+            raise QuorumError(f"a quorum of {needed} cannot be had of {len(witnesses)} witnesses")
+        return cls(witnesses, needed)
+
+    def check(self, note: str) -> dict[str, int]:
+        """Check a checkpoint's cosignatures, not the log's signature; return vkey → time.
+
+        Raises NoteError if the note is malformed or a known witness's cosignature is bad, QuorumError if there
+        are too few.
+        """
+        parsed = parse_note(note)
+        times = _times(parsed.body, parsed.signatures, self.witnesses)
+        _expect(times, self.needed)
+        return times
 
 
 def open_cosigned(text: str, log: NoteVerifier, origin: str, witnesses: Sequence[CosignatureVerifier]) -> Cosigned:
@@ -155,6 +182,14 @@ def read_cosignatures(block: str, body: str, witnesses: Sequence[CosignatureVeri
     Raises NoteError if a line is malformed, or a trusted witness's cosignature is bad.
     """
     return _times(body, parse_signatures(block), witnesses)
+
+
+def _expect(times: Mapping[str, int], quorum: int) -> None:
+    if len(times) < quorum:
+        names = ", ".join(vkey.split("+")[0] for vkey in times) or "nobody"
+        raise QuorumError(
+            f"the checkpoint is cosigned by {len(times)} trusted witnesses ({names}), expected at least {quorum}"
+        )
 
 
 def expect_distinct(witnesses: Sequence[CosignatureVerifier]) -> None:

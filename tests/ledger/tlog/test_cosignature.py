@@ -11,6 +11,7 @@ from ledger.tlog.checkpoint import Checkpoint, sign_checkpoint
 from ledger.tlog.cosignature import (
     CosignatureSigner,
     CosignatureVerifier,
+    Quorum,
     open_cosigned,
     read_cosignatures,
     signed_message,
@@ -168,3 +169,24 @@ def test_strict_vkeys(vkey, complaint):
 def test_names(name):
     with pytest.raises(NoteError, match="key name"):
         CosignatureSigner(name, W1.private_key)
+
+
+class TestQuorum:
+    vkeys = (W1.vkey, W2.vkey)
+
+    def test_all_of_them_by_default(self):
+        assert Quorum.parse(self.vkeys).check(COSIGNED) == {W1.vkey: TIME, W2.vkey: TIME + 1}
+        assert Quorum.parse(self.vkeys, 1).check(NOTE + W1.line(BODY, TIME)) == {W1.vkey: TIME}
+        with pytest.raises(QuorumError, match=r"by 1 trusted.*at least 2"):
+            Quorum.parse(self.vkeys).check(NOTE + W1.line(BODY, TIME))
+        with pytest.raises(NoteError, match="not valid"):
+            Quorum.parse(self.vkeys, 1).check(COSIGNED + W1.line(b"other\n", TIME))
+
+    def test_nobody(self):
+        assert Quorum() == Quorum.parse([]) == Quorum.parse([], 0)
+        assert Quorum().check(COSIGNED) == {}
+
+    @pytest.mark.parametrize(("count", "needed"), [(0, 1), (1, 0), (2, 3), (2, -1)])
+    def test_what_cannot_be_had(self, count, needed):
+        with pytest.raises(QuorumError, match="cannot be had"):
+            Quorum.parse(self.vkeys[:count], needed)

@@ -13,7 +13,8 @@ from ledger import keys, log, publication
 from ledger.log import NotCosignedError
 from ledger.models import Challenge, Checkpoint, Claim, ProofSubmission, WitnessState
 from ledger.statements import predicates
-from ledger.tlog.cosignature import open_cosigned
+from ledger.tlog.cosignature import Quorum, open_cosigned
+from ledger.tlog.errors import NoteError, QuorumError
 from ledger.witness.store import open_signer
 from ledger.workflow import claims, proofs
 from ledger.workflow.bundle import audit_bundle
@@ -84,26 +85,22 @@ def test_from_claim_to_audit(witnesses: Witnesses, tmp_path: Path) -> None:
 def check_the_bundle(bundle: dict, witnesses: Witnesses) -> None:
     data = json.dumps(bundle).encode()
     vkeys = [verifier.vkey for verifier in witnesses.verifiers.values()]
-    opened = audit.open_bundle(data, witnesses=audit.Witnesses.parse(vkeys, None))
-    assert sorted(opened.cosigned.times) == sorted(vkeys)
+    opened = audit.open_bundle(data, quorum=Quorum.parse(vkeys, None))
+    assert sorted(opened.cosignatures) == sorted(vkeys)
     assert len(audit.check_challenges(opened)) == 1
     stranger = signer("stranger.example", "s")
-    audit.open_bundle(data, witnesses=audit.Witnesses.parse([*vkeys, stranger.vkey], 2))
+    audit.open_bundle(data, quorum=Quorum.parse([*vkeys, stranger.vkey], 2))
     for chosen, quorum in (([stranger.vkey], None), ([*vkeys, stranger.vkey], 3)):
         with pytest.raises(AuditError, match=f"expected at least {quorum or 1}"):
-            audit.open_bundle(data, witnesses=audit.Witnesses.parse(chosen, quorum))
+            audit.open_bundle(data, quorum=Quorum.parse(chosen, quorum))
     lines = bundle["checkpoint"].split("\n")
     without = "\n".join(line for line in lines if not line.startswith("— a.example"))
     with pytest.raises(AuditError, match="by 1 trusted witnesses"):
-        audit.open_bundle(
-            json.dumps(bundle | {"checkpoint": without}).encode(), witnesses=audit.Witnesses.parse(vkeys, None)
-        )
+        audit.open_bundle(json.dumps(bundle | {"checkpoint": without}).encode(), quorum=Quorum.parse(vkeys, None))
     audit.open_bundle(json.dumps(bundle | {"checkpoint": without}).encode())
     spoilt = without + open_signer(witnesses.folder / "a", None).line(b"another head\n", 1)
     with pytest.raises(AuditError, match=r"cosignature by a\.example is not valid"):
-        audit.open_bundle(
-            json.dumps(bundle | {"checkpoint": spoilt}).encode(), witnesses=audit.Witnesses.parse(vkeys, None)
-        )
+        audit.open_bundle(json.dumps(bundle | {"checkpoint": spoilt}).encode(), quorum=Quorum.parse(vkeys, None))
 
 
 @pytest.mark.parametrize(
@@ -111,8 +108,8 @@ def check_the_bundle(bundle: dict, witnesses: Witnesses) -> None:
 )
 def test_what_auditors_and_agents_cannot_ask_for(count: int, quorum: int, complaint: str) -> None:
     vkeys = [signer(f"w{number}", str(number)).vkey for number in range(count)]
-    with pytest.raises(AuditError, match=complaint):
-        audit.Witnesses.parse(vkeys, quorum)
+    with pytest.raises(QuorumError, match=complaint):
+        Quorum.parse(vkeys, quorum)
     with pytest.raises(AgentError, match=complaint):
         pin(RELEASES, None, None, vkeys, quorum)
 
@@ -122,9 +119,9 @@ RELEASES = {"log": {"origin": "o", "vkey": "v"}, "providerKey": "p"}
 
 def test_witness_keys_must_be_keys() -> None:
     for vkeys in (["junk"], [signer().vkey] * 2):
-        with pytest.raises(AuditError, match="--witness"):
-            audit.Witnesses.parse(vkeys, None)
-        with pytest.raises(AgentError, match="cannot be used"):
+        with pytest.raises(NoteError):
+            Quorum.parse(vkeys)
+        with pytest.raises(AgentError, match="cannot be relied on"):
             pin(RELEASES, None, None, vkeys)
 
 
