@@ -296,8 +296,10 @@ class TestRequests:
         request = requests.file_request("gdpr", "x", FORGET)
         with refused("bad-decision", 422):
             requests.decide_request(request.uuid, "maybe")  # type: ignore[arg-type]
-        with refused("bad-reason", 422):
-            requests.decide_request(request.uuid, "denied", "x" * 201)
+        for reason in ("r" * 61, "Erika Mustermann called", "no_such-", "ID"):  # a log cannot be cleaned of names
+            with refused("bad-reason", 422):
+                requests.decide_request(request.uuid, "denied", reason)
+        assert requests.decide_request(request.uuid, "denied", "no-" + "9" * 57).decision_reason
         with refused("not-found", 404):
             requests.decide_request(nobody(), "denied")
         with refused("not-found", 404):
