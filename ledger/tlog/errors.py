@@ -17,3 +17,7 @@ class NoteError(TlogError):
 
 class CheckpointError(TlogError):
     """A note's text is no checkpoint, or is the checkpoint of another log."""
+
+
+class TileError(TlogError):
+    """A path names no tile, or bytes are no tile or entry bundle."""
