@@ -18,7 +18,7 @@ from django.db import connection, models, transaction
 from django.utils import timezone
 
 from ledger import keys
-from ledger.models import Checkpoint, LogEntry, LogNode
+from ledger.models import Checkpoint, LogEntry
 from ledger.statements.dsse import Envelope
 from ledger.statements.predicates.base import LogRef
 from ledger.statements.statement import Statement

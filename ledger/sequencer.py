@@ -4,9 +4,9 @@ A writer who has no other row to change calls `append_many`. (Workflow functions
 append inside their own transaction with `ledger.log.append`, so that row and leaf land together.)
 
 1. The writer's thread makes its leaves and puts them into this process's queue.
-2. One thread at a time has the process's turn. It takes what has queued up, waits for the log's lock, which it
-   shares with all other processes and with the workflow, writes everything and commits once.
-3. Threads that waited meanwhile find their leaves written. Only now, after the commit, does anybody answer.
+2. If nobody leads there, it leads: it waits for the log's lock, which it shares with all other processes and with
+   the workflow, takes what has queued up until then, writes everything and commits once.
+3. After the commit everybody whose leaves were in it gets an answer, and whoever is first in the queue leads.
 
 While one commit waits for the disk the next batch gathers, so batches grow with the load and no timer is
 needed. The log itself is the only truth: the queue lives in memory and holds nothing that anybody was promised.
@@ -19,7 +19,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from django.db import transaction
@@ -43,6 +43,13 @@ class _Ticket:
     placed: dict[str, LogRef] = field(default_factory=dict)
     error: BaseException | None = None
     done: bool = False
+    called: threading.Event = field(default_factory=threading.Event)  # done, or next to lead
+
+    def settle(self, error: BaseException | None) -> None:
+        """Let its thread go on."""
+        self.error = error
+        self.done = True
+        self.called.set()
 
 
 class _Queue:
@@ -53,18 +60,53 @@ class _Queue:
         os.register_at_fork(after_in_child=self.forget)
 
     def forget(self) -> None:
-        """Start empty. A forked child has none of the threads that wait here, and may have inherited their locks."""
-        self._waiting: deque[_Ticket] = deque()
+        """Start empty: a forked child has none of the threads that wait here, only the locks that they held."""
         self._guard = threading.Lock()
-        self._turn = threading.Lock()
+        self._waiting: deque[_Ticket] = deque()
+        self._led = False
 
     def ride(self, ticket: _Ticket) -> None:
         """Return when `ticket` is done, written by this thread or by another."""
         with self._guard:
             self._waiting.append(ticket)
-        with self._turn:
-            while not ticket.done:
-                _commit(self._take())
+            follows, self._led = self._led, True
+        if follows:
+            try:
+                ticket.called.wait()
+            except BaseException:
+                self._leave(ticket)
+                raise
+        if not ticket.done:
+            self._lead()
+
+    def _leave(self, ticket: _Ticket) -> None:
+        """Interrupted while waiting: somebody else must lead in its place."""
+        with self._guard:
+            if ticket in self._waiting:
+                self._waiting.remove(ticket)
+                if ticket.called.is_set():
+                    self._call_next()
+
+    def _call_next(self) -> None:
+        self._led = bool(self._waiting)
+        if self._led:
+            self._waiting[0].called.set()
+
+    def _lead(self) -> None:
+        """Write a batch, of which this thread's ticket is the first; settle it, whatever happens."""
+        batch: list[_Ticket] = []
+        error: BaseException | None = None
+        try:
+            _commit(self._take, batch)
+        except BaseException as caught:
+            error = caught
+            if not isinstance(caught, Exception):  # Ctrl-C is this thread's; the others learn to ask again
+                raise
+        finally:
+            with self._guard:
+                for ticket in batch or [self._waiting.popleft()]:
+                    ticket.settle(error)
+                self._call_next()
 
     def _take(self) -> list[_Ticket]:
         with self._guard:
@@ -102,19 +144,11 @@ def append_many(statements: Iterable[tuple[Envelope, str]]) -> list[LogRef]:
     return [ticket.placed[leaf.statement_sha256] for leaf in ticket.leaves]
 
 
-def _commit(batch: list[_Ticket]) -> None:
-    """Write a batch in one durable transaction and settle its tickets, whatever happens."""
-    try:
-        with transaction.atomic(durable=True):
-            log.lock()
-            placed = log.write(leaf for ticket in batch for leaf in ticket.leaves)
-        for ticket in batch:
-            ticket.placed = placed
-    except BaseException as error:
-        for ticket in batch:
-            ticket.error = error
-        if not isinstance(error, Exception):  # Ctrl-C is for this thread; the others learn that they must ask again
-            raise
-    finally:
-        for ticket in batch:
-            ticket.done = True
+def _commit(take: Callable[[], list[_Ticket]], batch: list[_Ticket]) -> None:
+    """Write what `take` returns in one durable transaction; `batch` tells the caller what that was."""
+    with transaction.atomic(durable=True):
+        log.lock()
+        batch += take()  # not before: while this thread waited for the lock, others queued up
+        placed = log.write(leaf for ticket in batch for leaf in ticket.leaves)
+    for ticket in batch:
+        ticket.placed = placed

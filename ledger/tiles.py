@@ -6,6 +6,8 @@ signed head, and stays the same for ever.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from ledger import log
 from ledger.models import LogEntry, LogNode
 from ledger.tlog import tiles
@@ -39,7 +41,7 @@ def _range(place: Tile | Bundle) -> tuple[int, int]:
     return first, first + place.width - 1
 
 
-def _whole(place: Tile | Bundle, values: object) -> list[bytes]:
-    found = [bytes(value) for value in values]  # type: ignore[attr-defined]
+def _whole(place: Tile | Bundle, values: Iterable[bytes | memoryview]) -> list[bytes]:
+    found = [bytes(value) for value in values]
     assert len(found) == place.width, f"a checkpoint covers {place.path}, but only {len(found)} rows are stored"
     return found
