@@ -83,8 +83,8 @@ def _ownership(owner: str, me: str, superuser: bool) -> Iterator[Composed]:
     ):
         yield _sql("ALTER TABLE public.{} OWNER TO {}", table, owner)
     for (function,) in _all(
-        "SELECT proname FROM pg_proc WHERE pronamespace = 'public'::regnamespace AND prorettype = 'trigger'::regtype "
-        "AND proname LIKE 'pgtrigger%'"
+        "SELECT proname FROM pg_proc WHERE pronamespace = 'public'::regnamespace "
+        "AND prorettype = 'trigger'::regtype AND proname LIKE 'pgtrigger%'"
     ):
         yield _sql("ALTER FUNCTION public.{}() OWNER TO {}", function, owner)
 
@@ -106,19 +106,19 @@ def _rights(application: str) -> Iterator[Composed]:
 
 
 def _sql(order: str, *names: str) -> Composed:
-    return sql.SQL(order).format(*map(sql.Identifier, names))  # type: ignore[arg-type]
+    return sql.SQL(order).format(*map(sql.Identifier, names))
 
 
 def _run(order: Composed) -> None:
     with connection.cursor() as cursor:
-        cursor.execute(order)  # type: ignore[arg-type]
+        cursor.execute(order)
 
 
-def _one(query: str, *values: object) -> tuple[Any, ...]:
+def _one(query: str, *values: str) -> tuple[Any, ...]:
     return _all(query, *values)[0]
 
 
-def _all(query: str, *values: object) -> list[tuple[Any, ...]]:
+def _all(query: str, *values: str) -> list[tuple[Any, ...]]:
     with connection.cursor() as cursor:
         cursor.execute(query, values or None)
         return cursor.fetchall()
