@@ -258,6 +258,21 @@ def test_a_lost_connection_is_told_to_all_who_waited() -> None:
     check_log(put(envelope()))
 
 
+def test_who_is_interrupted_while_waiting_leaves_the_lead_to_the_next() -> None:
+    queue = sequencer._Queue()
+    one, two, three = (sequencer._Ticket([]) for _ in range(3))
+    queue._led = True
+    queue._waiting.extend([one, two, three])
+    queue._leave(three)
+    assert not two.called.is_set()
+    one.called.set()  # its turn has come, and now Ctrl-C
+    queue._leave(one)
+    assert two.called.is_set()
+    queue._leave(two)
+    assert not queue._led
+    queue._leave(two)  # no longer there: nothing to do
+
+
 SERVER_CRASH = """
 import os, sys, threading, time
 import psutil
