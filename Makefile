@@ -13,14 +13,15 @@ DATASET ?= digits
 PROFILE ?= full
 B ?= demo
 
-.PHONY: help setup demo serve test lint bench clean
+.PHONY: help setup demo serve test lint bench foreign-tools clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo    the whole story on this machine: request, mask, proofs, verdicts, certificate, audit"
 	@echo "make serve   web server and worker over the demonstration's data, with an officer's login"
 	@echo "make test    linters, type checks, import rules and all tests"
-	@echo "make bench B=demo    a benchmark; ends with one JSON line"
+	@echo "make bench B=demo    a benchmark (demo, log); ends with one JSON line"
+	@echo "make foreign-tools   Go and its sumdb libraries, with which a test reads the log (Debian, Ubuntu; as root)"
 	@echo "make clean   remove the virtual environment and everything under var/"
 
 setup: $(STAMP)
@@ -50,6 +51,16 @@ test: lint
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks.$(B)
+
+GO_PACKAGES := golang-go golang-golang-x-mod-dev
+foreign-tools:
+	@if command -v go >/dev/null && [ -d /usr/share/gocode/src/golang.org/x/mod/sumdb ]; then \
+		go version; \
+	elif command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
+		apt-get update -qq && apt-get install -y --no-install-recommends $(GO_PACKAGES); \
+	else \
+		echo "install Go by hand (apt-get install $(GO_PACKAGES)): without it the tests in tests/foreign are skipped"; \
+	fi
 
 clean:
 	rm -rf $(VENV) var

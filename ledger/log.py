@@ -3,19 +3,22 @@
 Lock and crash order: `append` and `publish_checkpoint` take one advisory lock until the transaction ends, so
 leaves get consecutive indices and a checkpoint never sees half of an append. A leaf and the subtrees that it
 completes are written in the caller's transaction, together with the row that the leaf is about: all of it or
-none.
+none. `ledger.sequencer` puts independent statements of many writers into one transaction; both write through
+`write`.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from django.conf import settings
 from django.db import connection, models, transaction
+from django.utils import timezone
 
 from ledger import keys
-from ledger.models import Checkpoint, LogEntry, LogNode
+from ledger.models import Checkpoint, LogEntry
 from ledger.statements.dsse import Envelope
 from ledger.statements.predicates.base import LogRef
 from ledger.statements.statement import Statement
@@ -29,16 +32,52 @@ class NotCosignedError(RuntimeError):
     """Too few witnesses have cosigned the log's head so far, so it is not published. The text says why."""
 
 
+_WANTED_NODES = """
+    SELECT level, "index", hash FROM ledger_lognode
+    JOIN unnest(%s::smallint[], %s::bigint[]) AS wanted(level, "index") USING (level, "index")
+"""
+# What stands in the log already, and its last index: one round trip while everybody else waits for the lock.
+_KNOWN = """
+    SELECT NULL, max("index"), NULL FROM ledger_logentry
+    UNION ALL
+    SELECT statement_sha256, "index", leaf_hash FROM ledger_logentry WHERE statement_sha256 = ANY(%s)
+"""
+_COPY_ENTRIES = """
+    COPY ledger_logentry ("index", leaf_hash, envelope, predicate_type, statement_sha256, signer, created_at)
+    FROM STDIN (FORMAT BINARY)
+"""
+_ENTRY_TYPES = ["int8", "bytea", "bytea", "varchar", "varchar", "varchar", "timestamptz"]
+_COPY_NODES = 'COPY ledger_lognode (level, "index", hash) FROM STDIN (FORMAT BINARY)'
+_NODE_TYPES = ["int2", "int8", "bytea"]
+
+
 class _Nodes:
     """Reads stored subtree hashes (merkle.HashReader)."""
 
     def read(self, coordinates: Sequence[tuple[int, int]]) -> list[bytes]:
-        wanted = models.Q()
-        for level, index in coordinates:
-            wanted |= models.Q(level=level, index=index)
-        rows = LogNode.objects.filter(wanted).values_list("level", "index", "hash")
-        found = {(level, index): bytes(value) for level, index, value in rows}
+        levels, indices = [level for level, _ in coordinates], [index for _, index in coordinates]
+        with connection.cursor() as cursor:
+            cursor.execute(_WANTED_NODES, [levels, indices])
+            found = {(level, index): bytes(value) for level, index, value in cursor.fetchall()}
         return [found[level, index] for level, index in coordinates]
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """What will stand in a row of LogEntry; made before the lock is taken, for hashing takes time."""
+
+    data: bytes
+    leaf_hash: bytes
+    predicate_type: str
+    statement_sha256: str
+    signer: str
+
+    @classmethod
+    def of(cls, envelope: Envelope, signer: str) -> Leaf:
+        """The leaf of a verified envelope. Raises StatementError, EnvelopeError if it can be none."""
+        data = envelope.to_bytes()
+        kind = Statement.decode(envelope.payload).predicate_type
+        return cls(data, merkle.leaf_hash(data), kind, _digest(envelope), signer)
 
 
 def lock() -> None:
@@ -65,23 +104,71 @@ def append(envelope: Envelope, signer: str) -> LogEntry:
 
     The same statement again returns its first entry: whoever lost our answer may ask again.
     """
+    leaf = Leaf.of(envelope, signer)
     lock()
-    known = find(envelope)
-    if known is not None:
-        return known
-    data, index = envelope.to_bytes(), size()
-    leaf = merkle.leaf_hash(data)
-    entry = LogEntry.objects.create(
-        index=index,
-        leaf_hash=leaf,
-        envelope=data,
-        predicate_type=Statement.decode(envelope.payload).predicate_type,
-        statement_sha256=_digest(envelope),
-        signer=signer,
+    write([leaf])
+    return LogEntry.objects.get(statement_sha256=leaf.statement_sha256)
+
+
+def write(leaves: Iterable[Leaf]) -> dict[str, LogRef]:
+    """Append what is not there yet, in order, and say where each statement stands, by its SHA-256.
+
+    The caller holds the lock (`lock`); its transaction decides whether any of it has happened.
+    """
+    wanted = {leaf.statement_sha256: leaf for leaf in reversed(list(leaves))}  # of equal ones the first stays
+    with connection.cursor() as cursor:
+        cursor.execute(_KNOWN, [list(wanted)])
+        (_, last, _), *rows = cursor.fetchall()
+    placed = {digest: _ref(index, bytes(value)) for digest, index, value in rows}
+    new = [leaf for digest, leaf in reversed(wanted.items()) if digest not in placed]
+    if new:
+        first = 0 if last is None else last + 1
+        _insert(first, new)
+        placed |= {leaf.statement_sha256: _ref(first + at, leaf.leaf_hash) for at, leaf in enumerate(new)}
+    return placed
+
+
+def _insert(first: int, leaves: Sequence[Leaf]) -> None:
+    """Write rows and completed subtrees of leaves number `first` and up; the tree is computed in memory."""
+    edge = _Edge(first)
+    nodes = [
+        node
+        for index, leaf in enumerate(leaves, first)
+        for node in edge.keep(merkle.new_nodes(index, leaf.leaf_hash, edge))
+    ]
+    now = timezone.now()
+    rows = (
+        (index, leaf.leaf_hash, leaf.data, leaf.predicate_type, leaf.statement_sha256, leaf.signer, now)
+        for index, leaf in enumerate(leaves, first)
     )
-    nodes = merkle.new_nodes(index, leaf, _Nodes())
-    LogNode.objects.bulk_create(LogNode(level=level, index=at, hash=value) for level, at, value in nodes)
-    return entry
+    _copy(_COPY_ENTRIES, _ENTRY_TYPES, rows)
+    _copy(_COPY_NODES, _NODE_TYPES, nodes)
+
+
+def _copy(order: str, types: list[str], rows: Iterable[tuple[object, ...]]) -> None:
+    """Write rows by COPY: half the work of an INSERT on both sides."""
+    with connection.cursor() as cursor, cursor.copy(order) as copy:
+        copy.set_types(types)
+        for row in rows:
+            copy.write_row(row)
+
+
+class _Edge:
+    """The right edge of a growing tree: the complete subtrees that the next leaves join (merkle.HashReader)."""
+
+    def __init__(self, leaves: int) -> None:
+        waiting = [(level, (leaves >> level) - 1) for level in range(leaves.bit_length()) if leaves >> level & 1]
+        hashes = _Nodes().read(waiting) if waiting else []
+        self._at_level = {level: value for (level, _), value in zip(waiting, hashes, strict=True)}
+
+    def read(self, coordinates: Sequence[tuple[int, int]]) -> list[bytes]:
+        return [self._at_level[level] for level, _ in coordinates]
+
+    def keep(self, nodes: list[tuple[int, int, bytes]]) -> list[tuple[int, int, bytes]]:
+        """Of new nodes only the last, which waits for a right half, is ever read."""
+        level, _, value = nodes[-1]
+        self._at_level[level] = value
+        return nodes
 
 
 @transaction.atomic
@@ -130,7 +217,7 @@ def latest_checkpoint() -> Checkpoint | None:
 
 def entry_ref(entry: LogEntry) -> LogRef:
     """How later statements point at `entry`."""
-    return LogRef(index=entry.index, leaf_hash=bytes(entry.leaf_hash).hex())
+    return _ref(entry.index, bytes(entry.leaf_hash))
 
 
 def resolve(ref: LogRef) -> LogEntry | None:
@@ -160,3 +247,7 @@ def consistency(old: int, new: int) -> list[bytes]:
 
 def _digest(envelope: Envelope) -> str:
     return hashlib.sha256(envelope.payload).hexdigest()
+
+
+def _ref(index: int, leaf_hash: bytes) -> LogRef:
+    return LogRef(index=index, leaf_hash=leaf_hash.hex())

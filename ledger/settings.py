@@ -130,7 +130,7 @@ REST_FRAMEWORK = {
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAdminUser"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
-    "DEFAULT_THROTTLE_RATES": {"public": "600/minute", "statements": "120/minute"},
+    "DEFAULT_THROTTLE_RATES": {"public": "600/minute", "statements": "120/minute", "tiles": "6000/minute"},
     "EXCEPTION_HANDLER": "ledger.api.problems.handle",
     "NUM_PROXIES": 1 if HTTPS else 0,
 }

@@ -6,10 +6,14 @@ from django.contrib import admin
 from django.urls import include, path
 from django.views.generic import RedirectView
 
+from ledger.api import tiles
+
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/", admin.site.urls),
     path("api/v1/", include("ledger.api.urls")),
+    path("checkpoint", tiles.RootCheckpoint.as_view()),
+    path("tile/<path:path>", tiles.TileView.as_view()),
 ]
 
 handler400 = "ledger.api.problems.bad_request"

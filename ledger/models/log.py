@@ -38,14 +38,20 @@ class LogEntry(models.Model):
     index = models.BigIntegerField(primary_key=True)
     leaf_hash = models.BinaryField(max_length=32, help_text="RFC 6962 leaf hash, 32 bytes")
     envelope = models.BinaryField(help_text="DSSE envelope, canonical JSON: the data of the leaf")
-    predicate_type = models.CharField(max_length=200, db_index=True)
-    statement_sha256 = models.CharField(max_length=64, unique=True, help_text="of the signed payload")
-    signer = models.CharField(max_length=64, db_index=True, help_text="key ID of the key that was verified")
+    predicate_type = models.CharField(max_length=200)
+    statement_sha256 = models.CharField(max_length=64, help_text="of the signed payload")
+    signer = models.CharField(max_length=64, help_text="key ID of the key that was verified")
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
         ordering = ["index"]
         verbose_name_plural = "log entries"
+        # Not on the fields: there Django adds a second index to each for LIKE, which every append would pay for.
+        constraints = [models.UniqueConstraint(fields=["statement_sha256"], name="one_entry_per_statement")]
+        indexes = [
+            models.Index(fields=["predicate_type"], name="entries_by_predicate_type"),
+            models.Index(fields=["signer"], name="entries_by_signer"),
+        ]
         triggers = append_only()
 
     def __str__(self) -> str:

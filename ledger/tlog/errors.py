@@ -21,3 +21,7 @@ class CheckpointError(TlogError):
 
 class QuorumError(TlogError):
     """Too few trusted witnesses have cosigned a checkpoint."""
+
+
+class TileError(TlogError):
+    """A path names no tile, or bytes are no tile or entry bundle."""
