@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ledger.models.blobs import Blob
+from ledger.models.checks import FsckRun
 from ledger.models.jobs import Job
 from ledger.models.log import Checkpoint, LogEntry, LogNode
 from ledger.models.parties import CircuitRelease, Client, ClientModel, GlobalModel
@@ -13,6 +14,6 @@ from ledger.models.windows import Order, Window
 
 __all__ = [
     "Blob", "Certificate", "Challenge", "Checkpoint", "CircuitRelease", "Claim", "Client", "ClientModel",
-    "DeletionRequest", "GlobalModel", "Job", "LogEntry", "LogNode", "Order", "ProofSubmission",
+    "DeletionRequest", "FsckRun", "GlobalModel", "Job", "LogEntry", "LogNode", "Order", "ProofSubmission",
     "SubjectRecord", "VerdictRecord", "Window",
 ]  # fmt: skip

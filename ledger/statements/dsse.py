@@ -125,6 +125,14 @@ def sign(payload: bytes, key: Ed25519PrivateKey, payload_type: str = PAYLOAD_TYP
     return envelope
 
 
+def countersign(envelope: Envelope, key: Ed25519PrivateKey) -> Envelope:
+    """Return the envelope with one more signature; raises EnvelopeError if it gets too large for a leaf."""
+    signature = Signature(keys.keyid(key), key.sign(pae(envelope.payload_type, envelope.payload)))
+    signed = Envelope(envelope.payload, envelope.payload_type, (*envelope.signatures, signature))
+    signed.to_bytes()
+    return signed
+
+
 def _member(members: Any, name: str, kind: type) -> Any:
     if not isinstance(members, dict):
         raise EnvelopeError(f"an envelope is a JSON object, got {type(members).__name__}")
