@@ -7,6 +7,8 @@
 | CELERY_BROKER_URL | Redis or RabbitMQ | message files in the data folder |
 | LEDGER_ORIGIN | the log's origin: first line of every checkpoint | localhost/unlearning-ledger |
 | LEDGER_MASTER_KEY | 64 hex digits, wraps the keys of the subject vault | file in the data folder |
+| LEDGER_MASTER_KEY_PREVIOUS | the one before, while `manage.py rotate_master_key` has not finished | none |
+| LEDGER_KMS | dotted path of a `ledger.kms.KeyManager` that keeps the master key instead | none |
 | LEDGER_ALLOWED_HOSTS | host names, comma-separated | localhost,127.0.0.1,[::1] |
 | LEDGER_HTTPS | 1 behind a TLS proxy: secure cookies, HSTS, X-Forwarded-Proto is trusted | off |
 | DJANGO_SECRET_KEY | signs sessions | file in the data folder |
@@ -37,6 +39,8 @@ def _flag(name: str) -> bool:
 LEDGER_DATA_DIR = Path(os.environ.get("LEDGER_DATA_DIR") or BASE_DIR / "var").resolve()
 LEDGER_ORIGIN = os.environ.get("LEDGER_ORIGIN") or "localhost/unlearning-ledger"
 LEDGER_MASTER_KEY = os.environ.get("LEDGER_MASTER_KEY", "")
+LEDGER_MASTER_KEY_PREVIOUS = os.environ.get("LEDGER_MASTER_KEY_PREVIOUS", "")
+LEDGER_KMS = os.environ.get("LEDGER_KMS", "")
 LEDGER_BLOB_LIMIT = 64 * 1024 * 1024  # bytes in one blob
 LEDGER_JOB_ATTEMPTS = 3
 CELERY_BROKER_URL = os.environ.get("CELERY_BROKER_URL", "")

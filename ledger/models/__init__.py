@@ -6,14 +6,14 @@ from ledger.models.blobs import Blob
 from ledger.models.checks import FsckRun
 from ledger.models.jobs import Job
 from ledger.models.log import Checkpoint, LogEntry, LogNode
-from ledger.models.parties import CircuitRelease, Client, ClientModel, GlobalModel
+from ledger.models.parties import CircuitRelease, Client, ClientKey, ClientModel, GlobalModel
 from ledger.models.proofs import Certificate, Challenge, Claim, ProofSubmission, VerdictRecord
 from ledger.models.requests import DeletionRequest
 from ledger.models.vault import SubjectRecord
 from ledger.models.windows import Order, Window
 
 __all__ = [
-    "Blob", "Certificate", "Challenge", "Checkpoint", "CircuitRelease", "Claim", "Client", "ClientModel",
-    "DeletionRequest", "FsckRun", "GlobalModel", "Job", "LogEntry", "LogNode", "Order", "ProofSubmission",
-    "SubjectRecord", "VerdictRecord", "Window",
+    "Blob", "Certificate", "Challenge", "Checkpoint", "CircuitRelease", "Claim", "Client", "ClientKey",
+    "ClientModel", "DeletionRequest", "FsckRun", "GlobalModel", "Job", "LogEntry", "LogNode", "Order",
+    "ProofSubmission", "SubjectRecord", "VerdictRecord", "Window",
 ]  # fmt: skip

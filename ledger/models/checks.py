@@ -14,7 +14,9 @@ class FsckRun(models.Model):
     started_at = models.DateTimeField()
     seconds = models.FloatField()
     entries = models.BigIntegerField(help_text="size of the log that was checked")
-    problem = models.TextField(blank=True, default="", help_text="the first thing that is wrong; empty: all is well")
+    problem = models.TextField(
+        blank=True, default="", help_text="the first thing that is wrong; empty: all is well"
+    )
 
     class Meta:
         ordering = ["-started_at"]
