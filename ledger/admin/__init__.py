@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from django.contrib import admin
 
-from ledger.admin import jobs, log, parties, proofs, requests, windows
+from ledger.admin import checks, jobs, log, parties, proofs, requests, windows
 
-__all__ = ["jobs", "log", "parties", "proofs", "requests", "windows"]
+__all__ = ["checks", "jobs", "log", "parties", "proofs", "requests", "windows"]
 
 admin.site.site_header = "Unlearning ledger"
 admin.site.site_title = "Unlearning ledger"

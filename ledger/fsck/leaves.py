@@ -152,9 +152,9 @@ def _read_entry(batch: Batch, row: tuple[Any, ...], expected: int, candidates: C
     if bytes(stored) != leaf:
         return f"log entry {index} has the leaf hash {leaf.hex()}, but {bytes(stored).hex()} is stored"
     try:
-        envelope = Envelope.parse(raw)
-        if envelope.to_bytes() != raw or envelope.payload_type != PAYLOAD_TYPE:
-            return f"log entry {index} is not the canonical envelope of a statement"
+        envelope = Envelope.from_leaf(raw)
+        if envelope.payload_type != PAYLOAD_TYPE:
+            return f"log entry {index} has the payloadType {envelope.payload_type!r}, expected {PAYLOAD_TYPE!r}"
         predicate = Statement.decode(envelope.payload).predicate
     except StatementError as error:
         return f"log entry {index} holds no statement: {error}"

@@ -62,7 +62,7 @@ class _Walk:
 
     ring: KeyRing
     story: Story = field(default_factory=Story)
-    tables: Tables = field(default_factory=Tables)
+    tables: Tables | None
     frontier: Frontier = field(default_factory=Frontier)
     roots: dict[int, bytes] = field(default_factory=dict)
     tops: list[bytes] = field(default_factory=list)  # roots of full batches
@@ -79,13 +79,13 @@ def rebuild(report: Report, jobs: int = 1, *, tables: bool = True) -> Figures:
         source = _snapshot(jobs)
         size = _count("SELECT coalesce(max(index) + 1, 0) FROM ledger_logentry")
         report("entries", 0, size)
-        walk = _Walk(_root_ring())
+        walk = _Walk(_root_ring(), Tables() if tables else None)
         candidates = _candidates(walk.ring)
         for batch in pool.batches(source, size, candidates, jobs) if source else _read_here(size, candidates):
             _take(walk, batch)
             report("entries", walk.frontier.size, size)
         _check_rest(walk, size)
-        rows = walk.tables.compare(report) if tables else 0
+        rows = walk.tables.compare(report) if walk.tables is not None else 0
     return Figures(size, len(walk.roots), rows, time.monotonic() - started)
 
 
@@ -137,7 +137,8 @@ def _check_entry(walk: _Walk, index: int, leaf_hash: bytes, leaf: Leaf) -> None:
     except (StatementError, TlogError) as error:
         text = str(error)
         raise FsckError(text if str(index) in text else f"log entry {index}: {text}") from error
-    walk.tables.apply(index, predicate, walk.story)
+    if walk.tables is not None:
+        walk.tables.apply(index, predicate, walk.story)
     walk.story.add(index, leaf_hash, predicate)
     if isinstance(predicate, ClientEnrolment):
         del walk.story.statements[index]
