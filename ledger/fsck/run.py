@@ -61,8 +61,8 @@ class _Walk:
     """Steps 2 and 3: what is known after the entries so far."""
 
     ring: KeyRing
-    story: Story = field(default_factory=Story)
     tables: Tables | None
+    story: Story = field(default_factory=Story)
     frontier: Frontier = field(default_factory=Frontier)
     roots: dict[int, bytes] = field(default_factory=dict)
     tops: list[bytes] = field(default_factory=list)  # roots of full batches

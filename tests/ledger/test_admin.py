@@ -11,6 +11,7 @@ from django.test import Client as Browser
 from django.urls import reverse
 
 from ledger import log, models
+from ledger.fsck.run import check_and_record
 from ledger.workflow import jobs, proofs, requests, windows
 from ledger.workflow.certificates import certify
 from tests.ledger.story import FORGET, TOTAL, Story, verdict
@@ -32,6 +33,7 @@ def told(story: Story) -> Story:
     window = story.masked_window()
     proofs.record_verdict(story.proved(party, window.orders.get()).uuid, verdict(accepted=False))
     certify(window.uuid)
+    check_and_record()
     return story
 
 
