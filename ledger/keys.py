@@ -114,9 +114,8 @@ def _current(role: str) -> Ed25519PrivateKey:
 
 def _logged(role: str) -> str | None:
     """The public key that the log's last rotation of this role brought; None if there was none."""
-    rows = LogEntry.objects.filter(predicate_type=KeyRotation.type_uri()).order_by("-index")
-    for row in rows.iterator(chunk_size=10):
-        said = Statement.decode(Envelope.parse(bytes(row.envelope)).payload).predicate
+    for _, envelope in reversed(rotations()):
+        said = Statement.decode(envelope.payload).predicate
         if isinstance(said, KeyRotation) and said.role == role:
             return said.new_key
     return None

@@ -32,7 +32,7 @@ from ledger.fsck.tables import Tables
 from ledger.models import FsckRun
 from ledger.statements import keys as key_format
 from ledger.statements.dsse import Envelope
-from ledger.statements.errors import StatementError
+from ledger.statements.errors import RuleError, StatementError
 from ledger.statements.keyring import KeyRing
 from ledger.statements.predicates import Challenge, ClientEnrolment, KeyRotation
 from ledger.statements.rules import Story, check, check_challenge_size
@@ -134,9 +134,10 @@ def _check_entry(walk: _Walk, index: int, leaf_hash: bytes, leaf: Leaf) -> None:
         check(walk.story, index, predicate)
         if isinstance(predicate, Challenge):
             _check_challenge(walk, index, predicate)
+    except RuleError as error:
+        raise FsckError(str(error)) from error
     except (StatementError, TlogError) as error:
-        text = str(error)
-        raise FsckError(text if str(index) in text else f"log entry {index}: {text}") from error
+        raise FsckError(f"log entry {index} ({predicate.slug}): {error}") from error
     if walk.tables is not None:
         walk.tables.apply(index, predicate, walk.story)
     walk.story.add(index, leaf_hash, predicate)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import uuid
 from collections.abc import Callable
@@ -12,10 +13,11 @@ import pytest
 from django.conf import settings
 from django.core.management import CommandError, call_command
 from django.db import connection, transaction
+from django.utils import timezone
 
 from ledger import keys, log, models, vault
 from ledger.fsck.errors import FsckError
-from ledger.fsck.leaves import Frontier
+from ledger.fsck.leaves import BATCH, LEVELS, Frontier
 from ledger.fsck.run import check_and_record, rebuild
 from ledger.statements import keys as key_format
 from ledger.statements import predicates
@@ -28,6 +30,8 @@ from ledger.workflow.clients import invite_client, reenrol_client
 from ledger.workflow.erase import erase
 from ledger.workflow.rotation import rotate_key
 from tests.ledger.story import Party, Story, verdict
+
+NOW = timezone.now()
 
 
 def quiet(*_: object) -> None:
@@ -357,6 +361,57 @@ def test_a_problem_is_an_alarm(told: Story, caplog: pytest.LogCaptureFixture) ->
     with pytest.raises(CommandError, match="level 2, subtree 1") as caught:
         call_command("fsck", jobs=1)
     assert caught.value.returncode == 1
+
+
+@pytest.mark.django_db
+def test_the_beat_runs_it_every_day() -> None:
+    from ledger import queue
+    from prover_worker import tasks
+
+    line = queue.app.conf.beat_schedule["fsck"]
+    assert (line["task"], line["schedule"]) == (tasks.fsck.name, 24 * 3600)
+    tasks.fsck()
+    assert models.FsckRun.objects.get().problem == ""
+
+
+def fill(count: int) -> None:
+    """A long log of requests, written as `ledger.log` would."""
+    tree, entries = merkle.MemoryTree(), []
+    key = keys.provider_key()
+    for index in range(count):
+        said = predicates.DeletionRequest(
+            request=str(uuid.uuid4()), commitment="ab" * 32, regulation="gdpr", received_at=NOW, due_at=NOW
+        )
+        made = sign_statement(said, key)
+        data = made.to_bytes()
+        tree.append(data)
+        entries.append(models.LogEntry(
+            index=index, leaf_hash=merkle.leaf_hash(data), envelope=data, predicate_type=said.type_uri(),
+            statement_sha256=hashlib.sha256(made.payload).hexdigest(), signer=made.keyid,
+        ))  # fmt: skip
+    models.LogEntry.objects.bulk_create(entries, batch_size=2_000)
+    models.LogNode.objects.bulk_create(
+        (
+            models.LogNode(level=level, index=index, hash=tree.read([(level, index)])[0])
+            for level in range(count.bit_length())
+            for index in range(count >> level)
+        ),
+        batch_size=5_000,
+    )
+    log.publish_checkpoint()
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_log_of_several_batches(jobs: int) -> None:
+    fill(2 * BATCH + 100)
+    assert rebuild(quiet, jobs, tables=False).entries == 2 * BATCH + 100
+    with pytest.raises(FsckError, match="is missing: the log calls for it"):
+        rebuild(quiet, jobs)
+    for level, index in ((LEVELS + 1, 0), (LEVELS, 1), (0, BATCH + 7)):
+        sql("UPDATE ledger_lognode SET hash = hash || 'x' WHERE level = %s AND index = %s", level, index)
+        with pytest.raises(FsckError, match=f"the hash of level {level}, subtree {index}, is"):
+            rebuild(quiet, jobs, tables=False)
 
 
 @pytest.mark.django_db(transaction=True)
