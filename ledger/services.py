@@ -1,10 +1,12 @@
 """Worker and web server as child processes, for `manage.py demo` and `manage.py serve`.
 
-Both write to LEDGER_DATA_DIR/logs. Whatever ends this process, they are ended with it.
+Both write to LEDGER_DATA_DIR/logs. Whatever ends this process, they are ended with it: Ctrl-C, SIGTERM and a closed
+terminal in good order, and should it be killed outright, the kernel tells them (prctl PR_SET_PDEATHSIG, Linux).
 """
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import socket
@@ -14,17 +16,28 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import IO, Self
 
 from django.conf import settings
 
+_PR_SET_PDEATHSIG = 1
+_LIBC = ctypes.CDLL(None, use_errno=True)
 _START_PATIENCE = 60.0
 _STOP_PATIENCE = 15.0
 
 
 class ServiceError(RuntimeError):
     """A process did not start, or ended by itself; the text names its log."""
+
+
+def _end_with_parent() -> None:
+    """Runs in the child between fork and exec."""
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
 
 
 def free_port() -> int:
@@ -44,6 +57,8 @@ class Services:
         self._running: list[tuple[str, subprocess.Popen[bytes], IO[bytes]]] = []
 
     def __enter__(self) -> Self:
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, _interrupt)
         try:
             self._start("worker", "celery", "-A", "prover_worker.celery", "worker", "-B", "-c", "1", "-l", "info")
             self._start(
@@ -77,7 +92,7 @@ class Services:
         process = subprocess.Popen(
             [sys.executable, "-m", module, *arguments],
             stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True, env=environment,
-            cwd=settings.BASE_DIR,
+            cwd=settings.BASE_DIR, preexec_fn=_end_with_parent,  # noqa: PLW1509 - one system call, no locks
         )  # fmt: skip
         self._running.append((name, process, log))
 

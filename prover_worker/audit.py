@@ -51,7 +51,7 @@ from prover_worker import pool
 from prover_worker.backend import Backend
 from prover_worker.curve import POINT_BYTES
 from prover_worker.errors import AuditError, ProverError
-from prover_worker.release import Release, digests_by_role
+from prover_worker.release import Release
 from prover_worker.verify import Case, Verification, verify_claim
 
 FORMAT = "unlearning-audit-bundle/v1"
@@ -234,7 +234,7 @@ def _case(
 
 def _open_release(audit: Audit, circuit: kinds.CircuitRelease, folder: Path) -> Release:
     folder.mkdir()
-    digests = digests_by_role(circuit)
+    digests = circuit.file_digests()
     paths = {role: folder / role for role in _VERIFIER_ROLES}
     for role, path in paths.items():
         path.write_bytes(audit.blob(digests[role], f"the circuit release's {role}"))

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ledger.statements import keys
 from ledger.statements.predicates import CircuitRelease, ModelRelease
+from ledger.statements.predicates.circuit_release import ROLES
 from ledger.tlog.merkle import root_of
 from prover_worker import curve
 from prover_worker.agent_state import Folder
@@ -20,7 +21,7 @@ from prover_worker.commitments import ChunkSecrets
 from prover_worker.errors import AgentError
 from prover_worker.layout import Layout
 from prover_worker.ledger_client import LedgerClient, Trust
-from prover_worker.release import ROLES, Release
+from prover_worker.release import Release
 
 Report = Callable[[str, int, int], None]
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from ledger.statements import keys
 from ledger.statements.predicates import CircuitRelease, ClientEnrolment, ModelCommitment, ModelRelease
 from ledger.statements.predicates.base import LogRef
+from ledger.statements.predicates.circuit_release import ROLES
 from ledger.statements.statement import sign_statement
 from prover_worker import commitments, curve, pool
 from prover_worker.agent_state import Folder
@@ -25,7 +26,7 @@ from prover_worker.commitments import ChunkSecrets
 from prover_worker.errors import AgentError
 from prover_worker.layout import Layout
 from prover_worker.ledger_client import LedgerClient, pin
-from prover_worker.release import ROLES, Release, digests_by_role
+from prover_worker.release import Release
 
 if TYPE_CHECKING:
     import torch
@@ -120,7 +121,7 @@ class Committing(ClientBase):
         model = ledger.provider_statement(model_ref, ModelRelease)
         circuit = ledger.provider_statement(circuit_ref, CircuitRelease)
         folder = self.state.sub("release")
-        for number, (role, digest) in enumerate(digests_by_role(circuit).items()):
+        for number, (role, digest) in enumerate(circuit.file_digests().items()):
             self.report("fetching the circuit release", number, len(ROLES))
             if not folder.has(role):
                 folder.write(role, ledger.download(digest))

@@ -19,15 +19,12 @@ from typing import Final, Literal
 
 from pydantic import ValidationError
 
-from ledger.statements.predicates.circuit_release import Circuit, CircuitParameters, CircuitRelease, Srs
+from ledger.statements.predicates.circuit_release import ROLES, Circuit, CircuitParameters, CircuitRelease, Srs
 from prover_worker.backend import Backend, CircuitFiles, Kind
 from prover_worker.curve import srs_logrows
 from prover_worker.errors import CircuitError, ProverError
 from prover_worker.layout import digit_base
 
-ROLES: Final = (
-    "relation_settings", "relation_compiled", "relation_vk", "range_settings", "range_compiled", "range_vk", "srs",
-)  # fmt: skip
 #: 8,192 weights per proof; docs/protocol.md says how each number was found.
 DEFAULTS: Final = CircuitParameters(
     logrows=14, columns=2, blocks=128, block_size=64, rank=8, damping=1024, factor_limit=31, grid_bits=22,
@@ -81,23 +78,13 @@ class Release:
 
 
 def _check_files(predicate: CircuitRelease, paths: Mapping[str, Path], roles: Sequence[str]) -> None:
-    digests = digests_by_role(predicate)
+    digests = predicate.file_digests()
     for role in roles:
         if role not in paths:
             raise CircuitError(f"the circuit release lacks its file {role}; fetch it from the ledger again")
         got = sha256_file(paths[role])
         if got != digests[role]:
             raise CircuitError(f"{role} has SHA-256 {got}; the logged circuit release says {digests[role]}")
-
-
-def digests_by_role(predicate: CircuitRelease) -> dict[str, str]:
-    """The SHA-256 that the release names for each role."""
-    digests = {"srs": predicate.srs.sha256}
-    for kind, one in (("relation", predicate.relation), ("range", predicate.range)):
-        digests[f"{kind}_settings"] = one.settings_sha256
-        digests[f"{kind}_compiled"] = one.compiled_sha256
-        digests[f"{kind}_vk"] = one.vk_sha256
-    return digests
 
 
 def _files(kind: Kind, paths: Mapping[str, Path]) -> CircuitFiles:

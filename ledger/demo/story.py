@@ -124,7 +124,9 @@ class Story:
     def enrol(self, officer: OfficerApi, server: str) -> None:
         """Invitations, keys, commitments: before any mask exists."""
         for client in self.clients:
-            invited = officer.post("clients", name=f"Client {client.number} ({client.shift}, {self.run.name})")
+            invited = officer.post(
+                "clients", name=f"Client {client.number}, {client.shift} (run {self.run.name[-4:]})"
+            )
             client.handle = invited["client"]
             self._agent(client, "enrol", "--server", server, "--client", client.handle, "--token", invited["token"])
             done = self._agent(

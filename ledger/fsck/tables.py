@@ -23,7 +23,6 @@ from ledger.statements import predicates as said
 from ledger.statements.predicates import Predicate
 from ledger.statements.rules import Story
 from ledger.tlog.checkpoint import Checkpoint
-from ledger.workflow.releases import digests_by_role
 
 Report = Callable[[str, int, int], None]
 Row = dict[str, Any]
@@ -136,7 +135,7 @@ def _(it: said.ClientKeyRevocation, tables: Tables, index: int, _story: Story) -
 def _(it: said.CircuitRelease, tables: Tables, index: int, _story: Story) -> None:
     tables.rows[m.CircuitRelease][index] = {
         "parameters": it.parameters.model_dump(mode="json", by_alias=True),
-        "blobs": digests_by_role(it),
+        "blobs": it.file_digests(),
         "srs_provenance": it.srs.provenance,
     }
 

@@ -51,7 +51,7 @@ class VerificationCase:
 
     proof: uuid.UUID
     circuit: predicates.CircuitRelease
-    circuit_paths: dict[str, Path]  # by role, see workflow.releases.ROLES
+    circuit_paths: dict[str, Path]  # by role, see predicates.circuit_release.ROLES
     total_weights: int
     commitment: predicates.ModelCommitment
     commitment_weights: Path

@@ -5,18 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from ledger import blobs
 from ledger.models import CircuitRelease, GlobalModel
 from ledger.statements import predicates
+from ledger.statements.predicates.circuit_release import ROLES
 from ledger.workflow.errors import WorkflowError
 from ledger.workflow.step import exclusive, log_own
-
-ROLES: Final = (
-    "relation_settings", "relation_compiled", "relation_vk", "range_settings", "range_compiled",
-    "range_vk", "srs",
-)  # fmt: skip
 
 
 @exclusive
@@ -29,7 +25,7 @@ def register_circuit(predicate: predicates.CircuitRelease, paths: Mapping[str, P
         raise WorkflowError(
             "wrong-roles", f"got files for {sorted(paths)}, expected exactly the roles {sorted(ROLES)}", 422
         )
-    digests = digests_by_role(predicate)
+    digests = predicate.file_digests()
     for role, path in paths.items():
         _expect_digest(path, digests[role], role)
     entry = log_own(predicate)
@@ -66,16 +62,6 @@ def register_model(
         },
     )
     return model
-
-
-def digests_by_role(predicate: predicates.CircuitRelease) -> dict[str, str]:
-    """SHA-256 of every file of the release."""
-    digests = {"srs": predicate.srs.sha256}
-    for name, circuit in (("relation", predicate.relation), ("range", predicate.range)):
-        digests[f"{name}_settings"] = circuit.settings_sha256
-        digests[f"{name}_compiled"] = circuit.compiled_sha256
-        digests[f"{name}_vk"] = circuit.vk_sha256
-    return digests
 
 
 def _expect_digest(path: Path, expected: str, what: str) -> None:

@@ -17,12 +17,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from ledger import blobs, log, models
 from ledger.statements import keys, predicates
 from ledger.statements.predicates.base import LogRef
-from ledger.statements.predicates.circuit_release import Circuit, CircuitParameters, Srs
+from ledger.statements.predicates.circuit_release import ROLES, Circuit, CircuitParameters, Srs
 from ledger.statements.predicates.model_release import TargetTensor
 from ledger.statements.statement import sign_statement
 from ledger.tlog import merkle
 from ledger.workflow import claims, clients, commitments, proofs, releases, requests, windows
-from ledger.workflow.releases import ROLES
 from ledger.workflow.step import Accepted
 
 PARAMETERS = CircuitParameters(

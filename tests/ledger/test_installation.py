@@ -43,7 +43,7 @@ def test_init_makes_keys_once(settings: LazySettings, tmp_path: Path, capsys: py
     assert first.err.count("made") == 2
     assert second.err == ""
     assert re.search(r"^log key: localhost/unlearning-ledger\+[0-9a-f]{8}\+", first.out)
-    assert re.search(r"^provider key ID: [0-9a-f]{64}$", first.out, re.MULTILINE)
+    assert re.search(r"^provider key: [0-9a-f]{64}$", first.out, re.MULTILINE)
     assert {path.stat().st_mode & 0o777 for path in (tmp_path / "keys").iterdir()} == {0o600}
     assert problems() == set()
 

@@ -14,6 +14,7 @@ from ledger import blobs, log, models, vault
 from ledger.statements import canonical, keys, predicates
 from ledger.statements.dsse import Envelope
 from ledger.statements.predicates.base import LogRef
+from ledger.statements.predicates.circuit_release import ROLES
 from ledger.statements.statement import sign_statement
 from ledger.tlog import merkle
 from ledger.tlog.checkpoint import open_checkpoint
@@ -297,8 +298,10 @@ class TestRequests:
         request = requests.file_request("gdpr", "x", FORGET)
         with refused("bad-decision", 422):
             requests.decide_request(request.uuid, "maybe")  # type: ignore[arg-type]
-        with refused("bad-reason", 422):
-            requests.decide_request(request.uuid, "denied", "x" * 201)
+        for reason in ("r" * 61, "Erika Mustermann called", "no_such-", "ID"):  # a log cannot be cleaned of names
+            with refused("bad-reason", 422):
+                requests.decide_request(request.uuid, "denied", reason)
+        assert requests.decide_request(request.uuid, "denied", "no-" + "9" * 57).decision_reason
         with refused("not-found", 404):
             requests.decide_request(nobody(), "denied")
         with refused("not-found", 404):
@@ -503,7 +506,7 @@ class TestProofs:
     def test_what_the_verifier_gets(self, story: Story, party: Party, order: models.Order) -> None:
         proof = story.proved(party, order)
         case = proofs.verification_case(proof.uuid)
-        assert set(case.circuit_paths) == set(releases.ROLES)
+        assert set(case.circuit_paths) == set(ROLES)
         assert case.circuit_paths["range_vk"].read_bytes() == b"range_vk"
         assert case.total_weights == TOTAL
         assert case.checkpoint_size > case.claim_ref.index

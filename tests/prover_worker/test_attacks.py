@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from ledger.statements.predicates.circuit_release import ROLES
 from ledger.tlog.checkpoint import Checkpoint
 from prover_worker import challenge, prove, release
 from prover_worker.bundle import ProofBundle
@@ -163,7 +164,7 @@ def test_a_proof_under_another_srs(claim, bundle, tmp_path):
     assert OTHER_X in found[0]
 
     # Nor can the verifier be handed another SRS under the logged release.
-    paths = {role: tmp_path / "release" / role for role in release.ROLES}
+    paths = {role: tmp_path / "release" / role for role in ROLES}
     with pytest.raises(CircuitError, match="srs has SHA-256"):
         release.Release.open_for_verifying(
             claim.client.release.predicate, real_files(claim) | {"srs": paths["srs"]}

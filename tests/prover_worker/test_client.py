@@ -186,3 +186,27 @@ def test_pickled_arrays_are_refused(tmp_path):
     np.savez(tmp_path / "x.npz", x=np.array([{}], dtype=object))
     with pytest.raises(ValueError, match="allow_pickle"):
         Folder(tmp_path).read_arrays("x.npz")
+
+
+def test_committing_anew_keeps_what_was_there(agent):
+    """The old commitment, its orders and its seed stay under the old log index; the new one begins empty."""
+    old = agent.state.sub("commitment")
+    old.write("seed", b"s" * 32)
+    agent.state.sub("orders", ORDER, "1").write_json("claim.json", {})
+    agent.state.sub("release").write("srs", b"")
+    agent._set_aside(old)
+    kept = agent.state.sub("commitment-3")
+    assert kept.sub("commitment").read("seed") == b"s" * 32
+    assert kept.sub("orders", ORDER, "1").has("claim.json")
+    assert not any(agent.state.file(name).exists() for name in ("commitment", "orders", "release"))
+    agent._expect_salt(agent.state.sub("orders", ORDER, "1"), 4)  # and the count of openings begins anew
+
+
+def test_an_interruption_while_setting_aside_is_finished_by_the_next_call(agent):
+    folder = agent.state.sub("commitment")
+    agent.state.sub("orders", ORDER, "1").write_json("claim.json", {})
+    agent.state.sub("commitment-3").path.mkdir()
+    agent.state.file("orders").rename(agent.state.file("commitment-3") / "orders")  # and then the power failed
+    agent._set_aside(folder)
+    assert agent.state.sub("commitment-3", "commitment").has("logged.json")
+    assert agent.state.sub("commitment-3", "orders", ORDER, "1").has("claim.json")

@@ -3,17 +3,17 @@ from dataclasses import replace
 
 import pytest
 
-from ledger.statements.predicates.circuit_release import CircuitRelease
+from ledger.statements.predicates.circuit_release import ROLES, CircuitRelease
 from prover_worker import release
 from prover_worker.errors import CircuitError
-from prover_worker.release import ROLES, Release, digests_by_role, sha256_file
+from prover_worker.release import Release, sha256_file
 from tests.prover_worker.story import BACKEND, P
 
 
 def test_build_names_every_file_by_its_digest(built):
     predicate, paths = built
     assert set(paths) == set(ROLES)
-    digests = digests_by_role(predicate)
+    digests = predicate.file_digests()
     assert set(digests) == set(ROLES)
     assert len(set(digests.values())) == len(ROLES)
     assert all(sha256_file(path) == digests[role] for role, path in paths.items())

@@ -9,8 +9,9 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from pydantic import ValidationError
 
 from ledger.statements.predicates import CircuitRelease
+from ledger.statements.predicates.circuit_release import ROLES
 from ledger.workflow.errors import WorkflowError
-from ledger.workflow.releases import ROLES, register_circuit
+from ledger.workflow.releases import register_circuit
 
 
 class Command(BaseCommand):

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar, Final, Literal
 
 from pydantic import Field
 
 from ledger.statements.predicates.base import Part, Predicate, Sha256
+
+#: The files of a release.
+ROLES: Final = (
+    "relation_settings", "relation_compiled", "relation_vk", "range_settings", "range_compiled", "range_vk", "srs",
+)  # fmt: skip
 
 
 class CircuitParameters(Part):
@@ -52,3 +57,12 @@ class CircuitRelease(Predicate):
     range: Circuit
     srs: Srs
     engine: str = Field(min_length=1, max_length=100)
+
+    def file_digests(self) -> dict[str, str]:
+        """SHA-256 of every file of the release, by role (see ROLES)."""
+        digests = {"srs": self.srs.sha256}
+        for name, circuit in (("relation", self.relation), ("range", self.range)):
+            digests[f"{name}_settings"] = circuit.settings_sha256
+            digests[f"{name}_compiled"] = circuit.compiled_sha256
+            digests[f"{name}_vk"] = circuit.vk_sha256
+        return digests

@@ -1,0 +1,53 @@
+"""Worker and web server end with whoever started them, however that ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPT = """
+import django, time
+django.setup()
+from ledger.services import Services, free_port
+with Services(free_port()):
+    print("up", flush=True)
+    time.sleep(300)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
+def test_services_end_with_their_parent(ending: signal.Signals, tmp_path: Path) -> None:
+    environment = {**os.environ, "LEDGER_DATA_DIR": str(tmp_path), "DJANGO_SETTINGS_MODULE": "ledger.settings"}
+    subprocess.run(
+        [sys.executable, "manage.py", "migrate", "-v0"], cwd=ROOT, env=environment, check=True, timeout=120
+    )
+    subprocess.run(
+        [sys.executable, "manage.py", "init"],
+        cwd=ROOT,
+        env=environment,
+        check=True,
+        timeout=60,
+        capture_output=True,
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", SCRIPT], cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True
+    ) as parent:
+        assert parent.stdout is not None
+        assert parent.stdout.readline() == "up\n"
+        children = psutil.Process(parent.pid).children(recursive=True)
+        assert len(children) >= 4  # worker with beat and a child, web server with two
+        os.kill(parent.pid, ending)
+        parent.wait(60)
+    deadline = time.monotonic() + 60
+    while alive := [child for child in children if child.is_running() and child.status() != "zombie"]:
+        assert time.monotonic() < deadline, [child.cmdline() for child in alive]
+        time.sleep(0.2)
