@@ -4,7 +4,8 @@ ledger.W001  a key is missing: run `manage.py init`
 ledger.E002  a key file cannot be used (wrong kind, or others may read it)
 ledger.E003  the data folder cannot be written
 ledger.E004  LEDGER_ORIGIN cannot be a log's name
-ledger.E005  LEDGER_MASTER_KEY is not 64 hex digits
+ledger.E005  LEDGER_MASTER_KEY or LEDGER_MASTER_KEY_PREVIOUS is not 64 hex digits
+ledger.E006  LEDGER_KMS names no key manager
 ledger.E010  LEDGER_WITNESSES or LEDGER_WITNESS_QUORUM makes no sense
 """
 
@@ -18,7 +19,9 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register  # noqa: A004 - Django's name
 
 from ledger import keys
+from ledger.kms import KmsError, key_manager
 from ledger.statements.errors import KeyMaterialError
+from ledger.statements.keys import load_private
 from ledger.tlog.errors import NoteError
 from ledger.witness.errors import PolicyError
 from ledger.witness.policy import Policy
@@ -28,7 +31,10 @@ from ledger.witness.policy import Policy
 def check_keys(**_: Any) -> list[CheckMessage]:
     """W001, E002 and E004: the keys exist and can be used."""
     problems: list[CheckMessage] = []
-    for name, load in ((keys.LOG, keys.log_signer), (keys.PROVIDER, keys.provider_key)):
+    for name, load in (
+        (keys.LOG, keys.stored_signer),
+        (keys.PROVIDER, lambda: load_private(keys.path(keys.PROVIDER))),
+    ):
         if not keys.path(name).exists():
             hint = "run `python manage.py init`"
             # Only a warning: an error would stop `init` and `migrate` themselves.
@@ -56,11 +62,17 @@ def check_data_dir(**_: Any) -> list[CheckMessage]:
 
 @register()
 def check_master_key(**_: Any) -> list[CheckMessage]:
-    """E005: the vault's master key has 32 bytes."""
-    if not settings.LEDGER_MASTER_KEY or re.fullmatch(r"[0-9a-fA-F]{64}", settings.LEDGER_MASTER_KEY):
-        return []
-    got = len(settings.LEDGER_MASTER_KEY)
-    return [Error(f"LEDGER_MASTER_KEY needs 64 hex digits, got {got} characters", id="ledger.E005")]
+    """E005: the vault's master keys have 32 bytes. E006: LEDGER_KMS names a key manager."""
+    problems: list[CheckMessage] = []
+    for name in ("LEDGER_MASTER_KEY", "LEDGER_MASTER_KEY_PREVIOUS"):
+        text = getattr(settings, name)
+        if text and not re.fullmatch(r"[0-9a-fA-F]{64}", text):
+            problems.append(Error(f"{name} needs 64 hex digits, got {len(text)} characters", id="ledger.E005"))
+    try:
+        key_manager()
+    except KmsError as error:
+        problems.append(Error(str(error), id="ledger.E006"))
+    return problems
 
 
 @register()

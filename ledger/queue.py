@@ -33,11 +33,13 @@ TASK_MASK: Final = "prover_worker.tasks.mask"
 TASK_CHALLENGE: Final = "prover_worker.tasks.challenge"
 TASK_VERIFY: Final = "prover_worker.tasks.verify"
 TASK_SWEEP: Final = "prover_worker.tasks.sweep"
+TASK_FSCK: Final = "prover_worker.tasks.fsck"
 TASKS: Final = {Job.Kind.MASK: TASK_MASK, Job.Kind.CHALLENGE: TASK_CHALLENGE, Job.Kind.VERIFY: TASK_VERIFY}
 
 LEASE_SECONDS: Final = 120  # without a sign of life; report_progress starts it anew
 MESSAGE_PATIENCE: Final = timedelta(seconds=60)  # a job queued longer than this is woken again
 SWEEP_SECONDS: Final = 15
+FSCK_SECONDS: Final = 24 * 3600
 
 app = Celery("unlearning-ledger")
 
@@ -61,7 +63,8 @@ def _configuration() -> dict[str, Any]:
         "timezone": "UTC",
         "beat_schedule_filename": str(folder / "beat-schedule"),
         "beat_schedule": {
-            "sweep": {"task": TASK_SWEEP, "schedule": SWEEP_SECONDS, "options": {"expires": SWEEP_SECONDS}}
+            "sweep": {"task": TASK_SWEEP, "schedule": SWEEP_SECONDS, "options": {"expires": SWEEP_SECONDS}},
+            "fsck": {"task": TASK_FSCK, "schedule": FSCK_SECONDS, "options": {"expires": FSCK_SECONDS}},
         },
     }
 

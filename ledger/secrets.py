@@ -12,7 +12,7 @@ SECRET_BYTES = 32
 
 
 def file_secret(path: Path) -> str:
-    """The secret in `path` as 64 hex digits; made first if there is none. Processes may race for it."""
+    """The secret in `path`, 64 hex digits where it was made here, first of all. Processes may race for it."""
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         draft = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")

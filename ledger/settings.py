@@ -9,6 +9,8 @@
 | LEDGER_WITNESSES | who must cosign checkpoints: `URL VKEY, URL VKEY, ...` | nobody |
 | LEDGER_WITNESS_QUORUM | how many of them publish a checkpoint | more than half |
 | LEDGER_MASTER_KEY | 64 hex digits, wraps the keys of the subject vault | file in the data folder |
+| LEDGER_MASTER_KEY_PREVIOUS | the one before, while `manage.py rotate_master_key` has not finished | none |
+| LEDGER_KMS | dotted path of a `ledger.kms.KeyManager` that keeps the master key instead | none |
 | LEDGER_ALLOWED_HOSTS | host names, comma-separated | localhost,127.0.0.1,[::1] |
 | LEDGER_HTTPS | 1 behind a TLS proxy: secure cookies, HSTS, X-Forwarded-Proto is trusted | off |
 | DJANGO_SECRET_KEY | signs sessions | file in the data folder |
@@ -41,6 +43,8 @@ LEDGER_ORIGIN = os.environ.get("LEDGER_ORIGIN") or "localhost/unlearning-ledger"
 LEDGER_WITNESSES = os.environ.get("LEDGER_WITNESSES", "").strip()
 LEDGER_WITNESS_QUORUM = os.environ.get("LEDGER_WITNESS_QUORUM", "")
 LEDGER_MASTER_KEY = os.environ.get("LEDGER_MASTER_KEY", "")
+LEDGER_MASTER_KEY_PREVIOUS = os.environ.get("LEDGER_MASTER_KEY_PREVIOUS", "")
+LEDGER_KMS = os.environ.get("LEDGER_KMS", "")
 LEDGER_BLOB_LIMIT = 64 * 1024 * 1024  # bytes in one blob
 LEDGER_JOB_ATTEMPTS = 3
 CELERY_BROKER_URL = os.environ.get("CELERY_BROKER_URL", "")

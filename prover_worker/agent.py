@@ -1,6 +1,7 @@
 """The client's command line.
 
     python -m prover_worker.agent --state DIR enrol --server URL --client UUID --token TOKEN
+    python -m prover_worker.agent --state DIR enrol --replace --token TOKEN
     python -m prover_worker.agent --state DIR commit --weights model.safetensors --data data.npz
     python -m prover_worker.agent --state DIR status
     python -m prover_worker.agent --state DIR unlearn [--order UUID]
@@ -69,8 +70,11 @@ def parser(prog: str = "python -m prover_worker.agent") -> argparse.ArgumentPars
     commands = top.add_subparsers(dest="command", required=True)
 
     enrol = commands.add_parser("enrol", help="register this client's key")
-    enrol.add_argument("--server", required=True, help="the ledger's address, as https://ledger.example")
-    enrol.add_argument("--client", required=True, help="the client's handle, from the provider's invitation")
+    enrol.add_argument("--server", help="the ledger's address, as https://ledger.example")
+    enrol.add_argument("--client", help="the client's handle, from the provider's invitation")
+    enrol.add_argument(
+        "--replace", action="store_true", help="a new key for this folder's client: the old one is lost"
+    )
     enrol.add_argument("--token", required=True, help="the one-time token of the invitation")
     enrol.add_argument("--log-vkey", help="verifier key of the log, if you have it from elsewhere")
     enrol.add_argument("--provider-key", help="the provider's public key in hex, if you have it from elsewhere")
@@ -103,7 +107,12 @@ def _run(make_agent: Callable[..., Agent], options: argparse.Namespace, report: 
     else:
         backend = None
     agent = make_agent(options.state, backend, options.jobs, options.cache, report)
+    if options.command == "enrol" and options.replace:
+        ref = agent.replace_key(options.token)
+        return 0, [f"enrolled a new key at log index {ref.index}"]
     if options.command == "enrol":
+        if not (options.server and options.client):
+            raise AgentError("enrol needs --server and --client, from the provider's invitation")
         ref = agent.enrol(
             options.server, options.client, options.token, options.log_vkey, options.provider_key,
             options.witness, options.quorum,

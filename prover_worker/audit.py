@@ -4,17 +4,18 @@
                                   [--witness VKEY ...] [--quorum N] [--json]
 
  1. the final checkpoint carries the log's signature, and cosignatures of a quorum of the witnesses given;
- 2. every statement is included in it, and signed by whom it must be: the provider, or a client whose key was
-    enrolled with proof of possession;
+ 2. every statement is included in it, and signed by whom it must be at its place: the provider, or a client whose
+    key was enrolled with proof of possession and not revoked (ledger.statements.keyring);
  3. events stand in order: commitment before mask before order before claim before challenge before proof before
-    verdict before certificate, each referring to the right earlier one;
+    verdict before certificate, each referring to the right earlier one (ledger.statements.rules);
  4. every challenge's checkpoint is signed, covers its claim, and is a past of the final one;
  5. every file has its digest, every point file its Merkle root;
  6. every proof is verified again, and the verdict in the log says what that gave, chunk by chunk;
- 7. every certificate says of each order what the verdicts say.
+ 7. every certificate says of each order what the verdicts say (a rule of step 3, about verdicts checked in step 6).
 
 The keys must come from elsewhere than the bundle to mean anything; without options those inside are used and
-printed. Exit status 0: everything holds; 1: something does not, and the last line names it.
+printed. A key that was pinned long ago will do: rotations in the log lead from it to the later ones, and back.
+Exit status 0: everything holds; 1: something does not, and the last line names it.
 """
 
 from __future__ import annotations
@@ -37,12 +38,14 @@ from rich.console import Console
 from ledger.statements import predicates as kinds
 from ledger.statements.canonical import loads
 from ledger.statements.dsse import Envelope
-from ledger.statements.errors import StatementError
-from ledger.statements.keys import public_from_hex
+from ledger.statements.errors import RuleError, StatementError
+from ledger.statements.keyring import KeyRing
+from ledger.statements.keys import public_hex
 from ledger.statements.predicates import Predicate
 from ledger.statements.predicates.base import LogRef
-from ledger.statements.statement import Statement, open_statement
-from ledger.tlog.checkpoint import Checkpoint, open_checkpoint
+from ledger.statements.rules import Story, check, check_challenge_size
+from ledger.statements.statement import Statement
+from ledger.tlog.checkpoint import Checkpoint
 from ledger.tlog.cosignature import Quorum
 from ledger.tlog.errors import TlogError
 from ledger.tlog.merkle import leaf_hash, root_of, verify_consistency, verify_inclusion
@@ -65,30 +68,30 @@ class Audit:
     """A bundle that is being checked: what has been established so far, by log index."""
 
     document: dict[str, Any]
-    verifier: NoteVerifier
-    provider_key: str
+    ring: KeyRing
     head: Checkpoint
-    statements: dict[int, Predicate] = field(default_factory=dict)
-    refs: dict[int, LogRef] = field(default_factory=dict)
+    story: Story = field(default_factory=lambda: Story("the bundle"))
     blobs: dict[str, bytes] = field(default_factory=dict)
     quorum: Quorum = field(default_factory=Quorum)
     cosignatures: dict[str, int] = field(default_factory=dict)
 
+    @property
+    def statements(self) -> dict[int, Predicate]:
+        """What every entry says, by log index."""
+        return self.story.statements
+
     def of(self, kind: type[Kind]) -> Iterator[tuple[int, Kind]]:
         """All statements of a kind, in log order."""
-        for index in sorted(self.statements):
-            predicate = self.statements[index]
+        for index, predicate in self.story.statements.items():
             if isinstance(predicate, kind):
                 yield index, predicate
 
     def get(self, ref: LogRef, kind: type[Kind], by: str) -> Kind:
         """The statement that another one refers to. Raises AuditError."""
-        predicate = self.statements.get(ref.index)
-        if predicate is None or self.refs[ref.index] != ref:
-            raise AuditError(f"{by} refers to log entry {ref.index}, which is not in the bundle as it says")
-        if not isinstance(predicate, kind):
-            raise AuditError(f"{by} refers to log entry {ref.index} as a {kind.slug}; it is a {predicate.slug}")
-        return predicate
+        try:
+            return self.story.get(ref, kind, by)
+        except RuleError as error:
+            raise AuditError(str(error)) from error
 
     def blob(self, digest: str, what: str) -> bytes:
         """A file of the bundle. Raises AuditError."""
@@ -100,14 +103,16 @@ class Audit:
 def open_bundle(
     data: bytes, vkey: str | None = None, provider_key: str | None = None, quorum: Quorum | None = None
 ) -> Audit:
-    """Steps 1, 2 and the digests of step 5. Raises AuditError naming the first thing that does not hold."""
+    """Steps 1 to 3 and the digests of step 5. Raises AuditError naming the first thing that does not hold."""
     try:
         document = loads(data, "the audit bundle")
         if not isinstance(document, dict) or document.get("format") != FORMAT:
             raise AuditError(f"this is no audit bundle of format {FORMAT}")
-        verifier = NoteVerifier.parse(vkey or document["logVkey"])
-        head = open_checkpoint(document["checkpoint"], verifier, document["origin"])
-        audit = Audit(document, verifier, provider_key or document["providerKey"], head)
+        rotations = _rotations(document)
+        log_key = public_hex(NoteVerifier.parse(vkey or document["logVkey"]).public_key)
+        ring = KeyRing.rooted(provider_key or document["providerKey"], log_key, rotations)
+        head = ring.after(rotations).open_checkpoint(document["checkpoint"], document["origin"])
+        audit = Audit(document, ring, head)
         if quorum:
             audit.quorum, audit.cosignatures = quorum, quorum.check(document["checkpoint"])
         for digest, text in document["blobs"].items():
@@ -122,77 +127,29 @@ def open_bundle(
     return audit
 
 
+def _rotations(document: dict[str, Any]) -> list[tuple[int, Envelope]]:
+    """The bundle's key rotations, not verified yet: they lead to the key that signed the checkpoint."""
+    found = []
+    for entry in sorted(document["entries"], key=lambda item: item["index"]):
+        try:
+            envelope = Envelope.parse(base64.b64decode(entry["envelope"], validate=True))
+            if isinstance(Statement.decode(envelope.payload).predicate, kinds.KeyRotation):
+                found.append((entry["index"], envelope))
+        except StatementError:
+            continue  # whatever it is, step 2 names it
+    return found
+
+
 def _read_entries(audit: Audit) -> None:
-    """Step 2. Enrolments come first in the log, so a client's key is known when its statements are met."""
-    client_keys: dict[str, str] = {}
+    """Steps 2 and 3, entry by entry in log order: the key ring and the rules know what came before each."""
     for entry in sorted(audit.document["entries"], key=lambda item: item["index"]):
         index, raw = entry["index"], base64.b64decode(entry["envelope"], validate=True)
         proof = [base64.b64decode(node, validate=True) for node in entry["proof"]]
-        verify_inclusion(leaf_hash(raw), index, audit.head.size, proof, audit.head.root)
-        envelope = Envelope.parse(raw)
-        claimed = Statement.decode(envelope.payload).predicate  # unverified: tells only whose key to use
-        if isinstance(claimed, kinds.ClientEnrolment):
-            key = client_keys.setdefault(claimed.client, claimed.public_key)
-        elif isinstance(claimed, kinds.ModelCommitment | kinds.Claim | kinds.Proof):
-            if claimed.client not in client_keys:
-                raise AuditError(f"log entry {index} is by client {claimed.client}, which was not enrolled before")
-            key = client_keys[claimed.client]
-        else:
-            key = audit.provider_key
-        try:
-            audit.statements[index] = open_statement(envelope, public_from_hex(key)).predicate
-        except StatementError as error:
-            raise AuditError(
-                f"log entry {index} ({claimed.slug}) is not signed by whom it must be: {error}"
-            ) from error
-        audit.refs[index] = LogRef(index=index, leaf_hash=leaf_hash(raw).hex())
-
-
-def check_order(audit: Audit) -> None:
-    """Step 3: every reference points backwards, at the right kind, and the chain of each order is unbroken."""
-    for index, predicate in audit.statements.items():
-        for ref in _references(predicate):
-            if ref.index >= index:
-                raise AuditError(f"log entry {index} ({predicate.slug}) refers to a later entry, {ref.index}")
-    for index, decision in audit.of(kinds.RequestDecision):
-        filed = audit.get(decision.filed, kinds.DeletionRequest, f"decision {index}")
-        _same(filed.request, decision.request, f"decision {index} is about another request than it refers to")
-    for index, window in audit.of(kinds.WindowClose):
-        audit.get(window.model, kinds.ModelRelease, f"window {index}")
-        for ref in window.decisions:
-            decision = audit.get(ref, kinds.RequestDecision, f"window {index}")
-            _same(decision.decision, "approved", f"window {index} holds a request that was not approved")
-    for index, mask in audit.of(kinds.Mask):
-        closed = audit.get(mask.closed, kinds.WindowClose, f"mask {index}")
-        _same((closed.window, closed.model), (mask.window, mask.model), f"mask {index} is not of its window")
-    for index, order in audit.of(kinds.Order):
-        _check_one_order(audit, index, order)
-
-
-def _check_one_order(audit: Audit, index: int, order: kinds.Order) -> None:
-    by = f"order {index}"
-    commitment = audit.get(order.commitment, kinds.ModelCommitment, by)
-    mask = audit.get(order.mask, kinds.Mask, by)
-    if not order.commitment.index < order.mask.index < index:
-        raise AuditError(f"{by}: commitment, mask and order stand at {order.commitment.index}, {order.mask.index}, "
-                         f"{index}; the commitment must come before the mask")  # fmt: skip
-    _same(commitment.client, order.client, f"{by} is about another client's commitment")
-    _same(commitment.circuit, order.circuit, f"{by} names another circuit release than the commitment")
-    _same((mask.window, mask.model), (order.window, commitment.model), f"{by} mixes windows or models")
-    attempts = [(i, claim) for i, claim in audit.of(kinds.Claim) if claim.order == audit.refs[index]]
-    for number, (i, claim) in enumerate(attempts, start=1):
-        _same((claim.client, claim.attempt), (order.client, number), f"claim {i} is not attempt {number} of {by}")
-        _settled_before(audit, number, attempts)
-
-
-def _settled_before(audit: Audit, number: int, attempts: list[tuple[int, kinds.Claim]]) -> None:
-    """A new attempt may only follow the rejection of the one before: nobody draws a challenge twice."""
-    if number == 1:
-        return
-    (before, _), (index, _) = attempts[number - 2], attempts[number - 1]
-    rejected = [i for i, v in audit.of(kinds.Verdict) if v.claim.index == before and v.result == "rejected"]
-    if not any(before < i < index for i in rejected):
-        raise AuditError(f"claim {index} follows claim {before} without its rejection in between")
+        leaf = leaf_hash(raw)
+        verify_inclusion(leaf, index, audit.head.size, proof, audit.head.root)
+        predicate = audit.ring.open(index, Envelope.parse(raw))
+        check(audit.story, index, predicate)
+        audit.story.add(index, leaf, predicate)
 
 
 def check_challenges(audit: Audit) -> dict[int, Checkpoint]:
@@ -200,19 +157,14 @@ def check_challenges(audit: Audit) -> dict[int, Checkpoint]:
     proofs = {item["size"]: item["proof"] for item in audit.document["consistency"]}
     found: dict[int, Checkpoint] = {}
     for index, challenge in audit.of(kinds.Challenge):
-        audit.get(challenge.claim, kinds.Claim, f"challenge {index}")
         try:
-            past = open_checkpoint(challenge.checkpoint, audit.verifier, audit.head.origin)
+            past = audit.ring.open_checkpoint(challenge.checkpoint, audit.head.origin)
             Quorum(audit.quorum.witnesses).check(challenge.checkpoint)  # older than a witness, perhaps; never wrong
             nodes = [base64.b64decode(node, validate=True) for node in proofs.get(past.size, [])]
             verify_consistency(past.size, past.root, audit.head.size, audit.head.root, nodes)
         except (TlogError, binascii.Error) as error:
             raise AuditError(f"the checkpoint of challenge {index} does not check out: {error}") from error
-        if not challenge.claim.index < past.size <= index:
-            raise AuditError(f"challenge {index} uses a checkpoint of size {past.size}: it must cover claim "
-                             f"{challenge.claim.index} and precede the challenge")  # fmt: skip
-        if challenge.claim.index in found:
-            raise AuditError(f"challenge {index} is the second one for claim {challenge.claim.index}")
+        _allow(check_challenge_size, index, challenge, past.size)
         found[challenge.claim.index] = past
     return found
 
@@ -253,7 +205,7 @@ def check_proofs(
 
         for number, outcome in pool.run(verify_claim, cases(), 1):
             index, proof = proofs[number]
-            _compare(outcome, *verdicts[index], audit)
+            _compare(outcome, *verdicts[index])
             state = "accepted" if outcome.accepted else f"rejected, {len(outcome.failures)} failures"
             say(f"proof {index} of client {proof.client[:8]}: {state}, as the log's verdict says")
             checked[number] = outcome
@@ -270,9 +222,6 @@ def _case(
     commitment = audit.get(order.commitment, kinds.ModelCommitment, by)
     mask = audit.get(order.mask, kinds.Mask, by)
     model = audit.get(commitment.model, kinds.ModelRelease, by)
-    challenge = audit.get(proof.challenge, kinds.Challenge, by)
-    _same(claim.client, proof.client, f"{by} is by another client than its claim")
-    _same(challenge.claim, proof.claim, f"{by} answers a challenge of another claim")
     circuit = audit.get(order.circuit, kinds.CircuitRelease, by)
     if order.circuit.index not in releases:
         releases[order.circuit.index] = _open_release(audit, circuit, folder / str(order.circuit.index))
@@ -302,7 +251,7 @@ def _open_release(audit: Audit, circuit: kinds.CircuitRelease, folder: Path) -> 
     return Release.open_for_verifying(circuit, paths)
 
 
-def _compare(outcome: Verification, index: int, verdict: kinds.Verdict, audit: Audit) -> None:
+def _compare(outcome: Verification, index: int, verdict: kinds.Verdict) -> None:
     """The log's verdict must be what verification gives now."""
     got = "accepted" if outcome.accepted else "rejected"
     _same(verdict.result, got, f"verdict {index} says {verdict.result}, but verification gives {got}")
@@ -311,37 +260,6 @@ def _compare(outcome: Verification, index: int, verdict: kinds.Verdict, audit: A
     named = [failure.chunk for failure in verdict.failures if failure.chunk is not None]
     _same(named, chunks[: len(named)], f"verdict {index} names other failing chunks than verification")
     _same(outcome.proved, verdict.proved_chunks, f"verdict {index} counts other proved chunks than verification")
-    proof = audit.get(verdict.proof, kinds.Proof, f"verdict {index}")
-    _same((proof.claim, proof.bundle_sha256), (verdict.claim, verdict.bundle_sha256),
-          f"verdict {index} is about another claim or bundle than its proof")  # fmt: skip
-
-
-def check_certificates(audit: Audit) -> int:
-    """Step 7. Returns how many certificates there are."""
-    number = 0
-    for index, certificate in audit.of(kinds.Certificate):
-        mask = audit.get(certificate.mask, kinds.Mask, f"certificate {index}")
-        audit.get(certificate.filed, kinds.DeletionRequest, f"certificate {index}")
-        expected = {i for i, order in audit.of(kinds.Order) if order.window == mask.window}
-        _same({outcome.order.index for outcome in certificate.outcomes}, expected,
-              f"certificate {index} does not list exactly the orders of its window")  # fmt: skip
-        for outcome in certificate.outcomes:
-            _check_outcome(audit, index, outcome)
-        number += 1
-    return number
-
-
-def _check_outcome(audit: Audit, index: int, outcome: Any) -> None:
-    verdicts = [
-        (i, v) for i, v in audit.of(kinds.Verdict)
-        if audit.get(v.claim, kinds.Claim, f"verdict {i}").order == outcome.order and i < index
-    ]  # fmt: skip
-    last = verdicts[-1] if verdicts else None
-    words = {"accepted": "met", "rejected": "rejected"}
-    expected = words[last[1].result] if last else "unanswered"
-    _same(outcome.status, expected, f"certificate {index} says {outcome.status} where the verdicts say {expected}")
-    if last and outcome.verdict != audit.refs[last[0]]:
-        raise AuditError(f"certificate {index} does not refer to the last verdict, at log index {last[0]}")
 
 
 def run(
@@ -356,13 +274,12 @@ def run(
     say(
         f"{len(audit.statements)} statements: signatures and inclusion good, {len(audit.blobs)} files match digests"
     )
-    check_order(audit)
     challenges = check_challenges(audit)
     check_roots(audit)
     say("order of events, references, challenges and Merkle roots good")
     checked = check_proofs(audit, backend, challenges, say)
     outcomes = [outcome for _, outcome in checked]
-    certificates = check_certificates(audit)
+    certificates = sum(1 for _ in audit.of(kinds.Certificate))
     provenance = sorted({release.srs.provenance for _, release in audit.of(kinds.CircuitRelease)})
     say(f"{certificates} certificates agree with the verdicts")
     if "development" in provenance:
@@ -382,15 +299,11 @@ def run(
     }
 
 
-def _references(value: Any) -> Iterator[LogRef]:
-    if isinstance(value, LogRef):
-        yield value
-    elif isinstance(value, list):
-        for item in value:
-            yield from _references(item)
-    elif hasattr(value, "model_fields_set"):
-        for name in type(value).model_fields:
-            yield from _references(getattr(value, name))
+def _allow(rule: Callable[..., None], *arguments: Any) -> None:
+    try:
+        rule(*arguments)
+    except RuleError as error:
+        raise AuditError(str(error)) from error
 
 
 def _same(got: object, wanted: object, otherwise: str) -> None:

@@ -65,6 +65,22 @@ class Committing(ClientBase):
         self.state.write_json("agent.json", self.state.read_json("agent.json") | {"enrolled": ref.model_dump()})
         return ref
 
+    def replace_key(self, token: str) -> LogRef:
+        """Enrol a new key for this client, after an officer has revoked the old one and given out `token`.
+
+        Commitments, orders and pinned keys stay. Again after an interruption: the same new key, the same
+        statement. A client that lost the folder enrols with `enrol` into a new one, and commits anew.
+        """
+        known = self.state.read_json("agent.json")
+        if not self.state.has("key.new.pem"):
+            keys.save_private(keys.generate(), self.state.file("key.new.pem"))
+        key = keys.load_private(self.state.file("key.new.pem"))
+        predicate = ClientEnrolment(client=known["client"], public_key=keys.public_hex(key))
+        ref = LedgerClient(known["server"]).submit(sign_statement(predicate, key), token)
+        self.state.file("key.new.pem").replace(self.state.file("key.pem"))
+        self.state.write_json("agent.json", known | {"enrolled": ref.model_dump()})
+        return ref
+
     # 2. commit
 
     def commit(self, weights: Path, data: Path, samples: int, seed: int = 0, *, anew: bool = False) -> LogRef:

@@ -2,8 +2,9 @@
 
 Whatever the agent acts on it takes from the log: the leaf must hash to what it is called, must be included under
 a checkpoint that the log signed and that extends the last one seen, and must carry the provider's signature.
-The log's and the provider's keys are pinned at enrolment, and witnesses' keys if they are given then: from then on
-a checkpoint counts only with a quorum of their cosignatures.
+The log's and the provider's keys are pinned at enrolment. They stay the root of trust: where the ledger has
+rotated keys since, the rotations in the log lead from the pinned keys to the later ones. Witnesses' keys are pinned
+too if they are given then: from then on a checkpoint counts only with a quorum of their cosignatures.
 """
 
 from __future__ import annotations
@@ -23,11 +24,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from ledger.statements.dsse import Envelope
 from ledger.statements.errors import StatementError
 from ledger.statements.httpsig import client_hooks
-from ledger.statements.keys import public_from_hex
+from ledger.statements.keyring import KeyRing
+from ledger.statements.keys import public_from_hex, public_hex
 from ledger.statements.predicates import Predicate
 from ledger.statements.predicates.base import LogRef
 from ledger.statements.statement import open_statement
-from ledger.tlog.checkpoint import Checkpoint, open_checkpoint
+from ledger.tlog.checkpoint import Checkpoint
 from ledger.tlog.cosignature import Quorum
 from ledger.tlog.errors import TlogError
 from ledger.tlog.merkle import leaf_hash, verify_consistency, verify_inclusion
@@ -52,6 +54,27 @@ class Trust:
     quorum: int = 0
 
 
+@dataclass(frozen=True)
+class KeyChain:
+    """From the pinned keys to those in use: the ring at the log's start, its rotations, the ring after them."""
+
+    root: KeyRing
+    rotations: list[tuple[int, Envelope]]
+    latest: KeyRing
+
+    @classmethod
+    def follow(cls, trust: Trust, rotations: list[tuple[int, bytes]]) -> KeyChain:
+        """Raises StatementError or NoteError where a rotation is not signed by the keys that it must be."""
+        parsed = sorted(((index, Envelope.parse(data)) for index, data in rotations), key=lambda item: item[0])
+        log_key = public_hex(NoteVerifier.parse(trust.vkey).public_key)
+        root = KeyRing.rooted(trust.provider_key, log_key, parsed)
+        return cls(root, parsed, root.after(parsed))
+
+    def provider_at(self, index: int) -> str:
+        """The provider's key that signs entry `index`."""
+        return self.root.after([(at, said) for at, said in self.rotations if at < index]).provider
+
+
 class LedgerClient:
     """One server, one key. `seen` is a file that keeps the last checkpoint accepted."""
 
@@ -68,6 +91,7 @@ class LedgerClient:
         origin = f"{parts.scheme}://{parts.netloc}"
         hooks = client_hooks(origin, key).event_hooks if key else None
         self._trust, self._seen = trust, seen
+        self._chain: KeyChain | None = None
         self._http = httpx2.Client(base_url=f"{origin}/api/v1/", timeout=60, event_hooks=hooks)
 
     def _request(self, method: str, path: str, **arguments: Any) -> httpx2.Response:
@@ -127,7 +151,18 @@ class LedgerClient:
 
         Waits up to a minute for a checkpoint that covers it. Raises AgentError naming what does not hold.
         """
-        trust = self._pinned()
+        envelope = self._logged(ref)
+        try:
+            key = self._keys().provider_at(ref.index)
+            statement = open_statement(Envelope.parse(envelope), public_from_hex(key))
+        except StatementError as error:
+            raise AgentError(f"log entry {ref.index} does not check out: {error}") from error
+        if not isinstance(statement.predicate, kind):
+            raise AgentError(f"log entry {ref.index} is a {statement.predicate.slug}; expected a {kind.slug}")
+        return statement.predicate
+
+    def _logged(self, ref: LogRef) -> bytes:
+        """The leaf that `ref` points at, included under a checkpoint that extends all seen before."""
         deadline = time.monotonic() + _COVER_PATIENCE
         while (answer := self._request("GET", f"log/entries/{ref.index}").json())["checkpoint"] is None:
             if time.monotonic() > deadline:
@@ -140,21 +175,39 @@ class LedgerClient:
             head = self.accept_checkpoint(answer["checkpoint"])
             proof = [base64.b64decode(node) for node in answer["proof"]]
             verify_inclusion(leaf_hash(envelope), ref.index, head.size, proof, head.root)
-            statement = open_statement(Envelope.parse(envelope), public_from_hex(trust.provider_key))
-        except (TlogError, StatementError) as error:
+        except TlogError as error:
             raise AgentError(f"log entry {ref.index} does not check out: {error}") from error
-        if not isinstance(statement.predicate, kind):
-            raise AgentError(f"log entry {ref.index} is a {statement.predicate.slug}; expected a {kind.slug}")
-        return statement.predicate
+        return envelope
 
     def open_note(self, note: str) -> Checkpoint:
         """Check a checkpoint's signature and origin, and its quorum of cosignatures. Raises AgentError."""
         trust = self._pinned()
         try:
             Quorum.parse(trust.witnesses, trust.quorum).check(note)
-            return open_checkpoint(note, NoteVerifier.parse(trust.vkey), trust.origin)
         except TlogError as error:
             raise AgentError(f"a checkpoint does not check out: {error}") from error
+        try:
+            return self._keys().latest.open_checkpoint(note, trust.origin)
+        except TlogError:
+            self._chain = None  # the log may have changed its key since we asked
+        try:
+            return self._keys().latest.open_checkpoint(note, trust.origin)
+        except TlogError as error:
+            raise AgentError(f"a checkpoint does not check out: {error}") from error
+
+    def _keys(self) -> KeyChain:
+        """The keys that follow from the pinned ones, by rotations that the log holds. Raises AgentError."""
+        if self._chain is None:
+            listed = self._request("GET", "log/rotations").json()["rotations"]
+            try:
+                rotations = [(int(item["index"]), base64.b64decode(item["envelope"])) for item in listed]
+                self._chain = KeyChain.follow(self._pinned(), rotations)
+            except (TlogError, StatementError) as error:
+                raise AgentError(f"the ledger's key rotations do not check out: {error}") from error
+            # Their signatures hold; what is left is whether the log says so to everybody.
+            for index, envelope in rotations:
+                self._logged(LogRef(index=index, leaf_hash=leaf_hash(envelope).hex()))
+        return self._chain
 
     def accept_checkpoint(self, note: str) -> Checkpoint:
         """Take a checkpoint only if it and the last one seen are of one history; remember the larger.

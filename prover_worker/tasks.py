@@ -49,6 +49,14 @@ def sweep() -> None:
     jobs.sweep()
 
 
+@app.task(name=queue.TASK_FSCK)
+def fsck() -> None:
+    """Check the whole log and every table against it; what is wrong becomes an alarm."""
+    from ledger.fsck.run import check_and_record
+
+    check_and_record()
+
+
 def _work(job_id: str, function: Callable[[Job], object]) -> None:
     """Run one job under its lease. What the input is to blame for is final; anything else is tried again."""
     from prover_worker.errors import ProverError

@@ -6,13 +6,16 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
 from django.utils import timezone
 from django.utils.html import format_html
 
 from ledger.admin.base import AddByUseCase, UseCaseForm, each, entry_link, link
 from ledger.models import DeletionRequest, GlobalModel
+from ledger.workflow.erase import REASONS, erase
 from ledger.workflow.errors import WorkflowError
 from ledger.workflow.requests import decide_request, file_request
 from ledger.workflow.windows import open_window
@@ -36,6 +39,13 @@ class FilingForm(UseCaseForm):
         return file_request(values["regulation"], values["subject"], forget, values["received_at"])
 
 
+class ErasureForm(forms.Form):
+    """Why, and that it is meant."""
+
+    reason = forms.ChoiceField(choices=[(code, code) for code in REASONS])
+    confirmed = forms.BooleanField(label="Destroy what is known about who asked; it cannot be undone")
+
+
 @admin.register(DeletionRequest)
 class DeletionRequestAdmin(AddByUseCase):
     use_case_form = FilingForm
@@ -43,15 +53,16 @@ class DeletionRequestAdmin(AddByUseCase):
     list_filter = ["state", "regulation", "due_at", "received_at"]
     search_fields = ["uuid", "window__uuid"]
     search_help_text = "UUID of the request or its window; who asked is sealed in the vault"
-    list_select_related = ["window__model", "filed_entry", "decision_entry"]
+    list_select_related = ["window__model", "filed_entry", "decision_entry", "erased_entry"]
     date_hierarchy = "received_at"
-    actions = ["approve", "deny", "open_window"]
+    actions = ["approve", "deny", "open_window", "erase"]
     fields = [
         "uuid", "regulation", "state", "received_at", "due_at", "days_left", "forget", "window_link", "filed",
-        "decided", "decision_reason", "certificate_link",
+        "decided", "decision_reason", "certificate_link", "erased",
     ]  # fmt: skip
     filed = entry_link("filed_entry", "filed")
     decided = entry_link("decision_entry", "decision")
+    erased = entry_link("erased_entry", "tombstone")
 
     @admin.display(description="request", ordering="uuid")
     def short(self, row: DeletionRequest) -> str:
@@ -94,6 +105,22 @@ class DeletionRequestAdmin(AddByUseCase):
             messages.error(request, error.sentence)
         else:
             messages.success(request, format_html("opened {}", link(window)))
+
+    @admin.action(description="Erase who asked, for good", permissions=["decide"])
+    def erase(self, request: HttpRequest, rows: QuerySet[DeletionRequest]) -> HttpResponse | None:
+        """Asks for the reason and a yes first: nothing brings the subject back."""
+        form = ErasureForm(request.POST if "confirmed" in request.POST else None)
+        if form.is_valid():
+            each(request, rows, lambda row: erase(row.pk, form.cleaned_data["reason"]), "erased")
+            return None
+        context = self.admin_site.each_context(request) | {
+            "title": "Erase who asked, for good",
+            "opts": self.opts,
+            "form": form,
+            "rows": rows,
+            "name": ACTION_CHECKBOX_NAME,
+        }
+        return TemplateResponse(request, "admin/ledger/erase.html", context)
 
     def has_decide_permission(self, request: Any) -> bool:
         return bool(request.user.has_perm("ledger.change_deletionrequest"))

@@ -41,6 +41,18 @@ class Decision(Input):
     reason: str = ""
 
 
+class Erasure(Input):
+    """POST /requests/{id}/erase."""
+
+    reason: str
+
+
+class Reenrolment(Input):
+    """POST /clients/{id}/reenrol."""
+
+    reason: str = "lost"
+
+
 class NewWindow(Input):
     """POST /windows."""
 

@@ -12,7 +12,8 @@ from ledger.api.auth import OfficerView
 from ledger.models import DeletionRequest, Window
 from ledger.workflow.bundle import audit_bundle
 from ledger.workflow.certificates import certify
-from ledger.workflow.clients import invite_client
+from ledger.workflow.clients import invite_client, reenrol_client
+from ledger.workflow.erase import erase
 from ledger.workflow.requests import decide_request, file_request
 from ledger.workflow.step import get_or_refuse
 from ledger.workflow.windows import close_window, open_window
@@ -24,6 +25,15 @@ class Clients(OfficerView):
     def post(self, request: Request) -> Response:
         """201 {client, token}; the token is shown this once."""
         client, token = invite_client(inputs.parse(request, inputs.NewClient).name)
+        return Response({"client": str(client.uuid), "token": token}, status=201)
+
+
+class ClientReenrolment(OfficerView):
+    """POST {reason?}: revoke a client's key and let it enrol a new one."""
+
+    def post(self, request: Request, client_id: uuid.UUID) -> Response:
+        """201 {client, token}; the token is shown this once."""
+        client, token = reenrol_client(client_id, inputs.parse(request, inputs.Reenrolment).reason)
         return Response({"client": str(client.uuid), "token": token}, status=201)
 
 
@@ -53,6 +63,15 @@ class RequestDecision(OfficerView):
         """The request as decided."""
         body = inputs.parse(request, inputs.Decision)
         return Response(render.deletion_request(decide_request(request_id, body.decision, body.reason)))
+
+
+class RequestErasure(OfficerView):
+    """POST {reason}: destroy what is known about who asked."""
+
+    def post(self, request: Request, request_id: uuid.UUID) -> Response:
+        """The request with its tombstone."""
+        body = inputs.parse(request, inputs.Erasure)
+        return Response(render.deletion_request(erase(request_id, body.reason)))
 
 
 class Windows(OfficerView):

@@ -89,6 +89,18 @@ class Entry(PublicView):
         )
 
 
+class Rotations(PublicView):
+    """GET: how the log's and the provider's keys have changed."""
+
+    def get(self, _request: Request) -> Response:
+        """{rotations: [{index, envelope}]}, oldest first; each is signed by the key before."""
+        found = [
+            {"index": index, "envelope": base64.b64encode(envelope.to_bytes()).decode()}
+            for index, envelope in keys.rotations()
+        ]
+        return Response({"rotations": found})
+
+
 class Consistency(PublicView):
     """GET ?old=&new=: that one published checkpoint extends another."""
 

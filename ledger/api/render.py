@@ -115,6 +115,7 @@ def deletion_request(row: DeletionRequest) -> Json:
         "filed": ref(row.filed_entry),
         "decision": ref(row.decision_entry),
         "decisionReason": row.decision_reason,
+        "erased": ref(row.erased_entry),
         "window": None if row.window_id is None else str(row.window_id),
         "certificate": ref(row.certificate.entry) if hasattr(row, "certificate") else None,
     }

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from ledger.models.blobs import Blob
+from ledger.models.checks import FsckRun
 from ledger.models.cosignatures import CheckpointProposal, Cosignature, WitnessState
 from ledger.models.jobs import Job
 from ledger.models.log import Checkpoint, LogEntry, LogNode
-from ledger.models.parties import CircuitRelease, Client, ClientModel, GlobalModel
+from ledger.models.parties import CircuitRelease, Client, ClientKey, ClientModel, GlobalModel
 from ledger.models.proofs import Certificate, Challenge, Claim, ProofSubmission, VerdictRecord
 from ledger.models.requests import DeletionRequest
 from ledger.models.vault import SubjectRecord
@@ -14,6 +15,6 @@ from ledger.models.windows import Order, Window
 
 __all__ = [
     "Blob", "Certificate", "Challenge", "Checkpoint", "CheckpointProposal", "CircuitRelease", "Claim", "Client",
-    "ClientModel", "Cosignature", "DeletionRequest", "GlobalModel", "Job", "LogEntry", "LogNode", "Order",
-    "ProofSubmission", "SubjectRecord", "VerdictRecord", "Window", "WitnessState",
+    "ClientKey", "ClientModel", "Cosignature", "DeletionRequest", "FsckRun", "GlobalModel", "Job", "LogEntry",
+    "LogNode", "Order", "ProofSubmission", "SubjectRecord", "VerdictRecord", "Window", "WitnessState",
 ]  # fmt: skip

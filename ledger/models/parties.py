@@ -28,6 +28,27 @@ class Client(models.Model):
         return self.name
 
 
+class ClientKey(models.Model):
+    """A key that a client has or had. `Client.public_key` repeats the one that is valid now."""
+
+    client = models.ForeignKey(Client, models.PROTECT, related_name="keys")
+    public_key = models.CharField(max_length=64, help_text="Ed25519, raw, hex")
+    keyid = models.CharField(max_length=64, unique=True)
+    enrolled_entry = models.OneToOneField("ledger.LogEntry", models.PROTECT, related_name="+")
+    revoked_entry = models.OneToOneField("ledger.LogEntry", models.PROTECT, null=True, blank=True, related_name="+")
+
+    class Meta:
+        ordering = ["enrolled_entry"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["client"], condition=models.Q(revoked_entry=None), name="one_valid_key_per_client"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"key {self.keyid[:16]} of {self.client}"
+
+
 class GlobalModel(models.Model):
     """A model release of the provider."""
 

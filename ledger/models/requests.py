@@ -36,6 +36,10 @@ class DeletionRequest(models.Model):
     decision_entry = models.OneToOneField(
         "ledger.LogEntry", models.PROTECT, null=True, blank=True, related_name="+"
     )
+    erased_entry = models.OneToOneField(
+        "ledger.LogEntry", models.PROTECT, null=True, blank=True, related_name="+",
+        help_text="the tombstone: who asked was destroyed",
+    )  # fmt: skip
     decision_reason = models.CharField(max_length=200, blank=True, default="")
     window = models.ForeignKey("ledger.Window", models.PROTECT, null=True, blank=True, related_name="requests")
 

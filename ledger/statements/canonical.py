@@ -30,8 +30,9 @@ def loads(data: bytes, what: str) -> Any:
         value = json.loads(
             data.decode("utf-8"), object_pairs_hook=_distinct, parse_constant=_refuse, parse_float=_finite
         )
-        # What cannot be written again (a lone surrogate) must not be read either.
-        json.dumps(value, ensure_ascii=False).encode()
+        # What cannot be written again must not be read either: a lone surrogate, which only an escape can bring in.
+        if b"\\u" in data:
+            json.dumps(value, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         raise StatementError(f"{what} is not strict JSON: {error}") from error
     return value

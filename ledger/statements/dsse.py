@@ -59,6 +59,20 @@ class Envelope:
     @classmethod
     def parse(cls, data: bytes) -> Envelope:
         """Parse an envelope; raises EnvelopeError. Nothing is verified yet."""
+        envelope = cls._read(data)
+        envelope.to_bytes()  # a missing keyid is written out, so the canonical form may be longer
+        return envelope
+
+    @classmethod
+    def from_leaf(cls, data: bytes) -> Envelope:
+        """Parse a leaf of the log, which is canonical; inverse of `to_bytes`. Raises EnvelopeError."""
+        envelope = cls._read(data)
+        if envelope.to_bytes() != data:
+            raise EnvelopeError("this is an envelope, but not in the canonical form that a leaf has")
+        return envelope
+
+    @classmethod
+    def _read(cls, data: bytes) -> Envelope:
         if len(data) > MAX_ENVELOPE_BYTES:
             raise EnvelopeError(f"an envelope has at most {MAX_ENVELOPE_BYTES} bytes, got {len(data)}")
         try:
@@ -72,9 +86,7 @@ class Envelope:
         if not 1 <= len(signatures) <= MAX_SIGNATURES:
             raise EnvelopeError(f"an envelope has 1 to {MAX_SIGNATURES} signatures, got {len(signatures)}")
         payload = _decode_base64(_member(members, "payload", str), "payload")
-        envelope = cls(payload, payload_type, tuple(_parse_signature(entry) for entry in signatures))
-        envelope.to_bytes()  # a missing keyid is written out, so the canonical form may be longer
-        return envelope
+        return cls(payload, payload_type, tuple(_parse_signature(entry) for entry in signatures))
 
     def to_bytes(self) -> bytes:
         """Return the canonical JSON, which is the leaf of the log.
@@ -123,6 +135,14 @@ def sign(payload: bytes, key: Ed25519PrivateKey, payload_type: str = PAYLOAD_TYP
     envelope = Envelope(payload, payload_type, (signature,))
     envelope.to_bytes()
     return envelope
+
+
+def countersign(envelope: Envelope, key: Ed25519PrivateKey) -> Envelope:
+    """Return the envelope with one more signature; raises EnvelopeError if it gets too large for a leaf."""
+    signature = Signature(keys.keyid(key), key.sign(pae(envelope.payload_type, envelope.payload)))
+    signed = Envelope(envelope.payload, envelope.payload_type, (*envelope.signatures, signature))
+    signed.to_bytes()
+    return signed
 
 
 def _member(members: Any, name: str, kind: type) -> Any:

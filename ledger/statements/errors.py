@@ -17,3 +17,7 @@ class SignatureError(StatementError):
 
 class KeyMaterialError(StatementError):
     """A key, or the file of one, that cannot be used."""
+
+
+class RuleError(StatementError):
+    """A statement that may not stand where it stands in the log."""

@@ -7,9 +7,11 @@ import uuid
 from collections.abc import Iterator
 from typing import Any, Final
 
+from django.conf import settings
+
 from ledger import blobs, keys, log, publication
-from ledger.models import Checkpoint, CircuitRelease, LogEntry, Order, Window
-from ledger.statements.keys import public_hex
+from ledger.models import Checkpoint, CircuitRelease, ClientKey, LogEntry, Order, Window
+from ledger.statements.predicates import KeyRotation
 from ledger.workflow.errors import WorkflowError
 from ledger.workflow.step import exclusive, get_or_refuse
 
@@ -33,16 +35,16 @@ def _bundle(window_id: uuid.UUID | str) -> dict[str, Any]:
     window = get_or_refuse(Window.objects.all(), "window", uuid=window_id)
     if window.mask_entry is None:
         raise WorkflowError("no-mask", f"window {window.uuid} is {window.state}: there is nothing to audit yet")
-    signer = keys.log_signer()
     orders = list(window.orders.select_related("client_model__client", "client_model__circuit").order_by("entry"))
-    entries = sorted({entry.index: entry for entry in _entries(window, orders) if entry}.values(), key=_index)
+    found = [*_entries(window, orders), *_key_entries(orders)]
+    entries = sorted({entry.index: entry for entry in found if entry}.values(), key=_index)
     head = _head_covering(entries[-1])
     sizes = {claim.challenge.checkpoint_id for claim in _challenged(orders)}
     return {
         "format": FORMAT,
-        "origin": signer.name,
-        "logVkey": signer.vkey,
-        "providerKey": public_hex(keys.provider_key()),
+        "origin": settings.LEDGER_ORIGIN,
+        "logVkey": keys.root_vkey(),
+        "providerKey": keys.root_ring().provider,
         "checkpoint": head.note,
         "entries": [_with_proof(entry, head.size) for entry in entries],
         "consistency": [
@@ -68,12 +70,12 @@ def _head_covering(entry: LogEntry) -> Checkpoint:
 def _entries(window: Window, orders: list[Order]) -> Iterator[LogEntry | None]:
     yield from (window.model.entry, window.closed_entry, window.mask_entry)
     for request in window.requests.all():
-        yield from (request.filed_entry, request.decision_entry)
+        yield from (request.filed_entry, request.decision_entry, request.erased_entry)
     for certificate in window.certificates.all():
         yield certificate.entry
     for order in orders:
         held = order.client_model
-        yield from (held.client.enrolled_entry, held.circuit.entry, held.entry, order.entry)
+        yield from (held.circuit.entry, held.entry, order.entry)
         for claim in order.claims.all():
             yield claim.entry
             if hasattr(claim, "challenge"):
@@ -81,6 +83,14 @@ def _entries(window: Window, orders: list[Order]) -> Iterator[LogEntry | None]:
             if hasattr(claim, "proof"):
                 yield claim.proof.entry
                 yield claim.proof.verdict.entry if hasattr(claim.proof, "verdict") else None
+
+
+def _key_entries(orders: list[Order]) -> Iterator[LogEntry | None]:
+    """Every rotation of a key, and every enrolment and revocation of the clients concerned."""
+    yield from LogEntry.objects.filter(predicate_type=KeyRotation.type_uri())
+    clients = {order.client_model.client_id for order in orders}
+    for key in ClientKey.objects.filter(client__in=clients).select_related("enrolled_entry", "revoked_entry"):
+        yield from (key.enrolled_entry, key.revoked_entry)
 
 
 def _challenged(orders: list[Order]) -> Iterator[Any]:

@@ -1,21 +1,25 @@
-"""Clients: invited by an officer, enrolled by themselves."""
+"""Clients: invited by an officer, enrolled by themselves, and again after a key was lost."""
 
 from __future__ import annotations
 
 import hashlib
 import secrets
+import uuid
+from typing import Final, get_args
 
 from django.utils import timezone
 
 from ledger import log
-from ledger.models import Client
+from ledger.models import Client, ClientKey
 from ledger.statements import keys
 from ledger.statements.dsse import Envelope
 from ledger.statements.errors import SignatureError, StatementError
-from ledger.statements.predicates import ClientEnrolment
+from ledger.statements.predicates import ClientEnrolment, ClientKeyRevocation
 from ledger.statements.statement import Statement, open_statement
 from ledger.workflow.errors import WorkflowError
-from ledger.workflow.step import Accepted, exclusive, parse_envelope, replayed
+from ledger.workflow.step import Accepted, exclusive, get_or_refuse, log_own, parse_envelope, replayed
+
+REVOCATIONS: Final[tuple[str, ...]] = get_args(ClientKeyRevocation.model_fields["reason"].annotation)
 
 
 @exclusive
@@ -70,13 +74,45 @@ def _enrol(client: Client, enrolment: ClientEnrolment, envelope: Envelope) -> Ac
             "token-used", "this enrolment token was used before: ask an officer for a new invitation"
         )
     keyid = keys.keyid(keys.public_from_hex(enrolment.public_key))
-    if Client.objects.filter(keyid=keyid).exists():
-        raise WorkflowError("key-taken", "another client has enrolled with this key: make a key of your own")
+    if ClientKey.objects.filter(keyid=keyid).exists():
+        raise WorkflowError("key-taken", "this key was enrolled before, here or by another client: make a new key")
     entry = log.append(envelope, keyid)
     client.public_key, client.keyid, client.enrolled_entry = enrolment.public_key, keyid, entry
     client.token_used_at = timezone.now()
     client.save()
+    ClientKey.objects.create(client=client, public_key=enrolment.public_key, keyid=keyid, enrolled_entry=entry)
     return Accepted(entry, created=True)
+
+
+@exclusive
+def reenrol_client(client_id: uuid.UUID | str, reason: str) -> tuple[Client, str]:
+    """Revoke a client's key, if it has one, and return a token with which it may enrol a new one.
+
+    The officer must know by other means that whoever asks is the client. The revocation is logged; what the old
+    key signed before it stays valid, and orders wait for the new key. Earlier tokens are void. Raises
+    WorkflowError: unknown client (404), unknown reason (422).
+    """
+    client = get_or_refuse(Client.objects.all(), "client", uuid=client_id)
+    if reason not in REVOCATIONS:
+        raise WorkflowError(
+            "bad-reason", f"got the reason {reason!r:.100}, expected one of {', '.join(REVOCATIONS)}", 422
+        )
+    key = ClientKey.objects.filter(client=client, revoked_entry=None).first()
+    if key is not None:
+        key.revoked_entry = log_own(
+            ClientKeyRevocation(
+                client=str(client.uuid),
+                enrolled=log.entry_ref(key.enrolled_entry),
+                reason=reason,
+                revoked_at=timezone.now(),
+            )
+        )
+        key.save()
+    token = secrets.token_urlsafe(32)
+    client.public_key, client.keyid, client.enrolled_entry = "", None, None
+    client.token_hash, client.token_used_at = _hash(token), None
+    client.save()
+    return client, token
 
 
 def _hash(token: str) -> str:

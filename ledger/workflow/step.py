@@ -13,7 +13,7 @@ from django.core.exceptions import ValidationError
 from django.db import models, transaction
 
 from ledger import keys, log
-from ledger.models import Client, LogEntry
+from ledger.models import Client, ClientKey, LogEntry
 from ledger.statements import keys as key_format
 from ledger.statements.dsse import Envelope
 from ledger.statements.errors import EnvelopeError, SignatureError, StatementError
@@ -95,6 +95,10 @@ def open_submission(body: bytes, kind: type[Kind]) -> Submission[Kind]:
     except EnvelopeError as error:
         raise WorkflowError("bad-envelope", str(error), 400) from error
     client = Client.objects.filter(keyid=keyid).first()
+    if client is None and ClientKey.objects.filter(keyid=keyid).exists():
+        raise WorkflowError(
+            "key-revoked", f"the key {keyid} was revoked: ask an officer for a token and enrol a new key", 401
+        )
     if client is None:
         raise WorkflowError(
             "unknown-key", f"no enrolled client has the key ID {keyid!r}: enrol first, and set keyid", 401

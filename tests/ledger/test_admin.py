@@ -11,6 +11,7 @@ from django.test import Client as Browser
 from django.urls import reverse
 
 from ledger import log, models
+from ledger.fsck.run import check_and_record
 from ledger.workflow import jobs, proofs, requests, windows
 from ledger.workflow.certificates import certify
 from tests.ledger.story import FORGET, TOTAL, Story, verdict
@@ -35,6 +36,7 @@ def told(story: Story) -> Story:
     proposal = models.CheckpointProposal.objects.create(size=log.size(), root=log.root_at(log.size()))
     models.Cosignature.objects.create(proposal=proposal, vkey="w.example+01020304+BA==", line="line", time=1)
     models.WitnessState.objects.create(vkey="w.example+01020304+BA==", url="http://w.example")
+    check_and_record()
     return story
 
 

@@ -193,6 +193,8 @@ OFFICERS = [
     ("POST", f"/requests/{NOBODY}/decision"),
     ("POST", "/windows"),
     ("GET", f"/windows/{NOBODY}"),
+    ("POST", f"/requests/{NOBODY}/erase"),
+    ("POST", f"/clients/{NOBODY}/reenrol"),
     ("POST", f"/windows/{NOBODY}/close"),
     ("POST", f"/windows/{NOBODY}/certify"),
     ("GET", f"/windows/{NOBODY}/bundle"),
@@ -209,12 +211,13 @@ def test_officers_only(story: Story, method: str, path: str) -> None:
     visitor = Browser()
     visitor.force_login(User.objects.create(username="visitor"))
     expect_problem(visitor.generic(method, API + path), 403, "permission-denied")
-    assert rows() == before | {"Client": 1, "LogEntry": 3, "LogNode": 4}
+    assert rows() == before | {"Client": 1, "ClientKey": 1, "LogEntry": 3, "LogNode": 4}
 
 
 @pytest.mark.parametrize(("method", "path"), [line for line in OFFICERS if NOBODY in line[1]])
 def test_unknown_things(officer: Browser, method: str, path: str) -> None:
-    body = json.dumps({"decision": "approved"})
+    bodies = {"erase": {"reason": "subject-asked"}, "reenrol": {"reason": "lost"}}
+    body = json.dumps(bodies.get(path.rsplit("/", 1)[1], {"decision": "approved"}))
     response = officer.generic(method, API + path, body, content_type="application/json")
     expect_problem(response, 404, "not-found")
 

@@ -81,7 +81,8 @@ def test_the_audit_bundle_can_be_checked_by_a_stranger(story: Story) -> None:
         proof = [base64.b64decode(node) for node in entry["proof"]]
         merkle.verify_inclusion(merkle.leaf_hash(leaf), entry["index"], head.size, proof, head.root)
         kinds.append(canonical.loads(Envelope.parse(leaf).payload, "x")["predicateType"].split(":")[-2])
-    assert set(kinds) == {kind.slug for kind in predicates.PREDICATES.values()}
+    later = {"key-rotation", "client-key-revocation", "tombstone"}  # not in every window's story
+    assert set(kinds) == {kind.slug for kind in predicates.PREDICATES.values()} - later
     for digest, text in bundle["blobs"].items():
         assert hashlib.sha256(base64.b64decode(text)).hexdigest() == digest
     for step in bundle["consistency"]:

@@ -7,7 +7,7 @@ from typing import Any
 from django.core.management.base import BaseCommand
 
 from ledger import keys
-from ledger.statements.keys import public_hex
+from ledger.statements.keys import load_private, public_hex
 
 
 class Command(BaseCommand):
@@ -19,5 +19,5 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         for path in keys.create_missing():
             self.stderr.write(f"made {path}")
-        self.stdout.write(f"log key: {keys.log_signer().vkey}")
-        self.stdout.write(f"provider key: {public_hex(keys.provider_key())}")
+        self.stdout.write(f"log key: {keys.stored_signer().vkey}")
+        self.stdout.write(f"provider key: {public_hex(load_private(keys.path(keys.PROVIDER)))}")

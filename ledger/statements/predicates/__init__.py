@@ -10,12 +10,15 @@ from ledger.statements.predicates.challenge import Challenge
 from ledger.statements.predicates.circuit_release import CircuitRelease
 from ledger.statements.predicates.claim import Claim
 from ledger.statements.predicates.client_enrolment import ClientEnrolment
+from ledger.statements.predicates.client_key_revocation import ClientKeyRevocation
 from ledger.statements.predicates.deletion_request import DeletionRequest, RequestDecision
+from ledger.statements.predicates.key_rotation import KeyRotation
 from ledger.statements.predicates.mask import Mask
 from ledger.statements.predicates.model_commitment import ModelCommitment
 from ledger.statements.predicates.model_release import ModelRelease
 from ledger.statements.predicates.order import Order
 from ledger.statements.predicates.proof import Proof
+from ledger.statements.predicates.tombstone import Tombstone
 from ledger.statements.predicates.verdict import Verdict
 from ledger.statements.predicates.window_close import WindowClose
 
@@ -23,12 +26,13 @@ PREDICATES: Final[dict[str, type[Predicate]]] = {
     kind.type_uri(): kind
     for kind in (
         CircuitRelease, ModelRelease, ClientEnrolment, ModelCommitment, DeletionRequest, RequestDecision,
-        WindowClose, Mask, Order, Claim, Challenge, Proof, Verdict, Certificate,
+        WindowClose, Mask, Order, Claim, Challenge, Proof, Verdict, Certificate, KeyRotation,
+        ClientKeyRevocation, Tombstone,
     )
 }  # fmt: skip
 
 __all__ = [
-    "PREDICATES", "Certificate", "Challenge", "CircuitRelease", "Claim", "ClientEnrolment", "DeletionRequest",
-    "Mask", "ModelCommitment", "ModelRelease", "Order", "Predicate", "Proof", "RequestDecision", "Verdict",
-    "WindowClose",
+    "PREDICATES", "Certificate", "Challenge", "CircuitRelease", "Claim", "ClientEnrolment",
+    "ClientKeyRevocation", "DeletionRequest", "KeyRotation", "Mask", "ModelCommitment", "ModelRelease", "Order",
+    "Predicate", "Proof", "RequestDecision", "Tombstone", "Verdict", "WindowClose",
 ]  # fmt: skip

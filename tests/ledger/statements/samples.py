@@ -37,6 +37,9 @@ SAMPLES: list[p.Predicate] = [
     ),
     p.DeletionRequest(request=UUID, commitment=SHA, regulation="gdpr", received_at=TIME, due_at=TIME),
     p.RequestDecision(request=UUID, filed=REF, decision="denied", reason="no_match", decided_at=TIME),
+    p.KeyRotation(role="log", old_key=SHA, new_key="1e" * 32, rotated_at=TIME),
+    p.ClientKeyRevocation(client=UUID, enrolled=REF, reason="lost", revoked_at=TIME),
+    p.Tombstone(request=UUID, filed=REF, reason="subject-asked", erased_at=TIME),
     p.WindowClose(window=UUID, model=REF, decisions=[REF], closed_at=TIME),
     p.Mask(
         window=UUID, closed=REF, model=REF, mask_sha256=SHA, masked=10, total=100,

@@ -1,0 +1,19 @@
+"""Checks of the whole log: an alarm stands at the top of the list, in words."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+
+from ledger.admin.base import ReadOnlyAdmin
+from ledger.models import FsckRun
+
+
+@admin.register(FsckRun)
+class FsckRunAdmin(ReadOnlyAdmin):
+    list_display = ["started_at", "outcome", "entries", "seconds", "problem"]
+    list_filter = ["started_at", ("problem", admin.EmptyFieldListFilter)]
+    search_fields = ["uuid__exact", "problem"]
+
+    @admin.display(description="all is well", boolean=True)
+    def outcome(self, row: FsckRun) -> bool:
+        return not row.problem

@@ -1,0 +1,302 @@
+"""What the derived tables must hold, replayed from the statements, and its comparison with what they do hold.
+
+Rows are compared by what the log determines; names, jobs, files and what is in the vault are not in the log. Two
+things exist before the log knows of them: an invited client without a key, and an open window.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+from functools import singledispatch
+from typing import Any, Final
+from uuid import UUID
+
+from django.db import models
+
+from ledger import models as m
+from ledger.fsck.errors import FsckError
+from ledger.statements import keys
+from ledger.statements import predicates as said
+from ledger.statements.predicates import Predicate
+from ledger.statements.rules import Story
+from ledger.tlog.checkpoint import Checkpoint
+
+Report = Callable[[str, int, int], None]
+Row = dict[str, Any]
+
+#: Each table's key, and what the log determines of a row, in Django's words for it.
+_COLUMNS: Final[dict[type[models.Model], tuple[str, tuple[str, ...]]]] = {
+    m.Client: ("uuid", ("public_key", "keyid", "enrolled_entry_id")),
+    m.ClientKey: ("keyid", ("client_id", "public_key", "enrolled_entry_id", "revoked_entry_id")),
+    m.CircuitRelease: ("entry_id", ("parameters", "blobs", "srs_provenance")),
+    m.GlobalModel: ("entry_id", ("name", "file_sha256", "architecture", "total_weights")),
+    m.ClientModel: ("entry_id", (
+        "client_id", "model__entry_id", "circuit__entry_id", "chunks", "weights_sha256", "curvature_sha256",
+        "other_tensors_sha256", "state", "unlearned_by__entry_id",
+    )),
+    m.DeletionRequest: ("uuid", (
+        "regulation", "received_at", "due_at", "filed_entry_id", "decision_entry_id", "decision_reason", "state",
+        "window__closed_entry_id", "erased_entry_id",
+    )),
+    m.Window: ("uuid", ("model__entry_id", "closed_entry_id", "mask_entry_id", "mask_sha256", "masked", "state")),
+    m.Order: ("uuid", ("entry_id", "window_id", "client_model__entry_id", "due_at", "state", "attempt")),
+    m.Claim: ("entry_id", (
+        "order_id", "attempt", "weights_sha256", "solution_sha256", "other_tensors_sha256",
+    )),
+    m.Challenge: ("entry_id", ("claim__entry_id", "checkpoint_id")),
+    m.ProofSubmission: ("entry_id", ("claim__entry_id", "bundle_sha256")),
+    m.VerdictRecord: ("entry_id", ("proof__entry_id", "accepted", "failures")),
+    m.Certificate: ("entry_id", ("request_id", "window_id", "complete")),
+}  # fmt: skip
+_NOT_YET: Final[dict[type[models.Model], Row]] = {
+    m.Client: {"public_key": "", "keyid": None, "enrolled_entry_id": None},
+    m.Window: {"closed_entry_id": None, "mask_entry_id": None, "mask_sha256": "", "masked": None, "state": "open"},
+}
+
+
+@dataclass
+class Tables:
+    """Rows by table and key, as the statements so far make them."""
+
+    rows: defaultdict[type[models.Model], dict[Hashable, Row]] = field(default_factory=lambda: defaultdict(dict))
+    current: dict[tuple[str, int], int] = field(default_factory=dict)  # commitment by client and model entry
+
+    def apply(self, index: int, predicate: Predicate, story: Story) -> None:
+        """Let entry `index`, which may follow `story`, change the rows."""
+        _apply(predicate, self, index, story)
+
+    def compare(self, report: Report) -> int:
+        """Compare with the database; returns how many rows were looked at. Raises FsckError."""
+        total = sum(len(self.rows[model]) for model in _COLUMNS)
+        done = 0
+        for model in _COLUMNS:
+            done += self._compare(model)
+            report("rows", done, max(total, done))
+        for request in m.DeletionRequest.objects.exclude(erased_entry=None).filter(subject__erased_at=None):
+            raise FsckError(f"request {request.uuid} has a tombstone, but its sealed record is still there")
+        for request in m.DeletionRequest.objects.filter(erased_entry=None).exclude(subject__erased_at=None):
+            raise FsckError(f"the sealed record of request {request.uuid} was erased, but no tombstone says so")
+        return done
+
+    def _compare(self, model: type[models.Model]) -> int:
+        key, columns = _COLUMNS[model]
+        name, expected = model._meta.verbose_name, dict(self.rows[model])  # noqa: SLF001 - Django's public name
+        looked = 0
+        for at, *values in model._default_manager.order_by(key).values_list(key, *columns).iterator(2_000):  # noqa: SLF001 - likewise
+            got, looked = dict(zip(columns, values, strict=True)), looked + 1
+            wanted = expected.pop(at, None)
+            if wanted is None:
+                blank = _NOT_YET.get(model)
+                if blank is None or any(got[column] != value for column, value in blank.items()):
+                    raise FsckError(f"the {name} {at} is stored, but nothing in the log calls for it")
+                continue
+            for column in columns:
+                if got[column] != wanted[column]:
+                    raise FsckError(
+                        f"the {name} {at} has {column} {_show(got[column])}, "
+                        f"the log makes it {_show(wanted[column])}"
+                    )
+        for at in expected:
+            raise FsckError(f"the {name} {at} is missing: the log calls for it")
+        return looked
+
+
+def _show(value: Any) -> str:
+    text = repr(str(value)) if isinstance(value, str) else str(value)  # a choice is a string too
+    return text if len(text) <= 200 else f"{text[:197]}..."
+
+
+@singledispatch
+def _apply(_predicate: Predicate, _tables: Tables, _index: int, _story: Story) -> None:
+    """Rotations of keys have no table."""
+
+
+@_apply.register
+def _(it: said.ClientEnrolment, tables: Tables, index: int, _story: Story) -> None:
+    keyid = keys.keyid(keys.public_from_hex(it.public_key))
+    client = UUID(it.client)
+    tables.rows[m.Client][client] = {"public_key": it.public_key, "keyid": keyid, "enrolled_entry_id": index}
+    tables.rows[m.ClientKey][keyid] = {
+        "client_id": client, "public_key": it.public_key, "enrolled_entry_id": index, "revoked_entry_id": None,
+    }  # fmt: skip
+
+
+@_apply.register
+def _(it: said.ClientKeyRevocation, tables: Tables, index: int, _story: Story) -> None:
+    client = tables.rows[m.Client][UUID(it.client)]
+    tables.rows[m.ClientKey][client["keyid"]]["revoked_entry_id"] = index
+    client.update(_NOT_YET[m.Client])
+
+
+@_apply.register
+def _(it: said.CircuitRelease, tables: Tables, index: int, _story: Story) -> None:
+    tables.rows[m.CircuitRelease][index] = {
+        "parameters": it.parameters.model_dump(mode="json", by_alias=True),
+        "blobs": it.file_digests(),
+        "srs_provenance": it.srs.provenance,
+    }
+
+
+@_apply.register
+def _(it: said.ModelRelease, tables: Tables, index: int, _story: Story) -> None:
+    tables.rows[m.GlobalModel][index] = {
+        "name": it.name,
+        "file_sha256": it.file_sha256,
+        "architecture": it.architecture,
+        "total_weights": sum(math.prod(target.shape) for target in it.targets),
+    }
+
+
+@_apply.register
+def _(it: said.ModelCommitment, tables: Tables, index: int, _story: Story) -> None:
+    before = tables.current.get((it.client, it.model.index))
+    if before is not None:
+        tables.rows[m.ClientModel][before]["state"] = m.ClientModel.State.SUPERSEDED
+    tables.current[it.client, it.model.index] = index
+    tables.rows[m.ClientModel][index] = {
+        "client_id": UUID(it.client),
+        "model__entry_id": it.model.index,
+        "circuit__entry_id": it.circuit.index,
+        "chunks": it.chunks,
+        "weights_sha256": it.weights_sha256,
+        "curvature_sha256": it.curvature_sha256,
+        "other_tensors_sha256": it.other_tensors_sha256,
+        "state": m.ClientModel.State.CURRENT,
+        "unlearned_by__entry_id": None,
+    }
+
+
+@_apply.register
+def _(it: said.DeletionRequest, tables: Tables, index: int, _story: Story) -> None:
+    tables.rows[m.DeletionRequest][UUID(it.request)] = {
+        "regulation": it.regulation,
+        "received_at": it.received_at,
+        "due_at": it.due_at,
+        "filed_entry_id": index,
+        "decision_entry_id": None,
+        "decision_reason": "",
+        "state": m.DeletionRequest.State.OPEN,
+        "window__closed_entry_id": None,
+        "erased_entry_id": None,
+    }
+
+
+@_apply.register
+def _(it: said.RequestDecision, tables: Tables, index: int, _story: Story) -> None:
+    states = m.DeletionRequest.State
+    tables.rows[m.DeletionRequest][UUID(it.request)].update(
+        decision_entry_id=index,
+        decision_reason=it.reason,
+        state=states.IN_PROGRESS if it.decision == "approved" else states.DENIED,
+    )
+
+
+@_apply.register
+def _(it: said.Tombstone, tables: Tables, index: int, _story: Story) -> None:
+    tables.rows[m.DeletionRequest][UUID(it.request)]["erased_entry_id"] = index
+
+
+@_apply.register
+def _(it: said.WindowClose, tables: Tables, index: int, story: Story) -> None:
+    tables.rows[m.Window][UUID(it.window)] = {
+        "model__entry_id": it.model.index,
+        "closed_entry_id": index,
+        "mask_entry_id": None,
+        "mask_sha256": "",
+        "masked": None,
+        "state": m.Window.State.CLOSED,
+    }
+    for ref in it.decisions:
+        decision = story.get(ref, said.RequestDecision, f"window {index}")
+        tables.rows[m.DeletionRequest][UUID(decision.request)]["window__closed_entry_id"] = index
+
+
+@_apply.register
+def _(it: said.Mask, tables: Tables, index: int, _story: Story) -> None:
+    tables.rows[m.Window][UUID(it.window)].update(
+        mask_entry_id=index, mask_sha256=it.mask_sha256, masked=it.masked, state=m.Window.State.MASKED
+    )
+
+
+@_apply.register
+def _(it: said.Order, tables: Tables, index: int, _story: Story) -> None:
+    tables.rows[m.Order][UUID(it.order)] = {
+        "entry_id": index,
+        "window_id": UUID(it.window),
+        "client_model__entry_id": it.commitment.index,
+        "due_at": it.due_at,
+        "state": m.Order.State.ISSUED,
+        "attempt": 0,
+    }
+
+
+@_apply.register
+def _(it: said.Claim, tables: Tables, index: int, story: Story) -> None:
+    order = story.get(it.order, said.Order, f"claim {index}")
+    tables.rows[m.Order][UUID(order.order)].update(state=m.Order.State.CLAIMED, attempt=it.attempt)
+    window = tables.rows[m.Window][UUID(order.window)]
+    if window["state"] == m.Window.State.SETTLED:
+        window["state"] = m.Window.State.MASKED
+    tables.rows[m.Claim][index] = {
+        "order_id": UUID(order.order),
+        "attempt": it.attempt,
+        "weights_sha256": it.weights_sha256,
+        "solution_sha256": it.solution_sha256,
+        "other_tensors_sha256": it.other_tensors_sha256,
+    }
+
+
+@_apply.register
+def _(it: said.Challenge, tables: Tables, index: int, story: Story) -> None:
+    _order_of(tables, story, it.claim.index)["state"] = m.Order.State.CHALLENGED
+    size = Checkpoint.parse(it.checkpoint.rsplit("\n\n", 1)[0] + "\n").size
+    tables.rows[m.Challenge][index] = {"claim__entry_id": it.claim.index, "checkpoint_id": size}
+
+
+@_apply.register
+def _(it: said.Proof, tables: Tables, index: int, story: Story) -> None:
+    _order_of(tables, story, it.claim.index)["state"] = m.Order.State.PROVED
+    tables.rows[m.ProofSubmission][index] = {"claim__entry_id": it.claim.index, "bundle_sha256": it.bundle_sha256}
+
+
+@_apply.register
+def _(it: said.Verdict, tables: Tables, index: int, story: Story) -> None:
+    order, accepted = _order_of(tables, story, it.claim.index), it.result == "accepted"
+    tables.rows[m.VerdictRecord][index] = {
+        "proof__entry_id": it.proof.index,
+        "accepted": accepted,
+        "failures": [failure.model_dump(by_alias=True) for failure in it.failures],
+    }
+    order["state"] = m.Order.State.MET if accepted else m.Order.State.REJECTED
+    if accepted:
+        held = tables.rows[m.ClientModel][order["client_model__entry_id"]]
+        held.update(state=m.ClientModel.State.SUPERSEDED, unlearned_by__entry_id=it.claim.index)
+    window = tables.rows[m.Window][order["window_id"]]
+    over = {m.Order.State.MET, m.Order.State.REJECTED}
+    orders = (story.statements[i] for i in story.orders[str(order["window_id"])])
+    states = {tables.rows[m.Order][UUID(one.order)]["state"] for one in orders if isinstance(one, said.Order)}
+    if window["state"] == m.Window.State.MASKED and states <= over:
+        window["state"] = m.Window.State.SETTLED
+
+
+@_apply.register
+def _(it: said.Certificate, tables: Tables, index: int, story: Story) -> None:
+    mask = story.get(it.mask, said.Mask, f"certificate {index}")
+    complete = all(outcome.status == "met" for outcome in it.outcomes)
+    tables.rows[m.Certificate][index] = {
+        "request_id": UUID(it.request), "window_id": UUID(mask.window), "complete": complete,
+    }  # fmt: skip
+    tables.rows[m.Window][UUID(mask.window)]["state"] = m.Window.State.CERTIFIED
+    if complete:
+        tables.rows[m.DeletionRequest][UUID(it.request)]["state"] = m.DeletionRequest.State.FULFILLED
+
+
+def _order_of(tables: Tables, story: Story, claim: int) -> Row:
+    """The row of the order that a claim is about."""
+    said_claim = story.statements[claim]
+    assert isinstance(said_claim, said.Claim), "the rules let nothing else pass"
+    order = story.get(said_claim.order, said.Order, f"claim {claim}")
+    return tables.rows[m.Order][UUID(order.order)]

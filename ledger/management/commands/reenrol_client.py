@@ -1,0 +1,28 @@
+"""`manage.py reenrol_client UUID`: a client has lost its key."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from ledger.workflow.clients import REVOCATIONS, reenrol_client
+from ledger.workflow.errors import WorkflowError
+
+
+class Command(BaseCommand):
+    """Prints the token for the new key, which is kept nowhere."""
+
+    help = "Revoke a client's key and print a token with which it enrols a new one. Make sure who is asking."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("client", help="the client's UUID")
+        parser.add_argument("--reason", choices=REVOCATIONS, default="lost")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            client, token = reenrol_client(options["client"], options["reason"])
+        except WorkflowError as error:
+            raise CommandError(error.sentence) from error
+        self.stdout.write(f"client: {client.uuid}")
+        self.stdout.write(f"token: {token}")

@@ -1,0 +1,280 @@
+"""What may follow what in the log: the rules that every reader of it applies, whole log or one window's bundle.
+
+`check` judges one statement by those before it; a reader calls it for each entry in the log's order, then adds
+the entry to its `Story`:
+
+- every reference points backwards, by index and leaf hash, at a statement of the right kind;
+- request, then decision, then window-close, then mask; a commitment before the mask of an order before the order;
+- order, then claim, then challenge, then proof, then verdict, each about the right one before it; one challenge
+  and one proof per claim, one verdict per proof; another claim only after a rejection;
+- a certificate lists exactly the orders of its window and says of each what its last verdict says;
+- a tombstone or a revocation names what it ends.
+
+Who signed an entry is the business of `ledger.statements.keyring`.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import singledispatch
+from typing import Any, TypeVar
+
+from ledger.statements.errors import RuleError
+from ledger.statements.predicates import (
+    Certificate,
+    Challenge,
+    CircuitRelease,
+    Claim,
+    ClientKeyRevocation,
+    DeletionRequest,
+    Mask,
+    ModelCommitment,
+    ModelRelease,
+    Order,
+    Predicate,
+    Proof,
+    RequestDecision,
+    Tombstone,
+    Verdict,
+    WindowClose,
+)
+from ledger.statements.predicates.base import LogRef
+from ledger.statements.predicates.certificate import Outcome
+
+Kind = TypeVar("Kind", bound=Predicate)
+_STATUS = {"accepted": "met", "rejected": "rejected"}
+
+
+@dataclass
+class Story:
+    """The statements so far, by log index, and where to find those that belong together.
+
+    `where` is what messages call the collection.
+    """
+
+    where: str = "the log"
+    statements: dict[int, Predicate] = field(default_factory=dict)
+    hashes: dict[int, bytes] = field(default_factory=dict)
+    orders: defaultdict[str, list[int]] = field(default_factory=lambda: defaultdict(list))  # by window
+    claims: defaultdict[int, list[int]] = field(default_factory=lambda: defaultdict(list))  # by order
+    verdicts: defaultdict[int, list[int]] = field(default_factory=lambda: defaultdict(list))  # by order
+    once: dict[tuple[str, object], int] = field(default_factory=dict)  # what may be said once: (slug, about)
+
+    def get(self, ref: LogRef, kind: type[Kind], by: str) -> Kind:
+        """The statement that another one refers to. Raises RuleError."""
+        self.expect(ref, by)
+        predicate = self.statements.get(ref.index)
+        if not isinstance(predicate, kind):
+            found = "another statement" if predicate is None else f"a {predicate.slug}"
+            raise RuleError(f"{by} refers to log entry {ref.index} as a {kind.slug}; it is {found}")
+        return predicate
+
+    def expect(self, ref: LogRef, by: str) -> None:
+        """Raise RuleError unless `ref` is an entry that was added."""
+        if self.hashes.get(ref.index) != bytes.fromhex(ref.leaf_hash):
+            raise RuleError(f"{by} refers to log entry {ref.index}, which is not in {self.where} as it says")
+
+    def add(self, index: int, leaf_hash: bytes, predicate: Predicate) -> None:
+        """Take entry `index`, which `check` has let pass."""
+        self.statements[index], self.hashes[index] = predicate, leaf_hash
+        match predicate:
+            case Order():
+                self.orders[predicate.window].append(index)
+            case Claim():
+                self.claims[predicate.order.index].append(index)
+            case Verdict():
+                claim = self.get(predicate.claim, Claim, f"verdict {index}")
+                self.verdicts[claim.order.index].append(index)
+        about = _said_once(predicate)
+        if about is not None:
+            self.once[predicate.slug, about] = index
+
+
+def check(story: Story, index: int, predicate: Predicate) -> None:
+    """Raise RuleError if `predicate` may not be entry `index` after the statements of `story`."""
+    for ref in references(predicate):
+        if ref.index >= index:
+            raise RuleError(f"log entry {index} ({predicate.slug}) refers to a later entry, {ref.index}")
+    about = _said_once(predicate)
+    if about is not None and (predicate.slug, about) in story.once:
+        first = story.once[predicate.slug, about]
+        raise RuleError(
+            f"log entry {index} is the second {predicate.slug} about the same; the first is entry {first}"
+        )
+    _check(predicate, story, index)
+
+
+def check_challenge_size(index: int, challenge: Challenge, size: int) -> None:
+    """Raise RuleError unless a checkpoint of `size` entries lies between the claim and challenge `index`."""
+    if not challenge.claim.index < size <= index:
+        raise RuleError(
+            f"challenge {index} uses a checkpoint of size {size}: it must cover claim "
+            f"{challenge.claim.index} and precede the challenge"
+        )
+
+
+def references(value: Any) -> Iterator[LogRef]:
+    """Every LogRef in a predicate, at any depth."""
+    if isinstance(value, LogRef):
+        yield value
+    elif isinstance(value, list):
+        for item in value:
+            yield from references(item)
+    elif hasattr(value, "model_fields_set"):
+        for name in type(value).model_fields:
+            yield from references(getattr(value, name))
+
+
+def same(got: object, wanted: object, otherwise: str) -> None:
+    """Raise RuleError with the sentence `otherwise` unless `got` is `wanted`."""
+    if got != wanted:
+        raise RuleError(otherwise)
+
+
+def _said_once(predicate: Predicate) -> object:
+    """What a statement is about, where a second one about the same is refused; else None."""
+    match predicate:
+        case DeletionRequest() | RequestDecision() | Certificate() | Tombstone():
+            return predicate.request
+        case WindowClose() | Mask():
+            return predicate.window
+        case Order():
+            return predicate.order
+        case Challenge() | Proof():
+            return predicate.claim.index
+        case Verdict():
+            return predicate.proof.index
+    return None
+
+
+@singledispatch
+def _check(_predicate: Predicate, _story: Story, _index: int) -> None:
+    """Releases and enrolments refer to nothing; rotations are the key ring's."""
+
+
+@_check.register
+def _(said: RequestDecision, story: Story, index: int) -> None:
+    filed = story.get(said.filed, DeletionRequest, f"decision {index}")
+    same(filed.request, said.request, f"decision {index} is about another request than it refers to")
+
+
+@_check.register
+def _(said: Tombstone, story: Story, index: int) -> None:
+    filed = story.get(said.filed, DeletionRequest, f"tombstone {index}")
+    same(filed.request, said.request, f"tombstone {index} is about another request than it refers to")
+
+
+@_check.register
+def _(said: ClientKeyRevocation, story: Story, index: int) -> None:
+    story.expect(said.enrolled, f"revocation {index}")
+
+
+@_check.register
+def _(said: WindowClose, story: Story, index: int) -> None:
+    story.get(said.model, ModelRelease, f"window {index}")
+    for ref in said.decisions:
+        decision = story.get(ref, RequestDecision, f"window {index}")
+        same(decision.decision, "approved", f"window {index} holds a request that was not approved")
+
+
+@_check.register
+def _(said: Mask, story: Story, index: int) -> None:
+    closed = story.get(said.closed, WindowClose, f"mask {index}")
+    same((closed.window, closed.model), (said.window, said.model), f"mask {index} is not of its window")
+
+
+@_check.register
+def _(said: ModelCommitment, story: Story, index: int) -> None:
+    story.get(said.model, ModelRelease, f"commitment {index}")
+    story.get(said.circuit, CircuitRelease, f"commitment {index}")
+
+
+@_check.register
+def _(order: Order, story: Story, index: int) -> None:
+    by = f"order {index}"
+    commitment = story.get(order.commitment, ModelCommitment, by)
+    mask = story.get(order.mask, Mask, by)
+    if not order.commitment.index < order.mask.index < index:
+        raise RuleError(
+            f"{by}: commitment, mask and order stand at {order.commitment.index}, {order.mask.index}, "
+            f"{index}; the commitment must come before the mask"
+        )
+    same(commitment.client, order.client, f"{by} is about another client's commitment")
+    same(commitment.circuit, order.circuit, f"{by} names another circuit release than the commitment")
+    same((mask.window, mask.model), (order.window, commitment.model), f"{by} mixes windows or models")
+
+
+@_check.register
+def _(claim: Claim, story: Story, index: int) -> None:
+    by = f"order {claim.order.index}"
+    order = story.get(claim.order, Order, f"claim {index}")
+    earlier = story.claims[claim.order.index]
+    number = len(earlier) + 1
+    same((claim.client, claim.attempt), (order.client, number), f"claim {index} is not attempt {number} of {by}")
+    if not earlier:
+        return
+    # A new attempt may only follow the rejection of the one before: nobody draws a challenge twice.
+    verdicts = (story.statements[i] for i in story.verdicts[claim.order.index])
+    if not any(
+        isinstance(v, Verdict) and v.claim.index == earlier[-1] and v.result == "rejected" for v in verdicts
+    ):
+        raise RuleError(f"claim {index} follows claim {earlier[-1]} without its rejection in between")
+
+
+@_check.register
+def _(challenge: Challenge, story: Story, index: int) -> None:
+    story.get(challenge.claim, Claim, f"challenge {index}")
+
+
+@_check.register
+def _(proof: Proof, story: Story, index: int) -> None:
+    by = f"proof {index}"
+    claim = story.get(proof.claim, Claim, by)
+    challenge = story.get(proof.challenge, Challenge, by)
+    same(claim.client, proof.client, f"{by} is by another client than its claim")
+    same(challenge.claim, proof.claim, f"{by} answers a challenge of another claim")
+
+
+@_check.register
+def _(verdict: Verdict, story: Story, index: int) -> None:
+    proof = story.get(verdict.proof, Proof, f"verdict {index}")
+    story.get(verdict.claim, Claim, f"verdict {index}")
+    same(
+        (proof.claim, proof.bundle_sha256),
+        (verdict.claim, verdict.bundle_sha256),
+        f"verdict {index} is about another claim or bundle than its proof",
+    )
+
+
+@_check.register
+def _(certificate: Certificate, story: Story, index: int) -> None:
+    by = f"certificate {index}"
+    mask = story.get(certificate.mask, Mask, by)
+    filed = story.get(certificate.filed, DeletionRequest, by)
+    decision = story.get(certificate.decision, RequestDecision, by)
+    same(
+        {filed.request, decision.request}, {certificate.request}, f"{by} is about another request than it refers to"
+    )
+    same(mask.closed, certificate.window, f"{by} names a mask of another window")
+    same(
+        {outcome.order.index for outcome in certificate.outcomes},
+        set(story.orders[mask.window]),
+        f"{by} does not list exactly the orders of its window",
+    )
+    for outcome in certificate.outcomes:
+        _check_outcome(outcome, story, index)
+
+
+def _check_outcome(outcome: Outcome, story: Story, index: int) -> None:
+    story.get(outcome.order, Order, f"certificate {index}")
+    if outcome.verdict is not None:
+        story.expect(outcome.verdict, f"certificate {index}")
+    verdicts, claims = story.verdicts[outcome.order.index], story.claims[outcome.order.index]
+    last = story.statements[verdicts[-1]] if verdicts else None
+    answered = isinstance(last, Verdict) and last.claim.index == claims[-1]
+    expected = _STATUS[last.result] if isinstance(last, Verdict) and answered else "unanswered"
+    same(outcome.status, expected, f"certificate {index} says {outcome.status} where the verdicts say {expected}")
+    if verdicts and (outcome.verdict is None or outcome.verdict.index != verdicts[-1]):
+        raise RuleError(f"certificate {index} does not refer to the last verdict, at log index {verdicts[-1]}")

@@ -1,0 +1,107 @@
+"""Erasure: what is known about who asked is destroyed; a tombstone says so, and every proof still holds."""
+
+from __future__ import annotations
+
+import calendar
+import uuid
+from collections.abc import Callable
+from datetime import datetime
+from typing import Final, get_args
+
+from django.utils import timezone
+
+from ledger import log, vault
+from ledger.kms import LocalKeys, key_manager
+from ledger.models import DeletionRequest
+from ledger.statements.predicates import Tombstone
+from ledger.workflow.errors import WorkflowError
+from ledger.workflow.step import exclusive, get_or_refuse, log_own
+
+REASONS: Final[tuple[str, ...]] = get_args(Tombstone.model_fields["reason"].annotation)
+#: Open and approved requests still need their subject: to answer it, and to find its data.
+ERASABLE: Final = (
+    DeletionRequest.State.FULFILLED,
+    DeletionRequest.State.DENIED,
+    DeletionRequest.State.EXPIRED,
+    DeletionRequest.State.REVOKED,
+)
+_CCPA_MONTHS: Final = 24  # CCPA regulations §7101: records of requests are kept for 24 months
+
+
+@exclusive
+def erase(request_id: uuid.UUID | str, reason: str) -> DeletionRequest:
+    """Destroy the subject of a request that is over: data key, ciphertext, salt. Logs a tombstone.
+
+    What stays is what the log says: that a request was filed, when, and what came of it. Again for the same
+    request: nothing happens. Under the CCPA a subject is kept for 24 months unless it asks itself, an authority
+    orders it, or the request was filed by mistake. Raises WorkflowError: unknown (404), reason unknown (422),
+    still needed (409).
+    """
+    request = get_or_refuse(DeletionRequest.objects.select_related("subject"), "deletion request", uuid=request_id)
+    if reason not in REASONS:
+        raise WorkflowError(
+            "bad-reason", f"got the reason {reason!r:.100}, expected one of {', '.join(REASONS)}", 422
+        )
+    if request.erased_entry is not None:
+        return request
+    _expect_over(request, reason)
+    request.erased_entry = log_own(
+        Tombstone(
+            request=str(request.uuid),
+            filed=log.entry_ref(request.filed_entry),
+            reason=reason,
+            erased_at=timezone.now(),
+        )
+    )
+    request.save()
+    vault.erase(request.subject)
+    return request
+
+
+def rotate_master_key(report: Callable[[int, int], None]) -> int:
+    """Wrap every record's key under a new master key and destroy the old one; returns how many were wrapped.
+
+    Can be interrupted and called again at any point. With a KMS, or a key from the environment, the new master
+    key must be in place already: then only the records are wrapped anew.
+    """
+    manager = key_manager()
+    if isinstance(manager, LocalKeys):
+        _start(manager)
+    done = vault.rewrap(report)
+    while isinstance(manager, LocalKeys) and (more := _end(manager)):
+        done += more
+    return done
+
+
+@exclusive
+def _start(manager: LocalKeys) -> None:
+    # Records are sealed under the log's lock: none is on its way under the old key when the new one takes over.
+    manager.start_rotation()
+
+
+@exclusive
+def _end(manager: LocalKeys) -> int:
+    """Destroy the old key if nothing needs it. It must not go before what was wrapped just now is committed."""
+    done = vault.rewrap(lambda _done, _total: None)
+    if done == 0:
+        manager.end_rotation()
+    return done
+
+
+def _expect_over(request: DeletionRequest, reason: str) -> None:
+    if request.state not in ERASABLE:
+        raise WorkflowError(
+            "still-needed", f"request {request.uuid} is {request.state}: who asked is needed until it is over"
+        )
+    until = _months_later(request.received_at, _CCPA_MONTHS)
+    if request.regulation == "ccpa" and reason == "retention-ended" and timezone.now() < until:
+        raise WorkflowError(
+            "still-retained",
+            f"the CCPA asks to keep request {request.uuid} until {until:%Y-%m-%d}: its retention has not ended",
+        )
+
+
+def _months_later(moment: datetime, months: int) -> datetime:
+    year, month = divmod(moment.year * 12 + moment.month - 1 + months, 12)
+    day = min(moment.day, calendar.monthrange(year, month + 1)[1])
+    return moment.replace(year=year, month=month + 1, day=day)
