@@ -5,7 +5,8 @@
 2. In the log's order: each entry is signed by the keys that count at its index (`statements.keyring`) and may
    follow what came before (`statements.rules`); a challenge's checkpoint is one that was published.
 3. Each checkpoint is signed by the log's key at its size and has the root that the leaves give.
-4. The upper subtrees, and that nothing is stored beyond the log's size.
+4. The upper subtrees, that nothing is stored beyond the log's size, and what witnesses were asked and said
+   (`cosignatures`).
 5. Every other table is what the statements make it (`tables`).
 
 The first thing that is wrong is raised as FsckError, in words that name it, what was got and what was expected.
@@ -25,7 +26,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from ledger import keys
-from ledger.fsck import leaves, pool
+from ledger.fsck import cosignatures, leaves, pool
 from ledger.fsck.errors import FsckError
 from ledger.fsck.leaves import BATCH, LEVELS, Batch, Candidates, Frontier, Head, Leaf
 from ledger.fsck.tables import Tables
@@ -66,6 +67,7 @@ class _Walk:
     frontier: Frontier = field(default_factory=Frontier)
     roots: dict[int, bytes] = field(default_factory=dict)
     tops: list[bytes] = field(default_factory=list)  # roots of full batches
+    proposed: dict[int, bytes] = field(default_factory=dict)  # roots at the sizes that witnesses were asked about
 
 
 def rebuild(report: Report, jobs: int = 1, *, tables: bool = True) -> Figures:
@@ -80,6 +82,7 @@ def rebuild(report: Report, jobs: int = 1, *, tables: bool = True) -> Figures:
         size = _count("SELECT coalesce(max(index) + 1, 0) FROM ledger_logentry")
         report("entries", 0, size)
         walk = _Walk(_root_ring(), Tables() if tables else None)
+        walk.proposed = dict.fromkeys(cosignatures.proposed_sizes(_rows), b"")
         candidates = _candidates(walk.ring)
         for batch in pool.batches(source, size, candidates, jobs) if source else _read_here(size, candidates):
             _take(walk, batch)
@@ -112,6 +115,8 @@ def _take(walk: _Walk, batch: Batch) -> None:
         index = batch.low + offset
         _check_entry(walk, index, leaf_hash, leaf)
         walk.frontier.append(leaf_hash)
+        if index + 1 in walk.proposed:
+            walk.proposed[index + 1] = walk.frontier.root()
         if index + 1 in heads:
             _check_head(walk, heads[index + 1], walk.frontier.root())
     if batch.problem or batch.node_problem:
@@ -177,6 +182,7 @@ def _check_head(walk: _Walk, head: Head, root: bytes) -> None:
 
 def _check_rest(walk: _Walk, size: int) -> None:
     """Step 4."""
+    cosignatures.check(_rows, walk.proposed, size)
     problem = leaves.compare_nodes(_rows, 0, walk.tops, range(LEVELS, size.bit_length() + 1))
     if problem:
         raise FsckError(problem)

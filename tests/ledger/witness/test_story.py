@@ -8,11 +8,15 @@ from pathlib import Path
 
 import pytest
 from django.conf import LazySettings
+from django.db import connection, transaction
 
 from ledger import keys, log, publication
+from ledger.fsck.errors import FsckError
+from ledger.fsck.run import rebuild
 from ledger.log import NotCosignedError
 from ledger.models import Challenge, Checkpoint, Claim, ProofSubmission, WitnessState
 from ledger.statements import predicates
+from ledger.statements.keys import public_hex
 from ledger.tlog.cosignature import Quorum, open_cosigned
 from ledger.tlog.errors import NoteError, QuorumError
 from ledger.witness.store import open_signer
@@ -23,7 +27,7 @@ from ledger.workflow.errors import WorkflowError
 from prover_worker import audit
 from prover_worker.agent_state import Folder
 from prover_worker.errors import AgentError, AuditError
-from prover_worker.ledger_client import LedgerClient, Trust, pin
+from prover_worker.ledger_client import KeyChain, LedgerClient, Trust, pin
 from tests.ledger.story import Story, verdict
 from tests.ledger.witness.parts import signer
 from tests.ledger.witness.test_publication import Witnesses
@@ -125,26 +129,63 @@ def test_witness_keys_must_be_keys() -> None:
             pin(RELEASES, None, None, vkeys)
 
 
+class Steady(LedgerClient):
+    """A client of a ledger that has rotated no keys, which is all it would ask the ledger here."""
+
+    def _keys(self) -> KeyChain:
+        return KeyChain.follow(self._pinned(), [])
+
+
 def test_the_agent_holds_the_log_to_its_witnesses(witnesses: Witnesses, tmp_path: Path) -> None:
     witnesses.start("a", "b")
     witnesses.configure()
     note = publication.publish().note
     alone = note[: note.index("— a.example")]
     log_key = keys.log_signer()
-    shown = {"log": {"origin": log_key.name, "vkey": log_key.vkey}, "providerKey": "p"}
+    shown = {"log": {"origin": log_key.name, "vkey": log_key.vkey}, "providerKey": public_hex(keys.provider_key())}
     vkeys = [verifier.vkey for verifier in witnesses.verifiers.values()]
     folder = Folder(tmp_path / "agent")
     trust = pin(shown, None, None, vkeys, 1)
     folder.write_json("trust.json", vars(trust))
     trust = Trust(**folder.read_json("trust.json"))  # as the agent's folder keeps it
-    client = LedgerClient("http://ledger.example", trust=trust)
+    client = Steady("http://ledger.example", trust=trust)
     assert client.open_note(note).size == 0
     with pytest.raises(AgentError, match="expected at least 1"):
         client.open_note(alone)
-    both = LedgerClient("http://ledger.example", trust=pin(shown, None, None, vkeys))
+    both = Steady("http://ledger.example", trust=pin(shown, None, None, vkeys))
     assert both.open_note(note).size == 0
     with pytest.raises(AgentError, match="by 1 trusted witnesses"):
         both.open_note(note[: note.index("— b.example")])
-    assert LedgerClient("http://ledger.example", trust=pin(shown, None, None)).open_note(alone).size == 0
-    old = {"origin": log_key.name, "vkey": log_key.vkey, "provider_key": "p"}  # a folder of an earlier version
-    assert LedgerClient("http://ledger.example", trust=Trust(**old)).open_note(alone).size == 0
+    assert Steady("http://ledger.example", trust=pin(shown, None, None)).open_note(alone).size == 0
+    old = {
+        "origin": log_key.name,
+        "vkey": log_key.vkey,
+        "provider_key": shown["providerKey"],
+    }  # a folder of an earlier version
+    assert Steady("http://ledger.example", trust=Trust(**old)).open_note(alone).size == 0
+
+
+def test_fsck_checks_heads_and_cosignatures(witnesses: Witnesses, story: Story) -> None:
+    """What a stranger with the database's password could change about witnesses, each named."""
+    witnesses.start("a", "b")
+    witnesses.configure()
+    story.party("x")
+    publication.publish()
+    size = log.size()
+    rebuild(lambda *_: None)
+    for change, named in (
+        ("UPDATE ledger_checkpointproposal SET root = sha256('x')", f"the proposal of size {size} has the root"),
+        ("UPDATE ledger_cosignature SET time = time + 1", f"on the head of size {size} is stored with the time"),
+        ("UPDATE ledger_cosignature SET line = replace(line, 'a.example', 'c.example')", "cosignature by"),
+        (
+            "UPDATE ledger_cosignature SET line = overlay(line placing 'AA' from length(line) - 9)",
+            "on the head of",
+        ),
+    ):
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute("SET LOCAL session_replication_role = replica")  # as a superuser: triggers stand aside
+            cursor.execute(change)
+            with pytest.raises(FsckError, match=named):
+                rebuild(lambda *_: None, tables=False)
+            transaction.set_rollback(True)
+    rebuild(lambda *_: None)
