@@ -25,6 +25,7 @@ import base64
 import binascii
 import hashlib
 import json
+import math
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -43,6 +44,7 @@ from ledger.statements.keyring import KeyRing
 from ledger.statements.keys import public_hex
 from ledger.statements.predicates import Predicate
 from ledger.statements.predicates.base import LogRef
+from ledger.statements.predicates.circuit_release import VERIFIER_ROLES
 from ledger.statements.rules import Story, check, check_challenge_size
 from ledger.statements.statement import Statement
 from ledger.tlog.checkpoint import Checkpoint
@@ -60,7 +62,6 @@ from prover_worker.verify import Case, Verification, verify_claim
 FORMAT = "unlearning-audit-bundle/v1"
 Kind = TypeVar("Kind", bound=Predicate)
 Say = Callable[[str], None]
-_VERIFIER_ROLES = ("relation_settings", "relation_vk", "range_settings", "range_vk", "srs")
 
 
 @dataclass
@@ -227,7 +228,7 @@ def _case(
         releases[order.circuit.index] = _open_release(audit, circuit, folder / str(order.circuit.index))
     return Case(
         release=releases[order.circuit.index],
-        total=sum(_size(target.shape) for target in model.targets),
+        total=sum(math.prod(target.shape) for target in model.targets),
         weights=audit.blob(commitment.weights_sha256, "committed weights"),
         curvature=audit.blob(commitment.curvature_sha256, "committed curvature"),
         other_tensors=commitment.other_tensors_sha256,
@@ -245,7 +246,7 @@ def _case(
 def _open_release(audit: Audit, circuit: kinds.CircuitRelease, folder: Path) -> Release:
     folder.mkdir()
     digests = circuit.file_digests()
-    paths = {role: folder / role for role in _VERIFIER_ROLES}
+    paths = {role: folder / role for role in VERIFIER_ROLES}
     for role, path in paths.items():
         path.write_bytes(audit.blob(digests[role], f"the circuit release's {role}"))
     return Release.open_for_verifying(circuit, paths)
@@ -309,13 +310,6 @@ def _allow(rule: Callable[..., None], *arguments: Any) -> None:
 def _same(got: object, wanted: object, otherwise: str) -> None:
     if got != wanted:
         raise AuditError(otherwise)
-
-
-def _size(shape: Sequence[int]) -> int:
-    total = 1
-    for extent in shape:
-        total *= extent
-    return total
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -19,7 +19,14 @@ from typing import Final, Literal
 
 from pydantic import ValidationError
 
-from ledger.statements.predicates.circuit_release import ROLES, Circuit, CircuitParameters, CircuitRelease, Srs
+from ledger.statements.predicates.circuit_release import (
+    ROLES,
+    VERIFIER_ROLES,
+    Circuit,
+    CircuitParameters,
+    CircuitRelease,
+    Srs,
+)
 from prover_worker.backend import Backend, CircuitFiles, Kind
 from prover_worker.curve import srs_logrows
 from prover_worker.errors import CircuitError, ProverError
@@ -59,9 +66,8 @@ class Release:
     @classmethod
     def open_for_verifying(cls, predicate: CircuitRelease, paths: Mapping[str, Path]) -> Release:
         """As `open`, without the compiled circuits, which only a prover needs."""
-        roles = tuple(role for role in ROLES if not role.endswith("_compiled"))
-        _check_files(predicate, paths, roles)
-        checked = {role: paths[role] for role in roles}
+        _check_files(predicate, paths, VERIFIER_ROLES)
+        checked = {role: paths[role] for role in VERIFIER_ROLES}
         return cls(predicate, *(_files(kind, checked) for kind in _KINDS))
 
     def with_keys(self, backend: Backend, cache: Path) -> Release:

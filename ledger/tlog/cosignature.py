@@ -19,18 +19,16 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ledger.tlog.checkpoint import Checkpoint, open_checkpoint
 from ledger.tlog.errors import NoteError, QuorumError
 from ledger.tlog.note import (
+    NamedKey,
     NoteVerifier,
     check_name,
-    format_vkey,
-    key_id,
     parse_note,
     parse_signatures,
-    parse_vkey,
     signature_line,
 )
 
@@ -48,34 +46,11 @@ def signed_message(body: bytes, time: int) -> bytes:
     return b"cosignature/v1\ntime %d\n" % time + body
 
 
-@dataclass(frozen=True)
-class CosignatureVerifier:
+class CosignatureVerifier(NamedKey):
     """A witness's public key, under its name."""
 
-    name: str
-    public_key: Ed25519PublicKey
-
-    def __post_init__(self) -> None:
-        check_name(self.name)
-
-    @classmethod
-    def parse(cls, vkey: str) -> CosignatureVerifier:
-        """Parse ``name+hex(key ID)+base64(0x04 ‖ public key)``; raises NoteError, also for a wrong key ID."""
-        return cls(*parse_vkey(vkey, COSIGNATURE_V1, "witness's cosignature key"))
-
-    @property
-    def key_id(self) -> bytes:
-        """The four bytes that name this key in signature lines."""
-        return key_id(self.name, self._typed_key)
-
-    @property
-    def vkey(self) -> str:
-        """The verifier key as text; inverse of `parse`."""
-        return format_vkey(self.name, self._typed_key)
-
-    @property
-    def _typed_key(self) -> bytes:
-        return bytes([COSIGNATURE_V1]) + self.public_key.public_bytes_raw()
+    signature_type = COSIGNATURE_V1
+    description = "witness's cosignature key"
 
     def time(self, body: bytes, signature: bytes) -> int:
         """Check a cosignature over a note body; return its time. Raises NoteError if it does not hold."""

@@ -24,7 +24,7 @@ import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import ClassVar, Final, Protocol, Self
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -112,8 +112,11 @@ def signature_line(name: str, identifier: bytes, signature: bytes) -> str:
 
 
 @dataclass(frozen=True)
-class NoteVerifier:
-    """A key that note signatures are checked with."""
+class NamedKey:
+    """An Ed25519 public key under a name; subclasses say of which C2SP signature type it is."""
+
+    signature_type: ClassVar[int]
+    description: ClassVar[str]
 
     name: str
     public_key: Ed25519PublicKey
@@ -122,9 +125,9 @@ class NoteVerifier:
         check_name(self.name)
 
     @classmethod
-    def parse(cls, vkey: str) -> NoteVerifier:
+    def parse(cls, vkey: str) -> Self:
         """Parse ``name+hex(key ID)+base64(type ‖ public key)``; raises NoteError, also for a wrong key ID."""
-        return cls(*parse_vkey(vkey, ED25519, "Ed25519 key"))
+        return cls(*parse_vkey(vkey, cls.signature_type, cls.description))
 
     @property
     def key_id(self) -> bytes:
@@ -138,7 +141,14 @@ class NoteVerifier:
 
     @property
     def _typed_key(self) -> bytes:
-        return bytes([ED25519]) + self.public_key.public_bytes_raw()
+        return bytes([self.signature_type]) + self.public_key.public_bytes_raw()
+
+
+class NoteVerifier(NamedKey):
+    """A key that note signatures are checked with."""
+
+    signature_type = ED25519
+    description = "Ed25519 key"
 
     def check(self, body: bytes, signature: bytes) -> None:
         """Raise NoteError unless `signature` is this key's over `body`."""

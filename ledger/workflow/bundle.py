@@ -12,11 +12,11 @@ from django.conf import settings
 from ledger import blobs, keys, log, publication
 from ledger.models import Checkpoint, CircuitRelease, ClientKey, LogEntry, Order, Window
 from ledger.statements.predicates import KeyRotation
+from ledger.statements.predicates.circuit_release import VERIFIER_ROLES
 from ledger.workflow.errors import WorkflowError
 from ledger.workflow.step import exclusive, get_or_refuse
 
 FORMAT: Final = "unlearning-audit-bundle/v1"
-CIRCUIT_ROLES: Final = ("relation_settings", "relation_vk", "range_settings", "range_vk", "srs")
 
 
 def audit_bundle(window_id: uuid.UUID | str) -> dict[str, Any]:
@@ -102,7 +102,7 @@ def _digests(window: Window, orders: list[Order]) -> Iterator[str]:
     yield window.mask_sha256
     releases: set[CircuitRelease] = {order.client_model.circuit for order in orders}
     for release in releases:
-        yield from (release.blobs[role] for role in CIRCUIT_ROLES)
+        yield from (release.blobs[role] for role in VERIFIER_ROLES)
     for order in orders:
         yield from (order.client_model.weights_sha256, order.client_model.curvature_sha256)
         for claim in order.claims.all():

@@ -14,6 +14,10 @@ ROLES: Final = (
 )  # fmt: skip
 
 
+#: Those that a verifier needs: all but the compiled circuits, which only provers run.
+VERIFIER_ROLES: Final = tuple(role for role in ROLES if not role.endswith("_compiled"))
+
+
 class CircuitParameters(Part):
     """Public constants of the relation; docs/protocol.md says what each one does."""
 
