@@ -10,6 +10,7 @@ from django.http import HttpRequest
 
 from ledger.admin.base import ReadOnlyAdmin, each, entry_link, link
 from ledger.models import Order, Window
+from ledger.workflow.actors import officer
 from ledger.workflow.certificates import certify
 from ledger.workflow.windows import close_window
 
@@ -63,7 +64,8 @@ class WindowAdmin(ReadOnlyAdmin):
 
     @admin.action(description="Close selected windows and start their mask jobs", permissions=["decide"])
     def close(self, request: HttpRequest, rows: QuerySet[Window]) -> None:
-        each(request, rows, lambda row: close_window(row.pk), "closed, its mask is being computed")
+        actor = officer(request.user)
+        each(request, rows, lambda row: close_window(row.pk, actor=actor), "closed, its mask is being computed")
 
     @admin.action(description="Certify selected windows", permissions=["decide"])
     def certify(self, request: HttpRequest, rows: QuerySet[Window]) -> None:

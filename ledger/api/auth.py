@@ -15,6 +15,7 @@ from rest_framework.views import APIView
 from ledger.models import Client
 from ledger.statements import httpsig, keys
 from ledger.statements.errors import SignatureError
+from ledger.workflow.actors import Actor, officer
 
 
 @dataclass(frozen=True)
@@ -74,12 +75,22 @@ class ClientView(APIView):
         assert isinstance(self.request.user, ClientUser)
         return self.request.user.client
 
+    @property
+    def actor(self) -> Actor:
+        """The same, as use cases record it."""
+        return Actor("client", str(self.client.uuid), self.client.name)
+
 
 class OfficerView(APIView):
     """Base of what the provider's officers may do."""
 
     authentication_classes = [BasicAuthentication, SessionAuthentication]
     permission_classes = [IsAdminUser]
+
+    @property
+    def actor(self) -> Actor:
+        """Who asks, as use cases record it."""
+        return officer(self.request.user)
 
 
 def _public_key(keyid: str) -> Ed25519PublicKey | None:

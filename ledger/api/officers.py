@@ -96,7 +96,7 @@ class WindowClose(OfficerView):
 
     def post(self, _request: Request, window_id: uuid.UUID) -> Response:
         """The window."""
-        return Response(render.window(close_window(window_id)))
+        return Response(render.window(close_window(window_id, actor=self.actor)))
 
 
 class WindowCertify(OfficerView):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ledger.models.blobs import Blob
 from ledger.models.checks import FsckRun
 from ledger.models.cosignatures import CheckpointProposal, Cosignature, WitnessState
+from ledger.models.events import Event
 from ledger.models.jobs import Job
 from ledger.models.log import Checkpoint, LogEntry, LogNode
 from ledger.models.parties import CircuitRelease, Client, ClientKey, ClientModel, GlobalModel
@@ -15,6 +16,6 @@ from ledger.models.windows import Order, Window
 
 __all__ = [
     "Blob", "Certificate", "Challenge", "Checkpoint", "CheckpointProposal", "CircuitRelease", "Claim", "Client",
-    "ClientKey", "ClientModel", "Cosignature", "DeletionRequest", "FsckRun", "GlobalModel", "Job", "LogEntry",
-    "LogNode", "Order", "ProofSubmission", "SubjectRecord", "VerdictRecord", "Window", "WitnessState",
+    "ClientKey", "ClientModel", "Cosignature", "DeletionRequest", "Event", "FsckRun", "GlobalModel", "Job",
+    "LogEntry", "LogNode", "Order", "ProofSubmission", "SubjectRecord", "VerdictRecord", "Window", "WitnessState",
 ]  # fmt: skip

@@ -15,6 +15,8 @@ from django.utils import timezone
 from ledger import blobs, log, queue
 from ledger.models import ClientModel, DeletionRequest, GlobalModel, Job, Order, Window
 from ledger.statements import predicates
+from ledger.workflow import events
+from ledger.workflow.actors import SYSTEM, Actor
 from ledger.workflow.errors import WorkflowError
 from ledger.workflow.step import exclusive, get_or_refuse, log_own
 
@@ -75,7 +77,7 @@ def open_window(
 
 
 @exclusive
-def close_window(window_id: uuid.UUID | str) -> Window:
+def close_window(window_id: uuid.UUID | str, *, actor: Actor = SYSTEM) -> Window:
     """Fix the window's requests in the log and start its mask job.
 
     Raises WorkflowError (409) unless it is open, or while another window of the model is not certified: its
@@ -100,6 +102,7 @@ def close_window(window_id: uuid.UUID | str) -> Window:
     )
     window.state = Window.State.CLOSED
     window.save()
+    events.record("window.closed", actor=actor, window=window.uuid, entry=window.closed_entry)
     queue.enqueue(Job.Kind.MASK, window.uuid)
     return window
 

@@ -1,0 +1,53 @@
+"""What happened, one row each: the source of timelines, progress and webhooks. Evidence is the log alone."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from django.db import models
+
+from ledger.models.log import append_only
+
+#: Every kind of event there is, and what it means. Subscriptions name these.
+KINDS: Final[dict[str, str]] = {
+    "request.filed": "a deletion request was recorded",
+    "request.approved": "an officer approved a request",
+    "request.denied": "an officer denied a request",
+    "window.closed": "a window's requests were fixed",
+    "window.masked": "a window's mask was logged and its orders were issued",
+    "window.certified": "a window's certificates were issued",
+    "order.issued": "a client was ordered to unlearn",
+    "order.claimed": "a client logged its unlearned model",
+    "order.challenged": "a claim's challenge was drawn",
+    "order.proved": "a client submitted its proofs",
+    "order.met": "a verdict accepted the proofs",
+    "order.rejected": "a verdict rejected the proofs",
+    "client.invited": "an officer invited a client",
+    "client.enrolled": "a client's key was enrolled",
+    "client.committed": "a client committed to a model",
+}
+
+
+class Event(models.Model):
+    """One thing that happened. Holds nothing personal about subjects; who acted is an officer or a client."""
+
+    id = models.BigAutoField(primary_key=True)
+    kind = models.CharField(max_length=60, db_index=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    actor_kind = models.CharField(max_length=10)
+    actor_id = models.CharField(max_length=64)
+    actor_name = models.CharField(max_length=200)
+    request = models.UUIDField(null=True, blank=True, db_index=True)
+    window = models.UUIDField(null=True, blank=True, db_index=True)
+    order = models.UUIDField(null=True, blank=True, db_index=True)
+    client = models.UUIDField(null=True, blank=True, db_index=True)
+    model = models.UUIDField(null=True, blank=True, db_index=True)
+    entry = models.ForeignKey("ledger.LogEntry", models.PROTECT, null=True, blank=True, related_name="events")
+    data = models.JSONField(default=dict)
+
+    class Meta:
+        ordering = ["id"]
+        triggers = append_only()
+
+    def __str__(self) -> str:
+        return f"{self.kind} #{self.pk}"

@@ -1,0 +1,48 @@
+"""Recording what happened, in the transaction in which it happens."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+from ledger import log
+from ledger.models import Event, LogEntry
+from ledger.models.events import KINDS
+from ledger.workflow.actors import SYSTEM, Actor
+
+Id = uuid.UUID | str
+
+
+def record(
+    kind: str,
+    *,
+    actor: Actor = SYSTEM,
+    request: Id | None = None,
+    window: Id | None = None,
+    order: Id | None = None,
+    client: Id | None = None,
+    model: Id | None = None,
+    entry: LogEntry | None = None,
+    data: Mapping[str, Any] | None = None,
+) -> Event:
+    """Add an event about the given rows; `data` is JSON without anything personal.
+
+    Takes the log's lock until the transaction ends, so that events become visible in the order of their
+    numbers: whoever asks for "after number N" misses none.
+    """
+    assert kind in KINDS, f"{kind!r} is not in ledger.models.events.KINDS"
+    log.lock()
+    return Event.objects.create(
+        kind=kind,
+        actor_kind=actor.kind,
+        actor_id=actor.id,
+        actor_name=actor.name,
+        request=request,
+        window=window,
+        order=order,
+        client=client,
+        model=model,
+        entry=entry,
+        data=dict(data or {}),
+    )
