@@ -25,3 +25,7 @@ class GridError(UnlearningError):
 
 class CurvatureError(UnlearningError):
     """Curvature that cannot be computed or is not positive definite."""
+
+
+class EvaluationError(UnlearningError):
+    """A figure that cannot be computed: too few samples, or logits that are not finite."""

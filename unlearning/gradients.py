@@ -11,10 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
-from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from unlearning import samples
+from unlearning import losses, samples
 from unlearning.errors import ArchitectureError
 
 
@@ -33,7 +32,7 @@ def per_sample(
 
     def loss(weights: dict[str, Tensor], image: Tensor, truth: Tensor) -> Tensor:
         logits = functional_call(model, {**frozen, **weights}, (image.unsqueeze(0),))
-        return functional.cross_entropy(logits, truth.unsqueeze(0))
+        return losses.per_sample(logits, truth.unsqueeze(0)).sum()
 
     gradient = vmap(grad(loss), in_dims=(None, 0, 0))
     for images, truth in zip(inputs.split(batch), labels.split(batch), strict=True):
@@ -53,7 +52,7 @@ def mean_gradient(
     total = torch.zeros(sum(leaf.numel() for leaf in leaves.values()))
     for images, truth in zip(inputs.split(batch), labels.split(batch), strict=True):
         logits = functional_call(model, {**frozen, **leaves}, (images,))
-        loss = functional.cross_entropy(logits, truth, reduction="sum")
+        loss = losses.per_sample(logits, truth).sum()
         parts = torch.autograd.grad(loss, [leaves[name] for name in names])
         total += torch.cat([part.reshape(-1) for part in parts])
     return total / len(labels)

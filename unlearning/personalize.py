@@ -1,18 +1,78 @@
-"""Training by gradient descent: the global model from scratch, and a client's full fine-tuning of it."""
+"""Training by gradient descent: the global model from scratch, and a client's personalisation of it."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from unlearning import samples
-from unlearning.errors import DatasetError
+from unlearning import checkpoints, losses, samples
+from unlearning.datasets import Part
+from unlearning.errors import ArchitectureError, DatasetError
 from unlearning.progress import Progress, silent
+
+Batches = Iterable[tuple[Tensor, ...]]
+Loss = Callable[..., Tensor]
+
+
+class Training(NamedTuple):
+    """How long and how fast to train; see `train`."""
+
+    epochs: int
+    lr: float
+    batch: int = 64
+    weight_decay: float = 0.3
+
+
+class Personalisation(NamedTuple):
+    """How a client makes the global model its own: training all its weights."""
+
+    training: Training
+
+
+def personalise(
+    model: nn.Module,
+    data: Part,
+    how: Personalisation,
+    seed: int,
+    progress: Progress | None = None,
+    *,
+    pinned: Mapping[str, Tensor] | None = None,
+    checkpoint: Path | None = None,
+) -> nn.Module:
+    """A client's model, made from the global one (which is changed in place); arguments as in `train`."""
+    fit(model, data, how.training, seed, progress, pinned=pinned, checkpoint=checkpoint)
+    return model
+
+
+def fit(
+    model: nn.Module,
+    data: Part,
+    how: Training,
+    seed: int,
+    progress: Progress | None = None,
+    *,
+    pinned: Mapping[str, Tensor] | None = None,
+    checkpoint: Path | None = None,
+) -> list[float]:
+    """`train` with its settings in one value."""
+    return train(
+        model,
+        *data,
+        how.epochs,
+        how.lr,
+        seed,
+        progress,
+        batch=how.batch,
+        weight_decay=how.weight_decay,
+        pinned=pinned,
+        checkpoint=checkpoint,
+    )
 
 
 def train(
@@ -26,33 +86,62 @@ def train(
     *,
     batch: int = 64,
     weight_decay: float = 0.3,
+    pinned: Mapping[str, Tensor] | None = None,
+    checkpoint: Path | None = None,
 ) -> list[float]:
-    """Train all parameters in place with AdamW on cross-entropy; returns the mean loss of every epoch.
+    """Train in place with AdamW on cross-entropy; returns the mean loss of every epoch.
 
-    x (n, channels, height, width) float32, y (n,) int64. The learning rate rises to `lr` over the first tenth
-    of the steps and falls to zero along a cosine. The order of the samples depends on `seed` alone, so a run
-    repeats exactly on the same machine. Raises DatasetError for data that does not fit the
-    model, settings without sense, or a loss that diverges.
+    x and y are images (n, channels, height, width) float32 and labels (n,) int64, or token sequences (n,
+    length) and their next tokens (n, length). All parameters that require gradients are trained. The learning
+    rate rises to `lr` over the first tenth of the steps and falls to zero along a cosine. The order of the
+    samples and dropout depend on `seed` alone, so a run repeats exactly on the same machine.
+    `pinned` maps names of weights to bool masks of their shape: where true, the weight is zero now and stays
+    exactly zero. `checkpoint` is a file that the state is kept in after every epoch; a run that finds its own
+    continues from there to the same result.
+    Raises DatasetError for data that does not fit the model, settings without sense, a loss that diverges or
+    another run's checkpoint; ArchitectureError for pins that do not fit.
     """
     inputs, labels = samples.for_model(model, x, y)
-    if epochs < 1 or not lr > 0:
-        raise DatasetError(f"got {epochs} epochs at learning rate {lr}, expected at least 1 and more than 0")
+    if epochs < 1 or not lr > 0 or batch < 1:
+        raise DatasetError(
+            f"got {epochs} epochs at learning rate {lr} in batches of {batch}, "
+            "expected at least 1, more than 0 and at least 1"
+        )
     report = progress or silent
-    generator = torch.Generator().manual_seed(seed)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=weight_decay)
+    pins = _pins(model, pinned or {})
     steps = epochs * math.ceil(len(labels) / batch)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, steps))
-    losses = []
-    model.train()
-    for epoch in range(epochs):
-        order = torch.randperm(len(labels), generator=generator)
-        batches = zip(inputs[order].split(batch), labels[order].split(batch), strict=True)
-        losses.append(_epoch(model, optimizer, schedule, batches) / len(labels))
-        if not math.isfinite(losses[-1]):
-            raise DatasetError(f"the loss became {losses[-1]} in epoch {epoch + 1}; lower the learning rate {lr}")
-        report((epoch + 1) / epochs, f"epoch {epoch + 1} of {epochs}, loss {losses[-1]:.3f}")
+    optimizer, schedule = optimiser(model, lr, steps, weight_decay)
+    run = checkpoints.Run(model, optimizer, schedule, torch.Generator().manual_seed(seed))
+    digest = ""
+    if checkpoint is not None:
+        settings = (epochs, lr, seed, batch, weight_decay, sorted(pins), *(pins[name] for name in sorted(pins)))
+        digest = checkpoints.digest_of((*settings, inputs, labels, *model.state_dict().values()))
+    with torch.random.fork_rng(devices=[]):  # dropout draws from the global generator
+        torch.manual_seed(seed)
+        mean_losses = checkpoints.resume(checkpoint, run, digest)
+        model.train()
+        for epoch in range(len(mean_losses), epochs):
+            order = torch.randperm(len(labels), generator=run.order)
+            batches = zip(inputs[order].split(batch), labels[order].split(batch), strict=True)
+            total = one_epoch(model, optimizer, schedule, batches, _cross_entropy, pins)
+            mean_losses.append(total / len(labels))
+            if not math.isfinite(mean_losses[-1]):
+                raise DatasetError(
+                    f"the loss became {mean_losses[-1]} in epoch {epoch + 1}; lower the learning rate {lr}"
+                )
+            checkpoints.keep(checkpoint, run, digest, mean_losses)
+            report((epoch + 1) / epochs, f"epoch {epoch + 1} of {epochs}, loss {mean_losses[-1]:.3f}")
     model.eval()
-    return losses
+    return mean_losses
+
+
+def optimiser(
+    model: nn.Module, lr: float, steps: int, weight_decay: float
+) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
+    """AdamW over the weights that require gradients, with warm-up and cosine over `steps` steps."""
+    weights = [weight for weight in model.parameters() if weight.requires_grad]
+    optimizer = torch.optim.AdamW(weights, lr=lr, weight_decay=weight_decay)
+    return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, steps))
 
 
 def _rate(step: int, steps: int) -> float:
@@ -60,19 +149,50 @@ def _rate(step: int, steps: int) -> float:
     return min(1.0, (step + 1) / max(1.0, steps / 10)) * 0.5 * (1 + math.cos(math.pi * step / steps))
 
 
-def _epoch(
+def one_epoch(
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
     schedule: torch.optim.lr_scheduler.LRScheduler,
-    batches: Iterable[tuple[Tensor, Tensor]],
+    batches: Batches,
+    loss_of: Loss,
+    pins: Mapping[str, Tensor] | None = None,
 ) -> float:
-    """One pass over the data; returns the sum of all samples' losses."""
+    """One pass over `batches`; returns the sum of all samples' losses.
+
+    `loss_of(model, *batch)` is the mean loss of a batch, whose first tensor has one row per sample.
+    """
     total = 0.0
-    for images, truth in batches:
-        loss = functional.cross_entropy(model(images), truth)
+    held = [(model.get_parameter(name), pin) for name, pin in (pins or {}).items()]
+    for batch in batches:
+        loss = loss_of(model, *batch)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        for weight, pin in held:
+            if weight.grad is not None:
+                weight.grad.masked_fill_(pin, 0.0)  # so that no momentum builds up behind a pin
         optimizer.step()
+        with torch.no_grad():
+            for weight, pin in held:
+                weight.masked_fill_(pin, 0.0)
         schedule.step()
-        total += float(loss.detach()) * len(truth)
+        total += float(loss.detach()) * len(batch[0])
     return total
+
+
+def _cross_entropy(model: nn.Module, inputs: Tensor, labels: Tensor) -> Tensor:
+    return losses.per_sample(model(inputs), labels).mean()
+
+
+def _pins(model: nn.Module, pinned: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """`pinned`, checked against the model. Raises ArchitectureError where a pin does not fit or is not zero yet."""
+    weights = dict(model.named_parameters())
+    for name, pin in pinned.items():
+        if name not in weights:
+            raise ArchitectureError(f"cannot pin {name!r}: the model has no such weight")
+        if pin.dtype != torch.bool or pin.shape != weights[name].shape:
+            raise ArchitectureError(
+                f"the pin of {name} is {pin.dtype} {tuple(pin.shape)}, expected bool {tuple(weights[name].shape)}"
+            )
+        if bool(weights[name].detach()[pin].any()):
+            raise ArchitectureError(f"a pinned weight of {name} is not zero; start from the unlearned model")
+    return dict(pinned)

@@ -4,7 +4,7 @@ import torch
 
 from tests.unlearning.conftest import TINY
 from unlearning import backbones, datasets, evaluate, personalize
-from unlearning.errors import DatasetError
+from unlearning.errors import ArchitectureError, DatasetError
 
 
 def trained(seed):
@@ -52,3 +52,30 @@ def test_accuracy_counts_right_answers_in_every_batching():
     assert model.training  # left as it was found
     with pytest.raises(DatasetError, match="0 images"):
         evaluate.accuracy(model, x[:0], np.array([], dtype=np.int64))
+
+
+def test_pinned_weights_stay_exactly_zero_and_the_others_learn(tiny_model, samples):
+    names = backbones.target_names(tiny_model)
+    pins = {name: torch.rand(128, 32, generator=torch.Generator().manual_seed(1)) < 0.3 for name in names}
+    with torch.no_grad():
+        for name, pin in pins.items():
+            tiny_model.get_parameter(name).masked_fill_(pin, 0)
+    before = {name: tiny_model.get_parameter(name).detach().clone() for name in names}
+    personalize.train(tiny_model, *samples, 3, 1e-2, 0, pinned=pins)
+    for name, pin in pins.items():
+        after = tiny_model.get_parameter(name).detach()
+        assert not after[pin].any()
+        assert (after[~pin] != before[name][~pin]).all()
+
+
+def test_pins_that_do_not_fit_are_refused(tiny_model, samples):
+    name = backbones.target_names(tiny_model)[0]
+    every = torch.ones(128, 32, dtype=torch.bool)
+    for pins, message in (
+        ({"wings": every}, "no such weight"),
+        ({name: every[:5]}, "expected bool"),
+        ({name: every.float()}, "expected bool"),
+        ({name: every}, "is not zero"),
+    ):
+        with pytest.raises(ArchitectureError, match=message):
+            personalize.train(tiny_model, *samples, 1, 1e-3, 0, pinned=pins)

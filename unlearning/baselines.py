@@ -1,0 +1,198 @@
+"""What the method is compared with: exact retraining, gradient ascent, SCRUB, and the mask alone.
+
+All take a model or what makes one, the data, a seed and a progress callback, and return the model in
+evaluation mode. The same seed gives the same model on the same machine.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from unlearning import backbones, losses, samples
+from unlearning.datasets import Part
+from unlearning.errors import DatasetError, MaskError
+from unlearning.personalize import Personalisation, Training, fit, one_epoch, optimiser, personalise
+from unlearning.progress import Progress, part_of, silent
+
+
+class Scrub(NamedTuple):
+    """SCRUB's settings (Kurmanji et al. 2023, Eq. 3): `max_epochs` of `epochs` also push the forget set away.
+
+    A min step lowers `distil` x KL(teacher || student) + `learn` x cross-entropy on retained data, both at
+    `temperature`; a max step raises the KL on forgotten data.
+    """
+
+    epochs: int = 3
+    max_epochs: int = 2
+    lr: float = 1e-4
+    batch: int = 64
+    max_batch: int = 64
+    distil: float = 1.0
+    learn: float = 1.0
+    temperature: float = 2.0
+
+
+def retrain(
+    architecture: Mapping[str, Any],
+    retain: Part,
+    personal: Part,
+    training: Training,
+    personalisation: Personalisation,
+    seed: int,
+    progress: Progress | None = None,
+    *,
+    folder: Path | None = None,
+) -> nn.Module:
+    """The gold standard: a fresh model trained on `retain` alone, then personalised on `personal`.
+
+    The seed draws the first weights and the order of the samples: to compare like with like, take the one that
+    made the model which is to forget. With `folder`, an interrupted run continues from the checkpoints in it.
+    Raises what building and training raise.
+    """
+    model = retrained_global(architecture, retain, training, seed, part_of(progress, 0.0, 0.7), folder=folder)
+    kept = folder / "personal.pt" if folder else None
+    return personalise(model, personal, personalisation, seed, part_of(progress, 0.7, 1.0), checkpoint=kept)
+
+
+def retrained_global(
+    architecture: Mapping[str, Any],
+    retain: Part,
+    training: Training,
+    seed: int,
+    progress: Progress | None = None,
+    *,
+    folder: Path | None = None,
+) -> nn.Module:
+    """The first half of `retrain`: the provider's model as if the forget set had never been there."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = backbones.build(architecture)
+    fit(model, retain, training, seed, progress, checkpoint=folder / "global.pt" if folder else None)
+    return model
+
+
+def gradient_ascent(
+    model: nn.Module, forget: Part, how: Training, seed: int, progress: Progress | None = None
+) -> nn.Module:
+    """Train in place *up* the loss on the forget set; one epoch is what ZK-APEX compares with.
+
+    Nothing holds the model back from ruin but a small learning rate and few epochs. Raises DatasetError for
+    data that does not fit, settings without sense, or a model that the ascent has destroyed.
+    """
+    inputs, labels = samples.for_model(model, *forget)
+    _check(how.epochs, how.lr, how.batch)
+    steps = how.epochs * math.ceil(len(labels) / how.batch)
+    optimizer, schedule = optimiser(model, how.lr, steps, how.weight_decay)
+    report, order = progress or silent, torch.Generator().manual_seed(seed)
+    model.train()
+    for epoch in range(how.epochs):
+        batches = _shuffled(inputs, labels, how.batch, order)
+        loss = -one_epoch(model, optimizer, schedule, batches, _negated) / len(labels)
+        _check_finite(loss, how.lr)
+        report((epoch + 1) / how.epochs, f"epoch {epoch + 1} of {how.epochs}, forget loss {loss:.3f}")
+    return model.eval()
+
+
+def scrub(
+    model: nn.Module,
+    forget: Part,
+    retain: Part,
+    how: Scrub,
+    seed: int,
+    progress: Progress | None = None,
+) -> nn.Module:
+    """SCRUB in place: the model as it is teaches a copy of itself, on the forget set by its bad example.
+
+    Every epoch has a pass over `retain` (min steps), the first `max_epochs` a pass over `forget` before it (max
+    steps). Raises DatasetError for data that does not fit, settings without sense, or a model destroyed.
+    """
+    _check(how.epochs, how.lr, min(how.batch, how.max_batch))
+    if not 0 <= how.max_epochs <= how.epochs or not how.temperature > 0:
+        raise DatasetError(
+            f"got {how.max_epochs} max epochs of {how.epochs} at temperature {how.temperature}, "
+            f"expected 0 to {how.epochs} and more than 0"
+        )
+    away = (*samples.for_model(model, *forget),)
+    near = (*samples.for_model(model, *retain),)
+    taught = [_teach(model, inputs, how.batch) for inputs, _ in (away, near)]
+    steps = how.epochs * math.ceil(len(near[1]) / how.batch)
+    steps += how.max_epochs * math.ceil(len(away[1]) / how.max_batch)
+    optimizer, schedule = optimiser(model, how.lr, steps, weight_decay=0.0)
+    report, order = progress or silent, torch.Generator().manual_seed(seed)
+
+    def push(student: nn.Module, inputs: Tensor, _: Tensor, teacher: Tensor) -> Tensor:
+        return -_distance(student(inputs), teacher, how.temperature)
+
+    def hold(student: nn.Module, inputs: Tensor, labels: Tensor, teacher: Tensor) -> Tensor:
+        logits = student(inputs)
+        distance = _distance(logits, teacher, how.temperature)
+        return how.distil * distance + how.learn * losses.per_sample(logits, labels).mean()
+
+    model.train()
+    for epoch in range(how.epochs):
+        if epoch < how.max_epochs:
+            one_epoch(model, optimizer, schedule, _shuffled(*away, how.max_batch, order, taught[0]), push)
+        loss = one_epoch(model, optimizer, schedule, _shuffled(*near, how.batch, order, taught[1]), hold)
+        _check_finite(loss, how.lr)
+        report((epoch + 1) / how.epochs, f"epoch {epoch + 1} of {how.epochs}, loss {loss / len(near[1]):.3f}")
+    return model.eval()
+
+
+def mask_only(architecture: Mapping[str, Any], model: nn.Module, names: list[str], indices: Any) -> nn.Module:
+    """A copy of the model with the weights at flat positions `indices` of the targets `names` zeroed.
+
+    Raises MaskError for positions outside, ArchitectureError for targets the model has not.
+    """
+    state = model.state_dict()
+    flat = backbones.flatten_targets(state, names).clone()
+    chosen = torch.as_tensor(indices)
+    if chosen.is_floating_point() or (len(chosen) and not 0 <= int(chosen.min()) <= int(chosen.max()) < len(flat)):
+        raise MaskError(f"mask positions are not all integers from 0 to {len(flat) - 1}; use the model's own mask")
+    flat[chosen.long()] = 0.0
+    return backbones.with_weights(architecture, backbones.unflatten(state, names, flat))
+
+
+def _shuffled(
+    inputs: Tensor, labels: Tensor, batch: int, generator: torch.Generator, *more: Tensor
+) -> Iterator[tuple[Tensor, ...]]:
+    order = torch.randperm(len(labels), generator=generator)
+    for chosen in order.split(batch):
+        yield tuple(tensor[chosen] for tensor in (inputs, labels, *more))
+
+
+def _teach(model: nn.Module, inputs: Tensor, batch: int) -> Tensor:
+    """The model's own logits before anything is changed."""
+    model.eval()
+    with torch.no_grad():
+        return torch.cat([model(piece) for piece in inputs.split(batch)])
+
+
+def _distance(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+    """Mean over samples of KL(teacher || student) at a temperature, scaled by its square (Hinton et al. 2015)."""
+    log_student, log_teacher = ((each / temperature).log_softmax(-1) for each in (student, teacher))
+    gap = functional.kl_div(log_student, log_teacher, reduction="none", log_target=True).sum(-1)
+    return gap.mean() * temperature**2
+
+
+def _negated(model: nn.Module, inputs: Tensor, labels: Tensor) -> Tensor:
+    return -losses.per_sample(model(inputs), labels).mean()
+
+
+def _check(epochs: int, lr: float, batch: int) -> None:
+    if epochs < 1 or not lr > 0 or batch < 1:
+        raise DatasetError(
+            f"got {epochs} epochs at learning rate {lr} in batches of {batch}, "
+            "expected at least 1, more than 0 and at least 1"
+        )
+
+
+def _check_finite(loss: float, lr: float) -> None:
+    if not math.isfinite(loss):
+        raise DatasetError(f"the loss became {loss}; lower the learning rate {lr}")
