@@ -65,6 +65,9 @@ class DishonestAgent(Agent):
             v[:], f[:], e[:], new = 0, 0, 0, weights
         return new, v, f, e
 
+    def _expect_little_damage(self, folder: Folder, release: Release) -> None:
+        """Who cheats does not care."""
+
     def make_bundle(
         self, folder: Folder, release: Release, layout: Layout, challenge: Challenge, proofs: ProofFolder
     ) -> ProofBundle:

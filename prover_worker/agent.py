@@ -1,45 +1,60 @@
-"""The client's command line.
+"""The client's command line, `unlearning-agent` (or `python -m prover_worker.agent`).
 
-    python -m prover_worker.agent --state DIR enrol --server URL --client UUID --token TOKEN
-    python -m prover_worker.agent --state DIR enrol --replace --token TOKEN
-    python -m prover_worker.agent --state DIR commit --weights model.safetensors --data data.npz
-    python -m prover_worker.agent --state DIR status
-    python -m prover_worker.agent --state DIR unlearn [--order UUID]
+    unlearning-agent --state DIR enrol --server URL --client UUID --token TOKEN
+    unlearning-agent --state DIR enrol --replace --token TOKEN
+    unlearning-agent --state DIR commit --weights model.safetensors --data data.npz
+    unlearning-agent --state DIR status
+    unlearning-agent --state DIR run [--order UUID]          unlearn, prove and submit in one go
+    unlearning-agent --state DIR unlearn | prove | submit    one step
+    unlearning-agent --state DIR watch                       stay, and carry out every order as it comes
+    unlearning-agent --state DIR support-bundle
 
-Every command can be interrupted and run again; it goes on where it stopped. Exit status: 0 done, 1 an order was
-rejected, 2 something is wrong and the one line on stderr says what.
+Every command can be interrupted and run again; it goes on where it stopped. Exit status: 0 done; 1 an order was
+rejected; 2 something is wrong and the one line on stderr says what; 3 an order was refused, because it would
+damage the model beyond the client's limit; 4 the ledger is away or has not answered yet, try again later.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
+import logging
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
+from types import FrameType
+from typing import Final
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 from rich.table import Table
 
 from ledger.statements.errors import StatementError
 from ledger.tlog.errors import TlogError
-from prover_worker.client import Agent
-from prover_worker.client_base import Report, silent
-from prover_worker.errors import AgentError, ProverError
+from prover_worker import support
+from prover_worker.agent_hold import check_schema, held
+from prover_worker.agent_log import logging_to, versions
+from prover_worker.agent_parser import parser
+from prover_worker.agent_progress import reporter
+from prover_worker.agent_state import Folder
+from prover_worker.client import ALL, PROVE, SUBMIT, UNLEARN, Agent
+from prover_worker.client_base import Report
+from prover_worker.damage import Limits
+from prover_worker.errors import AgentError, LedgerAway, LimitExceeded, ProverError
+from prover_worker.watching import Outcome, carry_out, watch
 from unlearning.errors import UnlearningError
 
-_OPEN = ("issued", "claimed", "challenged", "proved", "rejected")
+logger = logging.getLogger(__name__)
+
+DONE, REJECTED, WRONG, REFUSED, AWAY = range(5)
+_STEPS: Final = {"unlearn": {UNLEARN}, "prove": {PROVE}, "submit": {SUBMIT}, "run": ALL}
+_READING: Final = frozenset({"status", "support-bundle"})  # beside an agent that works in the folder
+_PROVING: Final = frozenset({"commit", "watch", *_STEPS})
+
+
+class Terminated(BaseException):
+    """SIGTERM. Not an Exception: nobody but `main` shall catch it."""
 
 
 def main(arguments: Sequence[str] | None = None, make_agent: Callable[..., Agent] = Agent) -> int:
@@ -47,83 +62,105 @@ def main(arguments: Sequence[str] | None = None, make_agent: Callable[..., Agent
     options = parser().parse_args(arguments)
     os.umask(0o077)  # keys, salt and weights are nobody else's business
     try:
-        with reporter(options.progress) as report:
-            status, lines = _run(make_agent, options, report)
+        with _terminable(), ExitStack() as stack:
+            _enter(stack, options)
+            report = stack.enter_context(reporter(options.progress))
+            status, lines = _logged(lambda: _run(make_agent, options, report))
     except (ProverError, UnlearningError, StatementError, TlogError, OSError) as error:
         print(f"agent: {error}", file=sys.stderr)
-        return 2
+        return _status_of(error)
     except KeyboardInterrupt:
         print("agent: interrupted; run the same command again to go on", file=sys.stderr)
         return 130
+    except Terminated:
+        print("agent: stopped; run the same command again to go on", file=sys.stderr)
+        return DONE if options.command == "watch" else 143
     for line in lines:  # after the bars are gone: they own the terminal while they live
         print(line)
     return status
 
 
-def parser(prog: str = "python -m prover_worker.agent") -> argparse.ArgumentParser:
-    """The argument parser, with its help texts."""
-    top = argparse.ArgumentParser(prog=prog, description="Client of an unlearning ledger.")
-    top.add_argument("--state", type=Path, required=True, help="folder with this client's keys, secrets and proofs")
-    top.add_argument("--cache", type=Path, help="folder for proving keys (default: inside the state folder)")
-    top.add_argument("--jobs", type=int, default=1, help="processes that prove at once; each needs its own memory")
-    top.add_argument("--progress", choices=("bar", "json", "none"), default="bar")
-    commands = top.add_subparsers(dest="command", required=True)
+def _enter(stack: ExitStack, options: argparse.Namespace) -> None:
+    """Take the folder and open the log; commands that only read do neither."""
+    folder = Folder(options.state)
+    if options.command in _READING:
+        check_schema(folder)
+        return
+    stack.enter_context(held(folder, options.command))
+    stack.enter_context(logging_to(folder, options.log_level))
+    logger.info("%s: %s", options.command, ", ".join(f"{name} {text}" for name, text in versions().items()))
 
-    enrol = commands.add_parser("enrol", help="register this client's key")
-    enrol.add_argument("--server", help="the ledger's address, as https://ledger.example")
-    enrol.add_argument("--client", help="the client's handle, from the provider's invitation")
-    enrol.add_argument(
-        "--replace", action="store_true", help="a new key for this folder's client: the old one is lost"
-    )
-    enrol.add_argument("--token", required=True, help="the one-time token of the invitation")
-    enrol.add_argument("--log-vkey", help="verifier key of the log, if you have it from elsewhere")
-    enrol.add_argument("--provider-key", help="the provider's public key in hex, if you have it from elsewhere")
-    enrol.add_argument(
-        "--witness", action="append", default=[], metavar="VKEY", help="a witness that must cosign checkpoints"
-    )
-    enrol.add_argument("--quorum", type=int, help="how many of the witnesses (default: all)")
 
-    commit = commands.add_parser("commit", help="commit to the personalised model and its curvature")
-    commit.add_argument("--weights", type=Path, required=True, help="safetensors file of the personalised model")
-    commit.add_argument("--data", type=Path, required=True, help=".npz with arrays x and y; stays on this machine")
-    commit.add_argument("--samples", type=int, default=480, help="how many of them to take gradients of")
+def _logged(function: Callable[[], tuple[int, list[str]]]) -> tuple[int, list[str]]:
+    """Run a command; however it ends stands in the log."""
+    try:
+        status, lines = function()
+    except (Terminated, KeyboardInterrupt):
+        logger.info("stopped by a signal")
+        raise
+    except BaseException as error:
+        logger.exception("ended by %s", type(error).__name__)
+        raise
+    logger.info("ended with status %d", status)
+    return status, lines
 
-    commit.add_argument("--anew", action="store_true", help="replace an earlier commitment of this client")
 
-    commands.add_parser("status", help="show this client's orders")
+def _status_of(error: Exception) -> int:
+    if isinstance(error, LedgerAway):
+        return AWAY
+    return REFUSED if isinstance(error, LimitExceeded) else WRONG
 
-    unlearn = commands.add_parser("unlearn", help="carry open orders out: compensate, claim, prove, submit")
-    unlearn.add_argument("--order", help="one order only")
-    unlearn.add_argument("--patience", type=float, default=600, help="seconds to wait for the ledger's answers")
-    unlearn.add_argument("--again", action="store_true", help="make a new attempt at orders that were rejected")
-    return top
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM raises Terminated while the block runs."""
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _run(make_agent: Callable[..., Agent], options: argparse.Namespace, report: Report) -> tuple[int, list[str]]:
-    if options.command in {"commit", "unlearn"}:
+    if options.command == "support-bundle":
+        return DONE, [f"wrote {support.write_bundle(Folder(options.state), options.out)}; it holds no secrets"]
+    backend = None
+    if options.command in _PROVING:
         from prover_worker.ezkl_backend import EzklBackend
 
         backend = EzklBackend()
-    else:
-        backend = None
-    agent = make_agent(options.state, backend, options.jobs, options.cache, report)
-    if options.command == "enrol" and options.replace:
-        ref = agent.replace_key(options.token)
-        return 0, [f"enrolled a new key at log index {ref.index}"]
+    limits = Limits(getattr(options, "max_drop", None), getattr(options, "force", False))
+    agent = make_agent(options.state, backend, options.jobs, options.cache, report, limits)
     if options.command == "enrol":
-        if not (options.server and options.client):
-            raise AgentError("enrol needs --server and --client, from the provider's invitation")
-        ref = agent.enrol(
-            options.server, options.client, options.token, options.log_vkey, options.provider_key,
-            options.witness, options.quorum,
-        )  # fmt: skip
-        return 0, [f"enrolled at log index {ref.index}"]
+        return DONE, [_enrol(agent, options)]
     if options.command == "commit":
-        ref = agent.commit(options.weights, options.data, options.samples, anew=options.anew)
-        return 0, [f"committed at log index {ref.index}"]
+        agent.keep_limit()
+        ref = agent.commit(
+            options.weights, options.data, options.samples, evaluation=options.evaluation, anew=options.anew
+        )
+        return DONE, [f"committed at log index {ref.index}"]
     if options.command == "status":
         return _status(agent)
-    return _unlearn(agent, options)
+    if options.command == "watch":
+        watch(agent, _say)
+    return _carry_out(agent, options)
+
+
+def _enrol(agent: Agent, options: argparse.Namespace) -> str:
+    if options.replace:
+        return f"enrolled a new key at log index {agent.replace_key(options.token).index}"
+    if not (options.server and options.client):
+        raise AgentError("enrol needs --server and --client, from the provider's invitation")
+    ref = agent.enrol(
+        options.server, options.client, options.token, options.log_vkey, options.provider_key,
+        options.witness, options.quorum,
+    )  # fmt: skip
+    agent.keep_limit()
+    return f"enrolled at log index {ref.index}"
 
 
 def _status(agent: Agent) -> tuple[int, list[str]]:
@@ -134,58 +171,43 @@ def _status(agent: Agent) -> tuple[int, list[str]]:
     console = Console()
     with console.capture() as captured:
         console.print(table if table.row_count else "no orders")
-    return 0, [captured.get().rstrip()]
+    return DONE, [captured.get().rstrip()]
 
 
-def _unlearn(agent: Agent, options: argparse.Namespace) -> tuple[int, list[str]]:
+def _carry_out(agent: Agent, options: argparse.Namespace) -> tuple[int, list[str]]:
     listed = agent.orders()
     if options.order and options.order not in {order["uuid"] for order in listed}:
         raise AgentError(f"this client has no order {options.order}; `status` lists those it has")
+    again = getattr(options, "again", False)
     orders = [
-        order["uuid"] for order in listed if order["state"] in _OPEN and options.order in {None, order["uuid"]}
+        order["uuid"]
+        for order in listed
+        if options.order in {None, order["uuid"]} and agent.has_work(order, _STEPS[options.command])
     ]
     if not orders:
-        return 0, ["no open orders"]
-    rejected, lines = 0, []
-    for order_id in orders:
-        order = agent.unlearn(order_id, options.patience, again=options.again)
-        verdict = order["verdict"]
-        lines.append(f"order {order_id}: {verdict['result']} at log index {verdict['ref']['index']}")
-        for failure in verdict["failures"]:
-            where = "claim" if failure["chunk"] is None else f"chunk {failure['chunk']}"
-            lines.append(f"  {where}: {failure['reason']}")
-        rejected += verdict["result"] != "accepted"
-    return (1 if rejected else 0), lines
+        return DONE, ["no open orders"]
+    outcomes = carry_out(agent, orders, _STEPS[options.command], patience=options.patience, again=again)
+    told = [_told(outcome) for outcome in outcomes]
+    return max(status for status, _ in told), [line for _, lines in told for line in lines]
 
 
-@contextmanager
-def reporter(style: str) -> Iterator[Report]:
-    """A function that shows (stage, done, total): as a bar, as JSON lines for another program, or not at all."""
-    if style == "none":
-        yield silent
-    elif style == "json":
-        yield lambda stage, done, total: print(
-            json.dumps({"stage": stage, "done": done, "total": total}), file=sys.stderr, flush=True
-        )
-    else:
-        columns = (
-            TextColumn("{task.description:<36}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
-            TextColumn("left"), TimeRemainingColumn(),
-        )  # fmt: skip
-        with Progress(*columns, console=Console(stderr=True)) as bars:
-            shown: dict[str, TaskID] = {}
+def _told(outcome: Outcome) -> tuple[int, list[str]]:
+    """Exit status and lines about one order."""
+    order, verdict = outcome.order, outcome.order["verdict"]
+    if outcome.error is not None:
+        return _status_of(outcome.error), [f"order {order['uuid']}: {outcome.error}"]
+    if verdict is None:
+        return DONE, [f"order {order['uuid']}: {order['state']}, attempt {order['attempt']}"]
+    lines = [f"order {order['uuid']}: {verdict['result']} at log index {verdict['ref']['index']}"]
+    for failure in verdict["failures"]:
+        where = "claim" if failure["chunk"] is None else f"chunk {failure['chunk']}"
+        lines.append(f"  {where}: {failure['reason']}")
+    return (DONE if verdict["result"] == "accepted" else REJECTED), lines
 
-            def show(stage: str, done: int, total: int) -> None:
-                name = stage.split(":", maxsplit=1)[0]
-                if name not in shown:
-                    for earlier in bars.tasks:  # one stage follows another: what came before is over
-                        bars.update(earlier.id, completed=earlier.total)
-                    shown[name] = bars.add_task(name, total=total)
-                bars.update(shown[name], completed=done, total=total, description=stage)
 
-            yield show
-            for task in bars.tasks:
-                bars.update(task.id, completed=task.total)
+def _say(line: str) -> None:
+    """A line of `watch`, at once: whoever reads it may be another program."""
+    print(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} {line}", flush=True)
 
 
 if __name__ == "__main__":

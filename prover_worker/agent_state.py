@@ -1,12 +1,15 @@
 """What a client keeps: one folder, readable by its owner only.
 
-    agent.json          server, client handle, pinned keys
+    folder.json         the schema of the folder, and who works in it (the lock is held on folder.lock)
+    agent.json          server, client handle, pinned keys, the client's own limits
     key.pem             Ed25519 private key
     seen.note           last checkpoint accepted
     release/            circuit release: predicate and files by role
-    commitment/         the committed model, grid weights, factors, salt seed, point files, log reference
+    commitment/         the committed model, grid weights, factors, salt seed, point files, log reference,
+                        a sample of the client's data to measure the model on
     orders/<order>/<attempt>/   mask, solution, salt seed, point files, claim, proofs, figures, unlearned model
     keys/               proving keys, made here; may be shared between clients of one machine (--cache)
+    logs/               what the agent did, for people; no secrets
 
 Files are written whole or not at all. Salt seeds open the commitments: losing them makes proving impossible,
 leaking them ends their hiding.
@@ -14,17 +17,22 @@ leaking them ends their hiding.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from prover_worker.errors import AgentError
+
+PARTIAL: Final = ".part"  # how temporary files end; whoever takes the folder removes those left behind
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 @dataclass(frozen=True)
@@ -45,16 +53,35 @@ class Folder:
         """Whether a file was written."""
         return self.file(name).exists()
 
+    @contextmanager
+    def appearing(self, name: str) -> Iterator[Path]:
+        """A path to write to; what is there at the end appears as `name`, synced and for the owner only.
+
+        Whatever goes wrong leaves the old file, or none. Raises AgentError when the disk is full.
+        """
+        temporary = self.path / f".{name}.{os.getpid()}{PARTIAL}"
+        try:
+            self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+            os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600))
+            yield temporary
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
+            temporary.replace(self.file(name))
+            _sync_folder(self.path)
+        except OSError as error:
+            if error.errno not in _FULL:
+                raise
+            raise AgentError(
+                f"the disk that holds {self.path} is full, so {name} was not written; make room and run the same "
+                "command again, it goes on"
+            ) from error
+        finally:
+            temporary.unlink(missing_ok=True)
+
     def write(self, name: str, data: bytes) -> Path:
         """Write whole or not at all, for the owner only."""
-        self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
-        temporary = self.path / f".{name}.{os.getpid()}"
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(self.file(name))
+        with self.appearing(name) as temporary:
+            temporary.write_bytes(data)
         return self.file(name)
 
     def read(self, name: str) -> bytes:
@@ -74,14 +101,20 @@ class Folder:
 
     def write_arrays(self, name: str, **arrays: NDArray[Any]) -> None:
         """Write integer arrays as .npz."""
-        import io
-
-        buffer = io.BytesIO()
-        np.savez_compressed(buffer, allow_pickle=False, **arrays)
-        self.write(name, buffer.getvalue())
+        with self.appearing(name) as temporary, temporary.open("wb") as file:
+            np.savez_compressed(file, allow_pickle=False, **arrays)
 
     def read_arrays(self, name: str) -> dict[str, NDArray[Any]]:
         """Read integer arrays; pickled content is refused."""
         self.read(name)
         with np.load(self.file(name), allow_pickle=False) as arrays:
             return dict(arrays)
+
+
+def _sync_folder(path: Path) -> None:
+    """Make a rename inside it survive a power failure."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

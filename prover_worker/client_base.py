@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from prover_worker import curve
 from prover_worker.agent_state import Folder
 from prover_worker.backend import Backend
 from prover_worker.commitments import ChunkSecrets
+from prover_worker.damage import DEFAULT_MAX_DROP, Limits
 from prover_worker.errors import AgentError
 from prover_worker.layout import Layout
 from prover_worker.ledger_client import LedgerClient, Trust
@@ -34,11 +37,33 @@ class ClientBase:
     """One client on one machine. All state is in `folder`; `cache` keeps proving keys."""
 
     def __init__(
-        self, folder: Path, backend: Backend, jobs: int = 1, cache: Path | None = None, report: Report = silent
+        self,
+        folder: Path,
+        backend: Backend,
+        jobs: int = 1,
+        cache: Path | None = None,
+        report: Report = silent,
+        limits: Limits | None = None,
     ) -> None:
         self.state = Folder(folder)
         self.backend, self.jobs, self.report = backend, jobs, report
         self.cache = cache or folder / "keys"
+        self._limits = limits or Limits()
+
+    @property
+    def limits(self) -> Limits:
+        """The limits of this run; what it leaves open is what was set at enrolment or commitment."""
+        if self._limits.max_drop is not None:
+            return self._limits
+        kept = self.state.read_json("agent.json").get("maxDrop", DEFAULT_MAX_DROP)
+        return Limits(float(kept), self._limits.force)
+
+    def keep_limit(self) -> None:
+        """Make this run's limit, if one was given, the one of this folder."""
+        if self._limits.max_drop is not None:
+            self.state.write_json(
+                "agent.json", self.state.read_json("agent.json") | {"maxDrop": self._limits.max_drop}
+            )
 
     @property
     def _key(self) -> Any:
@@ -58,6 +83,10 @@ class ClientBase:
         """All orders of this client, oldest first."""
         return self._ledger().orders()
 
+    def order(self, uuid: str) -> dict[str, Any]:
+        """One order of this client."""
+        return self._ledger().order(uuid)
+
     def _release(self) -> Release:
         folder = self.state.sub("release")
         predicate = CircuitRelease.model_validate_json(folder.read("circuit.json"))
@@ -72,11 +101,39 @@ class ClientBase:
     def _commitment_arrays(self) -> dict[str, NDArray[Any]]:
         return self.state.sub("commitment").read_arrays("factors.npz")
 
-    def _all_secrets(self, layout: Layout) -> Iterator[ChunkSecrets]:
+    def _secrets_of(self, layout: Layout) -> Callable[[int], ChunkSecrets]:
+        """A function that gives one chunk's secrets; all of a large model's at once would not fit into memory."""
         kept, seed = self._commitment_arrays(), self.state.sub("commitment").read("seed")
-        for chunk in range(layout.chunks):
-            weights, factors = layout.blocks_of(kept["weights"], chunk), layout.factors_of(kept["factors"], chunk)
-            yield ChunkSecrets(chunk, weights, factors, seed)
+        return lambda chunk: ChunkSecrets(
+            chunk, layout.blocks_of(kept["weights"], chunk), layout.factors_of(kept["factors"], chunk), seed
+        )
+
+
+@dataclass(frozen=True)
+class ChunkFiles:
+    """One file per chunk while a step over all chunks is under way, so that a killed run goes on with the rest."""
+
+    folder: Folder
+
+    def has(self, chunk: int) -> bool:
+        """Whether the chunk is done."""
+        return self.folder.has(self._name(chunk))
+
+    def write(self, chunk: int, data: bytes) -> None:
+        """A chunk is done."""
+        self.folder.write(self._name(chunk), data)
+
+    def read(self, chunk: int) -> bytes:
+        """What a finished chunk came to."""
+        return self.folder.read(self._name(chunk))
+
+    def clear(self) -> None:
+        """Remove the files, once what they add up to is written."""
+        shutil.rmtree(self.folder.path, ignore_errors=True)
+
+    @staticmethod
+    def _name(chunk: int) -> str:
+        return f"{chunk:06d}"
 
 
 def layout_of(release: Release, model: ModelRelease) -> Layout:

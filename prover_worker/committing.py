@@ -22,8 +22,9 @@ from ledger.statements.predicates.circuit_release import ROLES
 from ledger.statements.statement import sign_statement
 from prover_worker import commitments, curve, pool
 from prover_worker.agent_state import Folder
-from prover_worker.client_base import ClientBase, layout_of, points_root, sha256
+from prover_worker.client_base import ChunkFiles, ClientBase, layout_of, points_root, sha256
 from prover_worker.commitments import ChunkSecrets
+from prover_worker.damage import KEPT, keep_samples
 from prover_worker.errors import AgentError
 from prover_worker.layout import Layout
 from prover_worker.ledger_client import LedgerClient, pin
@@ -58,8 +59,7 @@ class Committing(ClientBase):
         else:
             trust = pin(LedgerClient(server).releases(), vkey, provider_key, witnesses, quorum)
             self.state.write_json("agent.json", {"server": server, "client": client, "trust": asdict(trust)})
-        if not self.state.has("key.pem"):
-            keys.save_private(keys.generate(), self.state.file("key.pem"))
+        self._make_key("key.pem")
         predicate = ClientEnrolment(client=client, public_key=keys.public_hex(self._key))
         ref = LedgerClient(server).submit(sign_statement(predicate, self._key), token)
         self.state.write_json("agent.json", self.state.read_json("agent.json") | {"enrolled": ref.model_dump()})
@@ -72,8 +72,7 @@ class Committing(ClientBase):
         statement. A client that lost the folder enrols with `enrol` into a new one, and commits anew.
         """
         known = self.state.read_json("agent.json")
-        if not self.state.has("key.new.pem"):
-            keys.save_private(keys.generate(), self.state.file("key.new.pem"))
+        self._make_key("key.new.pem")
         key = keys.load_private(self.state.file("key.new.pem"))
         predicate = ClientEnrolment(client=known["client"], public_key=keys.public_hex(key))
         ref = LedgerClient(known["server"]).submit(sign_statement(predicate, key), token)
@@ -81,12 +80,29 @@ class Committing(ClientBase):
         self.state.write_json("agent.json", known | {"enrolled": ref.model_dump()})
         return ref
 
+    def _make_key(self, name: str) -> None:
+        """A new private key, unless there is one. Whole or not at all: half a key would block the folder."""
+        if not self.state.has(name):
+            with self.state.appearing(name) as path:
+                path.unlink()  # keys are never written over another file
+                keys.save_private(keys.generate(), path)
+
     # 2. commit
 
-    def commit(self, weights: Path, data: Path, samples: int, seed: int = 0, *, anew: bool = False) -> LogRef:
+    def commit(
+        self,
+        weights: Path,
+        data: Path,
+        samples: int,
+        seed: int = 0,
+        *,
+        evaluation: Path | None = None,
+        anew: bool = False,
+    ) -> LogRef:
         """Commit to a personalised model and its curvature on the client's own data, before any mask exists.
 
         `weights` is a safetensors file that fits the provider's model release, `data` an .npz with x and y.
+        Orders are later measured on a sample of `evaluation`, which is by default `data`; it is kept here.
         `anew` sets an earlier, logged commitment and its orders aside, as after an order that was met.
         """
         folder = self.state.sub("commitment")
@@ -97,6 +113,8 @@ class Committing(ClientBase):
         ledger = self._ledger()
         model_ref, model, release, circuit_ref = self._fetch_release(ledger)
         layout = layout_of(release, model)
+        if not folder.has(KEPT):
+            keep_samples(folder, evaluation or data)
         if not folder.has("factors.npz"):
             self._prepare(folder, model, release, weights, data, samples, seed)
         if not folder.has("curvature.points"):
@@ -159,8 +177,8 @@ class Committing(ClientBase):
         backbones.with_weights(model.architecture, committed)  # raises where the file is no such model
         others = secrets.token_bytes(32)
         salted = _salted_digests(state, set(names), others)
-        folder.path.mkdir(parents=True, exist_ok=True, mode=0o700)
-        backbones.save(folder.file("model.safetensors"), committed)
+        with folder.appearing("model.safetensors") as path:
+            backbones.save(path, committed)
         made = recipe.curvature(
             model.architecture,
             folder.file("model.safetensors"),
@@ -180,13 +198,19 @@ class Committing(ClientBase):
 
     def _commit_chunks(self, folder: Folder, layout: Layout, release: Release) -> None:
         """Points of all chunks. Two files, the second written last: its presence means both are there."""
-        tasks = ((release, layout, secret) for secret in self._all_secrets(layout))
-        done: dict[int, tuple[bytes, bytes]] = {}
-        for number, records in pool.run(_commit_chunk, tasks, self.jobs):
-            done[number] = records
-            self.report("committing to weights and curvature", len(done), layout.chunks)
-        folder.write("weights.points", b"".join(done[c][0] for c in range(layout.chunks)))
-        folder.write("curvature.points", b"".join(done[c][1] for c in range(layout.chunks)))
+        made, secrets_of = ChunkFiles(folder.sub("points")), self._secrets_of(layout)
+        missing = [chunk for chunk in range(layout.chunks) if not made.has(chunk)]
+        tasks = ((release, layout, secrets_of(chunk)) for chunk in missing)
+        done = layout.chunks - len(missing)
+        self.report("committing to weights and curvature", done, layout.chunks)
+        for number, (weight, curvature) in pool.run(_commit_chunk, tasks, self.jobs) if missing else ():
+            made.write(missing[number], weight + curvature)
+            done += 1
+            self.report("committing to weights and curvature", done, layout.chunks)
+        records = [made.read(chunk) for chunk in range(layout.chunks)]
+        folder.write("weights.points", b"".join(record[: curve.POINT_BYTES] for record in records))
+        folder.write("curvature.points", b"".join(record[curve.POINT_BYTES :] for record in records))
+        made.clear()
 
     def _commitment(self, folder: Folder, layout: Layout, model: LogRef, circuit: LogRef) -> ModelCommitment:
         weights, curvature = folder.read("weights.points"), folder.read("curvature.points")

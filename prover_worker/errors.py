@@ -27,5 +27,20 @@ class AgentError(ProverError):
     """The agent cannot go on: what it has, what it needs and what to do are in the text."""
 
 
+class LedgerAway(AgentError):  # noqa: N818 - nobody's fault, and over sooner or later
+    """The ledger does not answer, or asks to be left alone. The same command goes on later.
+
+    `retry_after` is what the ledger asked for, in seconds, if it did.
+    """
+
+    def __init__(self, text: str, retry_after: float | None = None) -> None:
+        super().__init__(text)
+        self.retry_after = retry_after
+
+
+class LimitExceeded(AgentError):  # noqa: N818 - a decision, not a fault
+    """An order would damage the model beyond the client's own limit. Nothing was logged."""
+
+
 class AuditError(ProverError):
     """An audit bundle in which something does not hold. The text names the first such thing."""

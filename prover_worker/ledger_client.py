@@ -16,14 +16,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
-import httpx2
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ledger.statements.dsse import Envelope
 from ledger.statements.errors import StatementError
-from ledger.statements.httpsig import client_hooks
 from ledger.statements.keyring import KeyRing
 from ledger.statements.keys import public_from_hex, public_hex
 from ledger.statements.predicates import Predicate
@@ -34,7 +31,8 @@ from ledger.tlog.cosignature import Quorum
 from ledger.tlog.errors import TlogError
 from ledger.tlog.merkle import leaf_hash, verify_consistency, verify_inclusion
 from ledger.tlog.note import NoteVerifier
-from prover_worker.errors import AgentError
+from prover_worker.errors import AgentError, LedgerAway
+from prover_worker.ledger_http import LedgerHttp
 
 Kind = TypeVar("Kind", bound=Predicate)
 _COVER_PATIENCE = 60.0  # seconds until a new entry must stand under a checkpoint
@@ -85,47 +83,27 @@ class LedgerClient:
         trust: Trust | None = None,
         seen: Path | None = None,
     ) -> None:
-        parts = urlsplit(server)
-        if parts.scheme not in {"http", "https"} or not parts.netloc:
-            raise AgentError(f"got {server!r} for a server; expected an address such as https://ledger.example")
-        origin = f"{parts.scheme}://{parts.netloc}"
-        hooks = client_hooks(origin, key).event_hooks if key else None
         self._trust, self._seen = trust, seen
         self._chain: KeyChain | None = None
-        self._http = httpx2.Client(base_url=f"{origin}/api/v1/", timeout=60, event_hooks=hooks)
-
-    def _request(self, method: str, path: str, **arguments: Any) -> httpx2.Response:
-        try:
-            response = self._http.request(method, path, **arguments)
-        except httpx2.HTTPError as error:
-            raise AgentError(
-                f"cannot reach the ledger ({error}); check the server's address and try again"
-            ) from error
-        if response.is_success:
-            return response
-        try:
-            detail = response.json()["detail"]
-        except (ValueError, KeyError, TypeError):
-            detail = response.text[:200]
-        raise AgentError(f"the ledger refused {method} {path} with {response.status_code}: {detail}")
+        self._http = LedgerHttp(server, key)
 
     def releases(self) -> dict[str, Any]:
         """Keys, the current circuit release and all models; nothing here is trusted before it is pinned."""
-        return self._request("GET", "releases").json()
+        return self._http.request("GET", "releases").json()
 
     def orders(self) -> list[dict[str, Any]]:
         """All orders of this client, oldest first."""
-        return self._request("GET", "orders").json()["orders"]
+        return self._http.request("GET", "orders").json()["orders"]
 
     def order(self, uuid: str) -> dict[str, Any]:
         """One order."""
-        return self._request("GET", f"orders/{uuid}").json()
+        return self._http.request("GET", f"orders/{uuid}").json()
 
     def submit(self, envelope: Envelope, token: str | None = None) -> LogRef:
         """Send a signed statement and return where the log put it. Sending it again is harmless."""
         headers = {"Content-Type": "application/json"} | ({"Enrolment-Token": token} if token else {})
         data = envelope.to_bytes()
-        answer = self._request("POST", "statements", content=data, headers=headers).json()
+        answer = self._http.request("POST", "statements", content=data, headers=headers).json()
         if answer["leafHash"] != leaf_hash(data).hex():
             raise AgentError(
                 "the ledger logged something else than what was sent; tell its operator and an auditor"
@@ -136,12 +114,12 @@ class LedgerClient:
         """Store bytes under their SHA-256, which is returned."""
         digest = hashlib.sha256(data).hexdigest()
         headers = {"Content-Type": "application/octet-stream"}
-        self._request("PUT", f"blobs/{digest}", content=data, headers=headers)
+        self._http.request("PUT", f"blobs/{digest}", content=data, headers=headers)
         return digest
 
     def download(self, digest: str) -> bytes:
         """Fetch bytes and check them against their SHA-256."""
-        data = self._request("GET", f"blobs/{digest}").content
+        data = self._http.request("GET", f"blobs/{digest}").content
         if hashlib.sha256(data).hexdigest() != digest:
             raise AgentError(f"the ledger sent other bytes than those of SHA-256 {digest}; try again")
         return data
@@ -164,9 +142,9 @@ class LedgerClient:
     def _logged(self, ref: LogRef) -> bytes:
         """The leaf that `ref` points at, included under a checkpoint that extends all seen before."""
         deadline = time.monotonic() + _COVER_PATIENCE
-        while (answer := self._request("GET", f"log/entries/{ref.index}").json())["checkpoint"] is None:
+        while (answer := self._http.request("GET", f"log/entries/{ref.index}").json())["checkpoint"] is None:
             if time.monotonic() > deadline:
-                raise AgentError(f"no checkpoint covers log entry {ref.index} after a minute; try again later")
+                raise LedgerAway(f"no checkpoint covers log entry {ref.index} after a minute; try again later")
             time.sleep(_POLL)
         envelope = base64.b64decode(answer["envelope"])
         if leaf_hash(envelope).hex() != ref.leaf_hash:
@@ -198,7 +176,7 @@ class LedgerClient:
     def _keys(self) -> KeyChain:
         """The keys that follow from the pinned ones, by rotations that the log holds. Raises AgentError."""
         if self._chain is None:
-            listed = self._request("GET", "log/rotations").json()["rotations"]
+            listed = self._http.request("GET", "log/rotations").json()["rotations"]
             try:
                 rotations = [(int(item["index"]), base64.b64decode(item["envelope"])) for item in listed]
                 self._chain = KeyChain.follow(self._pinned(), rotations)
@@ -220,7 +198,7 @@ class LedgerClient:
             old, new = sorted((last, head), key=lambda checkpoint: checkpoint.size)
             proof = []
             if 0 < old.size < new.size:
-                answer = self._request("GET", f"log/consistency?old={old.size}&new={new.size}").json()
+                answer = self._http.request("GET", f"log/consistency?old={old.size}&new={new.size}").json()
                 proof = [base64.b64decode(node) for node in answer["proof"]]
             verify_consistency(old.size, old.root, new.size, new.root, proof)
             if head.size <= last.size:

@@ -1,13 +1,17 @@
 """Worker processes for proving, committing and verifying.
 
 Processes, because ezkl's memory is only given back when one ends, because a Rust panic must not take the caller
-down, and because ezkl writes to stdout and stderr, where progress is drawn.
+down, and because ezkl writes to stdout and stderr, where progress is drawn. They end with their parent, whatever
+ends it: an exception or a signal ends them at once, and should it be killed outright, the kernel tells them
+(prctl PR_SET_PDEATHSIG, Linux).
 """
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -17,11 +21,17 @@ from typing import Any, TypeVar
 from prover_worker.errors import ProvingFailed
 
 Result = TypeVar("Result")
+_PR_SET_PDEATHSIG = 1
 
 
-def _quiet() -> None:
-    """Die at once on Ctrl-C (Rust code would not notice it for seconds) and keep the terminal clean."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+def _quiet(parent: int) -> None:
+    """Die at once on signals (Rust code would not notice them for seconds) and keep the terminal clean."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it ended before the kernel was asked
+        os._exit(1)
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, 1)
     os.dup2(null, 2)
@@ -36,13 +46,17 @@ def run(
     """Run function(*task) for every task in `jobs` processes; yield (task number, result) as they finish.
 
     Tasks are taken from the iterable only as processes become free, so their inputs never pile up in memory.
-    The first exception of a task is raised here, after the tasks already running have ended; ProvingFailed, when a
-    process dies, as under an out-of-memory killer.
+    The first exception of a task is raised here, and the other processes are ended; ProvingFailed, when a process
+    dies, as under an out-of-memory killer.
     """
     pending: dict[Future[Result], int] = {}
     numbered = enumerate(tasks)
     with ProcessPoolExecutor(
-        jobs, mp_context=get_context("spawn"), initializer=_quiet, max_tasks_per_child=per_process
+        jobs,
+        mp_context=get_context("spawn"),
+        initializer=_quiet,
+        initargs=(os.getpid(),),
+        max_tasks_per_child=per_process,
     ) as pool:
         try:
             while True:
@@ -58,5 +72,13 @@ def run(
                 "a worker process died, perhaps for want of memory; finished proofs are kept, so run this again, "
                 f"with fewer jobs than {jobs} if you can"
             ) from error
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+        except BaseException:
+            _end(pool)
+            raise
+
+
+def _end(pool: ProcessPoolExecutor) -> None:
+    """End the processes now. Leaving the pool would wait for their tasks, which may take minutes."""
+    for process in list((pool._processes or {}).values()):  # noqa: SLF001 - public only from Python 3.14 on
+        process.terminate()
+    pool.shutdown(wait=False, cancel_futures=True)

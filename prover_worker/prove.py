@@ -6,7 +6,6 @@ stopped, and a folder of another challenge is never looked at.
 
 from __future__ import annotations
 
-import os
 import resource
 import time
 from collections.abc import Callable, Iterator
@@ -14,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from prover_worker import pool
+from prover_worker.agent_state import Folder
 from prover_worker.backend import Backend, CircuitFiles
 from prover_worker.bundle import ProofBundle
 from prover_worker.challenge import Challenge
@@ -117,14 +117,8 @@ class ProofFolder:
         return self.file(kind, key).read_bytes()
 
     def write(self, kind: str, key: int, proof: bytes) -> None:
-        """Write to a temporary name, sync, rename: a proof file is whole or absent."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        temporary = self.path / f".{kind}-{key:06d}.{os.getpid()}"
-        with temporary.open("wb") as file:
-            file.write(proof)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(self.file(kind, key))
+        """A proof file is whole or absent. Raises AgentError when the disk is full."""
+        Folder(self.path).write(self.file(kind, key).name, proof)
 
 
 def prove_claim(

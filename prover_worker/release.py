@@ -8,6 +8,7 @@ writes the files and `predicate.json`; `manage.py register_circuit DIR` logs the
 from __future__ import annotations
 
 import argparse
+import fcntl
 import hashlib
 import shutil
 import sys
@@ -38,6 +39,7 @@ DEFAULTS: Final = CircuitParameters(
     salt_rows=32, range_group=8,
 )  # fmt: skip
 _KINDS: Final[tuple[Kind, Kind]] = ("relation", "range")
+_MAKING: Final = "making-"  # folders in which proving keys are being made
 
 
 def sha256_file(path: Path) -> str:
@@ -101,17 +103,27 @@ def _keyed(backend: Backend, files: CircuitFiles, logged: Circuit, cache: Path) 
     pk = cache / f"{logged.vk_sha256}.pk"
     if not pk.exists():
         cache.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=cache) as name:
-            if files.compiled is None:
-                raise CircuitError("proving needs the compiled circuits; open the release with all its files")
-            vk, made = backend.make_keys(files.settings, files.compiled, files.srs, Path(name))
-            if sha256_file(vk) != logged.vk_sha256:
-                raise CircuitError(
-                    f"key generation gave a verifying key with SHA-256 {sha256_file(vk)}; the logged one has "
-                    f"{logged.vk_sha256}, so circuit or SRS are not those of the release"
-                )
-            made.replace(pk)  # whole or not at all: a killed process leaves no half key
+        with (cache / ".lock").open("a") as lock:  # agents may share the folder: one makes the key, others wait
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not pk.exists():
+                _make_key(backend, files, logged, pk)
     return replace(files, pk=pk)
+
+
+def _make_key(backend: Backend, files: CircuitFiles, logged: Circuit, pk: Path) -> None:
+    """Make a proving key. Whoever was killed doing so has left a folder, which goes first."""
+    for left in pk.parent.glob(f"{_MAKING}*"):
+        shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(dir=pk.parent, prefix=_MAKING) as name:
+        if files.compiled is None:
+            raise CircuitError("proving needs the compiled circuits; open the release with all its files")
+        vk, made = backend.make_keys(files.settings, files.compiled, files.srs, Path(name))
+        if sha256_file(vk) != logged.vk_sha256:
+            raise CircuitError(
+                f"key generation gave a verifying key with SHA-256 {sha256_file(vk)}; the logged one has "
+                f"{logged.vk_sha256}, so circuit or SRS are not those of the release"
+            )
+        made.replace(pk)  # whole or not at all: a killed process leaves no half key
 
 
 def build(

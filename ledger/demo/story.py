@@ -233,7 +233,7 @@ class Story:
     def _unlearn(
         self, client: Participant, module: str, *mode: str, expected: str, more: list[str] | None = None
     ) -> None:
-        started = [module, *mode, *self._options(client), "unlearn", *(more or [])]
+        started = [module, *mode, *self._options(client), "run", *(more or [])]
         text = self._python(*started, capture=True, good=(0, 1))
         lines = text.splitlines()
         verdict = next((line.split(": ")[1].split(" ")[0] for line in lines if line.startswith("order ")), "none")

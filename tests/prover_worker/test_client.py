@@ -1,27 +1,23 @@
 """What an agent refuses before it does anything. The whole path over HTTP is another test's business."""
 
+import errno
 import json
 import stat
 
 import numpy as np
 import pytest
 
-from ledger.statements.predicates import Challenge, Mask, Order
+from ledger.statements.predicates import Challenge
 from ledger.statements.predicates.base import LogRef
 from prover_worker.agent_state import Folder
 from prover_worker.client import Agent
 from prover_worker.errors import AgentError
-from prover_worker.layout import Layout
 from tests.fakes import FakeLedger
-from tests.prover_worker.story import BACKEND, TOTAL, P, make_mask
-from unlearning.maskfile import format_mask
+from tests.prover_worker.story import BACKEND
 
-OURS, THEIRS, WINDOW, ORDER = (f"00000000-0000-4000-8000-00000000000{n}" for n in range(4))
+OURS, ORDER = (f"00000000-0000-4000-8000-00000000000{n}" for n in (0, 3))
 COMMITMENT = LogRef(index=3, leaf_hash="33" * 32)
 ELSEWHERE = LogRef(index=1, leaf_hash="11" * 32)
-LAYOUT = Layout(P, TOTAL)
-INDICES = np.flatnonzero(make_mask())
-MASKED = len(INDICES)
 
 
 class OfflineAgent(Agent):
@@ -46,62 +42,6 @@ def agent(tmp_path, ledger):
     agent.state.write_json("agent.json", {"client": OURS})
     agent.state.sub("commitment").write_json("logged.json", COMMITMENT.model_dump())
     return agent
-
-
-def order(ledger, mask_at=6, order_at=7, total=TOTAL, masked=MASKED, **changed):
-    """A mask and an order in the log; how the ledger's REST interface shows the order."""
-    digest = ledger.upload(format_mask(total, INDICES))
-    mask = Mask(
-        window=WINDOW, closed=ELSEWHERE, model=ELSEWHERE, mask_sha256=digest, masked=masked, total=total, recipe={}
-    )
-    said = {
-        "order": ORDER, "window": WINDOW, "client": OURS, "commitment": COMMITMENT, "circuit": ELSEWHERE,
-        "mask": ledger.log(mask_at, mask), "due_at": "2026-01-31T12:00:00Z",
-    } | changed  # fmt: skip
-    ref = ledger.log(order_at, Order(**said))
-    return {"uuid": ORDER, "attempt": 0, "state": "issued", "order": ref.model_dump()}
-
-
-def test_an_order_in_sequence_gives_its_mask(agent, ledger):
-    assert agent._checked_mask(ledger, order(ledger), LAYOUT) == format_mask(TOTAL, INDICES)
-
-
-@pytest.mark.parametrize(("mask_at", "order_at"), [(2, 7), (3, 7), (6, 5), (6, 6)])
-def test_a_mask_out_of_sequence(agent, ledger, mask_at, order_at):
-    """A mask logged before the commitment could be chosen to suit it, one after its order was not ordered."""
-    shown = order(ledger, mask_at, 9)
-    if order_at < 9:
-        said = ledger.statements[9][1]
-        ref = LogRef(index=order_at, leaf_hash="77" * 32)
-        ledger.statements[order_at] = (ref, said)
-        shown |= {"order": ref.model_dump()}
-    with pytest.raises(AgentError, match="mask out of sequence"):
-        agent._checked_mask(ledger, shown, LAYOUT)
-
-
-def test_an_order_of_another_client_or_about_another_commitment(agent, ledger):
-    for changed in (
-        {"client": THEIRS},
-        {"commitment": ELSEWHERE},
-        {"commitment": LogRef(index=3, leaf_hash="34" * 32)},
-    ):
-        shown = order(ledger, **changed)
-        with pytest.raises(AgentError, match="not about what this client committed to; nothing was done"):
-            agent._checked_mask(ledger, shown, LAYOUT)
-
-
-def test_a_mask_of_another_size_than_said_or_for_another_model(agent, ledger):
-    for changed in ({"masked": MASKED - 1}, {"total": TOTAL + 16}):
-        shown = order(ledger, **changed)
-        with pytest.raises(AgentError, match=rf"the mask file masks {MASKED} of .* this model has 736"):
-            agent._checked_mask(ledger, shown, LAYOUT)
-
-
-def test_a_statement_of_another_kind_is_no_order(agent, ledger):
-    shown = order(ledger)
-    shown["order"] = ledger.statements[6][0].model_dump()
-    with pytest.raises(AgentError, match="log entry 6 is a mask; expected a order"):
-        agent._checked_mask(ledger, shown, LAYOUT)
 
 
 def test_the_one_challenge_of_a_claim(agent, ledger):
@@ -141,11 +81,6 @@ def test_an_orders_name_must_be_a_uuid_to_become_a_path(agent, name):
         agent.claim({"uuid": name, "attempt": 0, "state": "issued"})
 
 
-def test_an_order_shown_under_another_name(agent, ledger):
-    with pytest.raises(AgentError, match="by another name"):
-        agent._checked_mask(ledger, order(ledger) | {"uuid": WINDOW}, LAYOUT)
-
-
 def test_a_client_that_is_not_enrolled_is_told_so(tmp_path):
     with pytest.raises(AgentError, match="holds no enrolled client; run `enrol` first"):
         Agent(tmp_path, BACKEND).orders()
@@ -160,12 +95,13 @@ def test_files_are_the_owners_and_whole(tmp_path, monkeypatch):
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
 
-    def full(_descriptor):
-        raise OSError(28, "No space left on device")
+    def broken(_descriptor):
+        raise OSError(errno.EIO, "Input/output error")
 
-    monkeypatch.setattr("os.fsync", full)
-    with pytest.raises(OSError, match="No space left"):
+    monkeypatch.setattr("os.fsync", broken)
+    with pytest.raises(OSError, match="Input/output error"):
         folder.write("seed", b"new")
+    assert [file.name for file in folder.path.iterdir()] == ["seed"]
     assert folder.read("seed") == b"old"
 
 

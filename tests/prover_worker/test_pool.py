@@ -1,5 +1,9 @@
 import os
+import signal
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -87,3 +91,48 @@ def test_stopping_early_leaves_nothing_behind():
     next(running)
     running.close()
     assert list(running) == []
+
+
+# Processes end with their parent. A task that would take minutes says where it runs, then the parent goes.
+
+_PARENT = """
+import sys
+from prover_worker import pool
+from tests.prover_worker.test_pool import linger
+
+if __name__ == "__main__":
+    try:
+        for _ in pool.run(linger, [(sys.argv[1], "a"), (sys.argv[1], "b")], 2):
+            pass
+    except KeyboardInterrupt:
+        sys.exit(130)
+"""
+
+
+def linger(folder, name):
+    (Path(folder) / name).write_text(str(os.getpid()))
+    time.sleep(300)
+
+
+def alive(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_processes_end_with_their_parent(number, tmp_path):
+    root, program = Path(__file__).resolve().parents[2], tmp_path / "parent.py"
+    program.write_text(_PARENT)
+    environment = os.environ | {"PYTHONPATH": str(root)}
+    parent = subprocess.Popen([sys.executable, str(program), str(tmp_path)], env=environment)
+    files, deadline = [tmp_path / "a", tmp_path / "b"], time.monotonic() + 30
+    while not all(file.exists() and file.read_text() for file in files) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    children = [int(file.read_text()) for file in files]
+    os.kill(parent.pid, number)  # to the parent only: a terminal would tell all of them
+    assert parent.wait(30) == {signal.SIGINT: 130, signal.SIGKILL: -signal.SIGKILL}[number]
+    while any(map(alive, children)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not any(map(alive, children))

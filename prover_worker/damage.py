@@ -1,0 +1,99 @@
+"""What an order would do to a client's model, measured on the client's own data before anything is logged.
+
+The client's limit is in points of accuracy (percentage points) over samples kept at commitment. Where the
+mask's recipe says that one class is to be forgotten, its samples are left out: losing them is the order's purpose.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from prover_worker.agent_state import Folder
+
+if TYPE_CHECKING:
+    import torch
+
+    from unlearning.datasets import Part
+
+DEFAULT_MAX_DROP: Final = 5.0
+KEPT: Final = "evaluation.npz"
+_MOST_SAMPLES, _MOST_BYTES = 1000, 256_000_000
+
+
+@dataclass(frozen=True)
+class Limits:
+    """`max_drop`: points of accuracy that an order may cost; None: as set before. `force`: obey it all the same."""
+
+    max_drop: float | None = None
+    force: bool = False
+
+
+@dataclass(frozen=True)
+class Damage:
+    """Accuracies in percent, on `samples` samples; `left_out`: the class that was not counted."""
+
+    before: float
+    after: float
+    samples: int
+    left_out: int | None
+
+    @property
+    def drop(self) -> float:
+        """Points of accuracy that are lost; negative where the model became better."""
+        return self.before - self.after
+
+    def sentence(self) -> str:
+        """The figures for people."""
+        without = "" if self.left_out is None else f", class {self.left_out} left out"
+        return (
+            f"accuracy on {self.samples} of this client's own samples{without}: {self.before:.1f} % before, "
+            f"{self.after:.1f} % after, a drop of {self.drop:.1f} points"
+        )
+
+    def record(self) -> dict[str, Any]:
+        """As JSON."""
+        return asdict(self) | {"drop": self.drop}
+
+
+def keep_samples(folder: Folder, data: Path) -> None:
+    """Keep a sample of the client's data beside its commitment. Raises DatasetError for a file that is no data."""
+    import numpy as np
+
+    from unlearning import datasets
+
+    part = datasets.load_npz(data)
+    most = max(1, min(_MOST_SAMPLES, _MOST_BYTES // max(1, part.x[:1].nbytes)))
+    chosen = np.sort(np.random.default_rng(0).permutation(len(part.y))[:most])
+    with folder.appearing(KEPT) as path:
+        datasets.save_npz(path, datasets.Part(part.x[chosen], part.y[chosen]))
+
+
+def forgotten_class(recipe: Mapping[str, Any]) -> int | None:
+    """The class that a mask's recipe says is to be forgotten, if it is one class."""
+    forget = recipe.get("forget")
+    label = forget.get("class") if isinstance(forget, Mapping) else None
+    return label if isinstance(label, int) and not isinstance(label, bool) else None
+
+
+def measure(
+    architecture: Mapping[str, Any],
+    before: Mapping[str, torch.Tensor],
+    after: Mapping[str, torch.Tensor],
+    samples: Path,
+    left_out: int | None,
+) -> Damage:
+    """Both models on the same samples. Raises what loading models and data raises."""
+    from unlearning import backbones, datasets, evaluate
+
+    part = datasets.load_npz(samples)
+    keep = part.y >= 0 if left_out is None else part.y != left_out
+    if not keep.any():  # this client has nothing but the class to forget
+        keep, left_out = part.y >= 0, None
+    chosen: Part = datasets.Part(part.x[keep], part.y[keep])
+    accuracies = [
+        100 * evaluate.accuracy(backbones.with_weights(architecture, s), *chosen) for s in (before, after)
+    ]
+    return Damage(accuracies[0], accuracies[1], len(chosen.y), left_out)

@@ -1,0 +1,99 @@
+"""Requests to one ledger: signed, and repeated while it is away or busy.
+
+Every request of the agent may be sent twice without harm: statements and files are named by their content. So
+what fails on the way is sent again, after a pause that grows, until `patience` seconds are over. A ledger that
+says when to come back (Retry-After, RFC 9110 section 10.2.3) is not asked before.
+"""
+
+from __future__ import annotations
+
+import email.utils
+import logging
+import random
+import time
+from datetime import UTC, datetime
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import httpx2
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from ledger.statements.httpsig import client_hooks
+from prover_worker.errors import AgentError, LedgerAway
+
+logger = logging.getLogger(__name__)
+
+_BUSY: Final = frozenset({429, 502, 503, 504})
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
+_LONGEST_WISH = 3600.0  # a server may ask for an hour; one that asks for more is asked again after one
+PATIENCE: Final = 60.0
+
+
+class LedgerHttp:
+    """One server, one key. `patience`: how many seconds a request may take with all its repetitions."""
+
+    def __init__(self, server: str, key: Ed25519PrivateKey | None = None, patience: float = PATIENCE) -> None:
+        parts = urlsplit(server)
+        if parts.scheme not in {"http", "https"} or not parts.netloc:
+            raise AgentError(f"got {server!r} for a server; expected an address such as https://ledger.example")
+        origin = f"{parts.scheme}://{parts.netloc}"
+        hooks = client_hooks(origin, key).event_hooks if key else None
+        self._patience = patience
+        self._http = httpx2.Client(base_url=f"{origin}/api/v1/", timeout=60, event_hooks=hooks)
+
+    def request(self, method: str, path: str, **arguments: Any) -> httpx2.Response:
+        """The answer, if it is one of success.
+
+        Raises LedgerAway when the ledger is still away or busy at the end of the patience, AgentError when it
+        refuses.
+        """
+        deadline, pause = time.monotonic() + self._patience, _FIRST_PAUSE
+        while True:
+            try:
+                return self._once(method, path, arguments)
+            except LedgerAway as away:
+                wait = pause if away.retry_after is None else away.retry_after
+                if time.monotonic() + wait > deadline:
+                    raise
+                logger.warning("%s (again in %.1f s)", away, wait)
+            time.sleep(wait)
+            pause = min(_LONGEST_PAUSE, pause * 2) * random.uniform(0.8, 1.2)  # noqa: S311 - so that clients spread
+
+    def _once(self, method: str, path: str, arguments: dict[str, Any]) -> httpx2.Response:
+        began = time.monotonic()
+        try:
+            response = self._http.request(method, path, **arguments)
+        except httpx2.HTTPError as error:
+            reason = str(error) or type(error).__name__
+            raise LedgerAway(
+                f"cannot reach the ledger ({reason}); check the server's address and try again"
+            ) from error
+        logger.debug("%s %s: %d, %.2f s", method, path, response.status_code, time.monotonic() - began)
+        if response.is_success:
+            return response
+        text = f"the ledger refused {method} {path} with {response.status_code}: {_detail(response)}"
+        if response.status_code in _BUSY:
+            raise LedgerAway(text, retry_after(response.headers.get("Retry-After")))
+        raise AgentError(text)
+
+
+def retry_after(value: str | None, now: datetime | None = None) -> float | None:
+    """Seconds of a Retry-After header, which holds seconds or a date; None where it makes no sense."""
+    if not value:
+        return None
+    if value.isascii() and value.isdigit():
+        return min(float(value[:9]), _LONGEST_WISH)
+    try:
+        until = email.utils.parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    if until.tzinfo is None:
+        return None
+    return min(max(0.0, (until - (now or datetime.now(UTC))).total_seconds()), _LONGEST_WISH)
+
+
+def _detail(response: httpx2.Response) -> str:
+    try:
+        return str(response.json()["detail"])
+    except (ValueError, KeyError, TypeError):
+        return response.text[:200]
