@@ -73,17 +73,19 @@ class DishonestAgent(Agent):
     ) -> ProofBundle:
         """Prove, with false range proofs slipped in before, or relation proofs swapped afterwards."""
         if self.cheat == "range":
-            self._slip_in_range_proofs(folder, release, layout, proofs)
+            self._slip_in_range_proofs(folder, release, layout, challenge, proofs)
         bundle = super().make_bundle(folder, release, layout, challenge, proofs)
         if self.cheat == "swap":
             first, *_, last = bundle.relations
             return replace(bundle, relations={**bundle.relations, last: bundle.relations[first]})
         return bundle
 
-    def _slip_in_range_proofs(self, folder: Folder, release: Release, layout: Layout, proofs: ProofFolder) -> None:
+    def _slip_in_range_proofs(
+        self, folder: Folder, release: Release, layout: Layout, challenge: Challenge, proofs: ProofFolder
+    ) -> None:
         """Range proofs of digits that are in range, because they are not those of the claim."""
         solutions = self._solutions(folder)
-        for number, group in enumerate(layout.groups(sorted(solutions))):
+        for number, group in enumerate(layout.groups(challenge.drawn(sorted(solutions)))):
             tame = [replace(solutions[c], e=np.zeros_like(solutions[c].e)) for c in group]
             task = (self.backend, release, layout, tame)
             for _, (proof, _figures) in pool.run(prove_range, [task], 1):

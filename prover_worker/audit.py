@@ -55,6 +55,7 @@ from ledger.tlog.note import NoteVerifier
 from prover_worker import pool
 from prover_worker.backend import Backend
 from prover_worker.curve import POINT_BYTES
+from prover_worker.drawing import draw_of
 from prover_worker.errors import AuditError, ProverError
 from prover_worker.release import Release
 from prover_worker.verify import Case, Verification, verify_claim
@@ -240,6 +241,7 @@ def _case(
         claim_index=proof.claim.index,
         claim_leaf=bytes.fromhex(proof.claim.leaf_hash),
         bundle=audit.blob(proof.bundle_sha256, "the proof bundle"),
+        draw=draw_of(order, claim.attempt, audit.get(proof.challenge, kinds.Challenge, by)),
     )
 
 
@@ -261,6 +263,8 @@ def _compare(outcome: Verification, index: int, verdict: kinds.Verdict) -> None:
     named = [failure.chunk for failure in verdict.failures if failure.chunk is not None]
     _same(named, chunks[: len(named)], f"verdict {index} names other failing chunks than verification")
     _same(outcome.proved, verdict.proved_chunks, f"verdict {index} counts other proved chunks than verification")
+    touched = outcome.touched if verdict.touched_chunks is None else verdict.touched_chunks
+    _same(outcome.touched, touched, f"verdict {index} counts other touched chunks than verification")
 
 
 def run(

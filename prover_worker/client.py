@@ -3,7 +3,7 @@
 1. enrol     register the key, pin the ledger's keys                            (committing.py)
 2. commit    put the model on the grid, compute curvature, log Com(θp), Com(Cp)  (committing.py)
 3. claim     verify an order, compensate, log Com(θu) and the commitments of the solution  (claiming.py)
-4. prove     verify the challenge, prove every touched chunk
+4. prove     verify the challenge, prove every touched chunk, or those drawn
 5. submit    upload the proofs, log their digest
 6. deploy    once the verdict is accepted, write the unlearned model
 
@@ -26,6 +26,7 @@ from prover_worker.bundle import ProofBundle, format_bundle
 from prover_worker.challenge import Challenge as RandomElements
 from prover_worker.challenge import derive
 from prover_worker.claiming import Claiming
+from prover_worker.drawing import checked_draw
 from prover_worker.errors import AgentError
 from prover_worker.layout import Layout
 from prover_worker.ledger_client import LedgerClient
@@ -96,7 +97,7 @@ class Agent(Claiming):
     # 4. prove
 
     def prove(self, order: dict[str, Any], folder: Folder) -> None:
-        """Make the proof of every touched chunk under the challenge of this claim: the file bundle.bin."""
+        """Make the proofs that the challenge of this claim asks for: the file bundle.bin."""
         if folder.has("bundle.bin"):
             return
         ledger, release = self._ledger(), self._release()
@@ -104,7 +105,11 @@ class Agent(Claiming):
         claim = LogRef.model_validate(folder.read_json("claim.json"))
         challenge_ref, note = self._checked_challenge(ledger, order, folder, claim)
         challenge = derive(
-            release.predicate.parameters, ledger.open_note(note), claim.index, bytes.fromhex(claim.leaf_hash)
+            release.predicate.parameters,
+            ledger.open_note(note),
+            claim.index,
+            bytes.fromhex(claim.leaf_hash),
+            checked_draw(ledger, LogRef.model_validate(order["order"]), int(folder.path.name), challenge_ref),
         )
         self.report("making proving keys", 0, 1)
         release = release.with_keys(self.backend, self.cache)
@@ -114,7 +119,7 @@ class Agent(Claiming):
     def make_bundle(
         self, folder: Folder, release: Release, layout: Layout, challenge: RandomElements, proofs: ProofFolder
     ) -> ProofBundle:
-        """Prove every touched chunk and range group, and keep what it cost in figures.json."""
+        """Prove every chunk to prove and its range group, and keep what it cost in figures.json."""
         rows = layout.masked_rows(parse_mask(folder.read("mask.bin"))[1])
         solutions = self._solutions(folder)
         secret_of = self._secrets_of(layout)
@@ -122,7 +127,7 @@ class Agent(Claiming):
             self.backend,
             release,
             layout,
-            sorted(rows),
+            challenge.drawn(sorted(rows)),
             lambda c: ChunkWitness(secret_of(c), solutions[c], rows[c]),
             challenge,
             proofs,
@@ -130,7 +135,7 @@ class Agent(Claiming):
             lambda done, total: self.report("proving", done, total),
         )
         size = len(format_bundle(bundle))
-        folder.write_json("figures.json", asdict(figures) | {"bundle_bytes": size, "chunks": len(rows)})
+        folder.write_json("figures.json", asdict(figures) | {"bundle_bytes": size, "chunks": len(bundle.relations)})
         return bundle
 
     def _checked_challenge(

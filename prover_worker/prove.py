@@ -1,4 +1,4 @@
-"""Proving a claim: columns from secrets and challenge, one proof per touched chunk, one per range group.
+"""Proving a claim: columns from secrets and challenge, one proof per chunk to prove, one per range group.
 
 Every finished proof is a file in a folder that belongs to one challenge; a run that was killed goes on where it
 stopped, and a folder of another challenge is never looked at.
@@ -125,19 +125,19 @@ def prove_claim(
     backend: Backend,
     release: Release,
     layout: Layout,
-    touched: list[int],
+    chunks: list[int],
     witness_of: Callable[[int], ChunkWitness],
     challenge: Challenge,
     folder: ProofFolder,
     jobs: int = 1,
     progress: Progress | None = None,
 ) -> tuple[ProofBundle, Figures]:
-    """Make every proof that is not in the folder yet, then read them all.
+    """Make every proof of `chunks` that is not in the folder yet, then read them all.
 
     Proofs already there cost nothing and are not in the figures. Raises ProvingFailed.
     """
-    groups = layout.groups(touched)
-    wanted = [("relation", c) for c in touched] + [("range", g) for g in range(len(groups))]
+    groups = layout.groups(chunks)
+    wanted = [("relation", c) for c in chunks] + [("range", g) for g in range(len(groups))]
     missing = [item for item in wanted if not folder.file(*item).exists()]
     figures, start = Figures(), time.monotonic()
 

@@ -109,6 +109,7 @@ def _verify(job: Job) -> None:
         failed_chunks=sum(chunk is not None for chunk, _ in failures),
         proved_chunks=outcome.proved,
         untouched_chunks=outcome.untouched,
+        touched_chunks=outcome.touched or None,
     )
     proofs.record_verdict(job.target, result)
 
@@ -125,6 +126,7 @@ def _stored(path: Path) -> bytes:
 
 def _case(stored: proofs.VerificationCase) -> Case:
     from ledger.tlog.checkpoint import Checkpoint
+    from prover_worker.drawing import draw_of
     from prover_worker.release import Release
     from prover_worker.verify import Case
 
@@ -142,4 +144,5 @@ def _case(stored: proofs.VerificationCase) -> Case:
         claim_index=stored.claim_ref.index,
         claim_leaf=bytes.fromhex(stored.claim_ref.leaf_hash),
         bundle=_stored(stored.bundle_path),
+        draw=draw_of(stored.order, stored.claim.attempt, stored.challenge),
     )

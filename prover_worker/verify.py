@@ -3,8 +3,8 @@
 Plan, the same numbers in the code:
  1. read mask, point files and bundle strictly; the non-target tensors' digest must not have changed;
  2. a chunk without a masked weight must keep its point;
- 3. for every touched chunk, compute the commitments of the relation's nine columns from logged points, mask and
-    challenge, and compare them with the first points of its proof;
+ 3. for every touched chunk (or those drawn), compute the commitments of the relation's nine columns from logged
+    points, mask and challenge, and compare them with the first points of its proof;
  4. check the proof, its two public outputs being zero;
  5. for every group, compare the digit commitments with the range proof's first points, and check that proof.
 """
@@ -21,7 +21,7 @@ from ledger.tlog.checkpoint import Checkpoint
 from prover_worker import curve
 from prover_worker.backend import Backend
 from prover_worker.bundle import ProofBundle, parse_bundle
-from prover_worker.challenge import Challenge, derive
+from prover_worker.challenge import EVERYTHING, Challenge, Draw, derive
 from prover_worker.commitments import parse_record, split_records
 from prover_worker.curve import Basis, Point, linear
 from prover_worker.errors import CircuitError, PointError, ProverError
@@ -48,6 +48,7 @@ class Case:
     claim_index: int
     claim_leaf: bytes
     bundle: bytes
+    draw: Draw = EVERYTHING
 
 
 @dataclass
@@ -60,6 +61,7 @@ class Verification:
     failures: dict[int | None, str] = field(default_factory=dict)
     proved: int = 0
     untouched: int = 0
+    touched: int = 0
     seconds: float = 0.0
 
     @property
@@ -84,8 +86,9 @@ class Verifier:
         self.claimed = split_records(case.claim_weights, 1, n, "claimed weights")
         solutions = split_records(case.solution, 2, len(self.touched), "solution")
         self.solution = dict(zip(self.touched, solutions, strict=True))
-        self.bundle = _bundle(case.bundle, self.touched, len(self.layout.groups(self.touched)))
-        self.challenge: Challenge = derive(self.p, case.checkpoint, case.claim_index, case.claim_leaf)
+        self.challenge: Challenge = derive(self.p, case.checkpoint, case.claim_index, case.claim_leaf, case.draw)
+        self.drawn = self.challenge.drawn(self.touched)
+        self.bundle = _bundle(case.bundle, self.drawn, len(self.layout.groups(self.drawn)))
 
     @cached_property
     def basis(self) -> Basis:
@@ -197,9 +200,10 @@ def _check_untouched(verifier: Verifier, out: Verification) -> None:
 
 def _check_proofs(verifier: Verifier, out: Verification, progress: Callable[[int, int], None]) -> None:
     """Steps 3 to 5."""
-    groups = verifier.layout.groups(verifier.touched)
-    total = len(verifier.touched) + len(groups)
-    for chunk in verifier.touched:
+    groups = verifier.layout.groups(verifier.drawn)
+    total = len(verifier.drawn) + len(groups)
+    out.touched = len(verifier.touched)
+    for chunk in verifier.drawn:
         _note(out.failures, [chunk], verifier.check_relation(chunk))
         out.proved += 1
         progress(out.proved, total)
@@ -223,10 +227,10 @@ def _masked(case: Case, layout: Layout) -> Mapping[int, list[int]]:
     return layout.masked_rows(indices)
 
 
-def _bundle(data: bytes, touched: list[int], groups: int) -> ProofBundle:
+def _bundle(data: bytes, drawn: list[int], groups: int) -> ProofBundle:
     bundle = parse_bundle(data)
-    for what, given, wanted in (("", bundle.relations, touched), ("range ", bundle.ranges, range(groups))):
+    for what, given, wanted in (("", bundle.relations, drawn), ("range ", bundle.ranges, range(groups))):
         extra = sorted(set(given) - set(wanted))
         if extra:
-            raise ProverError(f"the bundle holds {what}proof {extra[0]}, which no masked weight asks for")
+            raise ProverError(f"the bundle holds {what}proof {extra[0]}, which nothing asks for")
     return bundle

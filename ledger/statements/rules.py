@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from functools import singledispatch
 from typing import Any, TypeVar
 
+from ledger.statements import coverage_rules
 from ledger.statements.errors import RuleError
 from ledger.statements.predicates import (
     Certificate,
@@ -204,6 +205,7 @@ def _(order: Order, story: Story, index: int) -> None:
     same(commitment.client, order.client, f"{by} is about another client's commitment")
     same(commitment.circuit, order.circuit, f"{by} names another circuit release than the commitment")
     same((mask.window, mask.model), (order.window, commitment.model), f"{by} mixes windows or models")
+    coverage_rules.check_order(order, index)
 
 
 @_check.register
@@ -225,7 +227,8 @@ def _(claim: Claim, story: Story, index: int) -> None:
 
 @_check.register
 def _(challenge: Challenge, story: Story, index: int) -> None:
-    story.get(challenge.claim, Claim, f"challenge {index}")
+    claim = story.get(challenge.claim, Claim, f"challenge {index}")
+    coverage_rules.check_challenge(challenge, claim, story.get(claim.order, Order, f"challenge {index}"), index)
 
 
 @_check.register
@@ -240,12 +243,13 @@ def _(proof: Proof, story: Story, index: int) -> None:
 @_check.register
 def _(verdict: Verdict, story: Story, index: int) -> None:
     proof = story.get(verdict.proof, Proof, f"verdict {index}")
-    story.get(verdict.claim, Claim, f"verdict {index}")
+    claim = story.get(verdict.claim, Claim, f"verdict {index}")
     same(
         (proof.claim, proof.bundle_sha256),
         (verdict.claim, verdict.bundle_sha256),
         f"verdict {index} is about another claim or bundle than its proof",
     )
+    coverage_rules.check_verdict(verdict, claim, story.get(claim.order, Order, f"verdict {index}"), index)
 
 
 @_check.register

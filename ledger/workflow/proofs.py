@@ -6,13 +6,13 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from ledger import blobs, log, queue
 from ledger.models import Claim, ClientModel, Job, Order, ProofSubmission, VerdictRecord, Window
-from ledger.statements import canonical, predicates
+from ledger.statements import canonical, coverage, coverage_rules, predicates
 from ledger.statements.predicates.base import LogRef
-from ledger.statements.predicates.verdict import Failure
+from ledger.statements.predicates.verdict import Caught, Failure
 from ledger.workflow import points
 from ledger.workflow.errors import WorkflowError
 from ledger.workflow.step import (
@@ -39,6 +39,7 @@ class VerdictResult:
     failed_chunks: int
     proved_chunks: int
     untouched_chunks: int
+    touched_chunks: int | None = None  # None: the claim was too malformed to count them
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,8 @@ class VerificationCase:
     """
 
     proof: uuid.UUID
+    order: predicates.Order
+    challenge: predicates.Challenge
     circuit: predicates.CircuitRelease
     circuit_paths: dict[str, Path]  # by role, see predicates.circuit_release.ROLES
     total_weights: int
@@ -120,16 +123,23 @@ def verification_case(proof_id: uuid.UUID | str) -> VerificationCase:
     claim, order = proof.claim, proof.claim.order
     client_model, window, checkpoint = order.client_model, order.window, claim.challenge.checkpoint
     assert window.mask_entry is not None
-    circuit, commitment, said, mask = (
+    circuit, commitment, said, mask, ordered, challenge = (
         log.statement(entry).predicate
-        for entry in (client_model.circuit.entry, client_model.entry, claim.entry, window.mask_entry)
-    )
+        for entry in (
+            client_model.circuit.entry, client_model.entry, claim.entry, window.mask_entry, order.entry,
+            claim.challenge.entry,
+        )
+    )  # fmt: skip
     assert isinstance(circuit, predicates.CircuitRelease)
     assert isinstance(commitment, predicates.ModelCommitment)
     assert isinstance(said, predicates.Claim)
     assert isinstance(mask, predicates.Mask)
+    assert isinstance(ordered, predicates.Order)
+    assert isinstance(challenge, predicates.Challenge)
     return VerificationCase(
         proof=proof.uuid,
+        order=ordered,
+        challenge=challenge,
         circuit=circuit,
         circuit_paths={role: blobs.path(digest) for role, digest in client_model.circuit.blobs.items()},
         total_weights=window.model.total_weights,
@@ -164,6 +174,9 @@ def record_verdict(proof_id: uuid.UUID | str, result: VerdictResult) -> VerdictR
         return known
     order = proof.claim.order
     failures = _fit(result.failures)
+    ordered = log.statement(order.entry).predicate
+    assert isinstance(ordered, predicates.Order)
+    due = coverage.of_attempt(ordered.coverage, proof.claim.attempt)
     entry = log_own(
         predicates.Verdict(
             proof=log.entry_ref(proof.entry),
@@ -174,7 +187,9 @@ def record_verdict(proof_id: uuid.UUID | str, result: VerdictResult) -> VerdictR
             failed_chunks=result.failed_chunks,
             proved_chunks=result.proved_chunks,
             untouched_chunks=result.untouched_chunks,
-            detection="1",  # coverage is full: every touched chunk is checked
+            touched_chunks=result.touched_chunks,
+            coverage=due,
+            **_figures(due, result.touched_chunks),
             srs_provenance=order.client_model.circuit.srs_provenance,
         )
     )
@@ -186,6 +201,14 @@ def record_verdict(proof_id: uuid.UUID | str, result: VerdictResult) -> VerdictR
     )
     _settle(order, proof.claim, accepted=result.accepted)
     return verdict
+
+
+def _figures(due: str, touched: int | None) -> dict[str, Any]:
+    """What a verdict says about the chance of catching a cheat: certain where everything was looked at."""
+    if touched is None:
+        return {"detection": "1"}
+    caught = [Caught(chance=level, chunks=count) for level, count in coverage_rules.figures(due, touched)]
+    return {"detection": coverage.detection(touched, coverage.proofs_due(due, touched)), "caught": caught}
 
 
 def _settle(order: Order, claim: Claim, *, accepted: bool) -> None:

@@ -289,9 +289,9 @@ def test_no_proofs_at_all(claim):
 
 def test_extra_proofs(claim, bundle):
     extra = replace(bundle, relations={**bundle.relations, 1: bundle.relations[0]})
-    assert failures(claim.case(extra)) == {None: "the bundle holds proof 1, which no masked weight asks for"}
+    assert failures(claim.case(extra)) == {None: "the bundle holds proof 1, which nothing asks for"}
     extra = replace(bundle, ranges={**bundle.ranges, 1: bundle.ranges[0]})
-    assert failures(claim.case(extra)) == {None: "the bundle holds range proof 1, which no masked weight asks for"}
+    assert failures(claim.case(extra)) == {None: "the bundle holds range proof 1, which nothing asks for"}
 
 
 def test_a_bundle_that_is_none(claim, bundle):

@@ -16,3 +16,6 @@ class Challenge(Predicate):
 
     claim: LogRef
     checkpoint: str = Field(min_length=1, max_length=10_000)
+    draw_secret: str | None = Field(
+        default=None, pattern=r"^[0-9a-f]{64}$", description="32 bytes in hex, where a sample of chunks is drawn"
+    )

@@ -6,6 +6,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
+from ledger.statements.coverage import FULL, Coverage
 from ledger.statements.predicates.base import Count, LogRef, Part, Predicate, Sha256
 
 
@@ -14,6 +15,13 @@ class Failure(Part):
 
     chunk: Count | None = None
     reason: str = Field(min_length=1, max_length=300)
+
+
+class Caught(Part):
+    """From so many dishonest chunks on, at least one is caught with this chance."""
+
+    chance: Literal["0.95", "0.99"]
+    chunks: Count
 
 
 class Verdict(Predicate):
@@ -29,6 +37,8 @@ class Verdict(Predicate):
     failed_chunks: Count = 0
     proved_chunks: Count
     untouched_chunks: Count
-    coverage: Literal["full"] = "full"
+    touched_chunks: Count | None = Field(default=None, description="chunks that hold a masked weight")
+    coverage: Coverage = Field(default=FULL, description="of this attempt: full after a rejection")
     detection: str = Field(description="chance that one dishonest chunk is caught, decimal string in [0, 1]")
+    caught: list[Caught] = Field(default=[], max_length=2, description="where coverage is sampled")
     srs_provenance: Literal["ceremony", "development"]
