@@ -3,24 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Protocol, TypeVar
-
 from ledger.statements.coverage import FULL, of_attempt
-from ledger.statements.predicates import Challenge, Order, Predicate
+from ledger.statements.predicates import Challenge, Order
 from ledger.statements.predicates.base import LogRef
 from prover_worker.challenge import EVERYTHING, Draw
 from prover_worker.errors import AgentError
-
-Kind = TypeVar("Kind", bound=Predicate)
-
-
-class Statements(Protocol):
-    """Where a client reads the log."""
-
-    def provider_statement(self, ref: LogRef, kind: type[Kind]) -> Kind:
-        """What the provider said at `ref`. Raises AgentError."""
-        ...
-
+from prover_worker.provider_checks import Log
 
 def draw_of(order: Order, attempt: int, challenge: Challenge) -> Draw:
     """What an attempt at `order` must prove. The statements belong together and have passed the rules."""
@@ -30,7 +18,7 @@ def draw_of(order: Order, attempt: int, challenge: Challenge) -> Draw:
     return Draw(coverage, bytes.fromhex(challenge.draw_secret or ""))
 
 
-def checked_draw(ledger: Statements, order: LogRef, attempt: int, challenge: LogRef) -> Draw:
+def checked_draw(ledger: Log, order: LogRef, attempt: int, challenge: LogRef) -> Draw:
     """The same for a client's own attempt. Raises AgentError where the provider was bound to another secret."""
     ordered, drawn = ledger.provider_statement(order, Order), ledger.provider_statement(challenge, Challenge)
     draw = draw_of(ordered, attempt, drawn)
