@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+
 from ledger.statements.coverage import FULL, of_attempt
 from ledger.statements.predicates import Challenge, Order
 from ledger.statements.predicates.base import LogRef
 from prover_worker.challenge import EVERYTHING, Draw
 from prover_worker.errors import AgentError
 from prover_worker.provider_checks import Log
+
 
 def draw_of(order: Order, attempt: int, challenge: Challenge) -> Draw:
     """What an attempt at `order` must prove. The statements belong together and have passed the rules."""
