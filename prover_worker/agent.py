@@ -45,7 +45,7 @@ from prover_worker.errors import AgentError, LedgerAway, LimitExceeded, ProverEr
 from prover_worker.watching import Outcome, carry_out, watch
 from unlearning.errors import UnlearningError
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("prover_worker.agent")  # __name__ is "__main__" under python -m
 
 DONE, REJECTED, WRONG, REFUSED, AWAY = range(5)
 _STEPS: Final = {"unlearn": {UNLEARN}, "prove": {PROVE}, "submit": {SUBMIT}, "run": ALL}
