@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from unlearning import checkpoints, losses, samples
+from unlearning import adapters, backbones, checkpoints, losses, samples
 from unlearning.datasets import Part
 from unlearning.errors import ArchitectureError, DatasetError
 from unlearning.progress import Progress, silent
@@ -30,9 +30,22 @@ class Training(NamedTuple):
 
 
 class Personalisation(NamedTuple):
-    """How a client makes the global model its own: training all its weights."""
+    """How a client makes the global model its own.
+
+    `full` trains every weight. `lora` trains low-rank updates of linear layers, merged at the end, so the model
+    keeps its form; `rank`, `alpha` and `modules` are LoRA's. `adaptformer` trains small networks beside the MLPs
+    of a vision transformer, whose own weights stay the provider's; `bottleneck` and `scale` are AdaptFormer's.
+    The last two also train the classifier `head`, where the model has one.
+    """
 
     training: Training
+    method: Literal["full", "lora", "adaptformer"] = "full"
+    rank: int = 8
+    alpha: float = 16.0
+    modules: str = backbones.LORA_MODULES
+    bottleneck: int = 16
+    scale: float = 0.1
+    head: bool = True
 
 
 def personalise(
@@ -45,9 +58,38 @@ def personalise(
     pinned: Mapping[str, Tensor] | None = None,
     checkpoint: Path | None = None,
 ) -> nn.Module:
-    """A client's model, made from the global one (which is changed in place); arguments as in `train`."""
-    fit(model, data, how.training, seed, progress, pinned=pinned, checkpoint=checkpoint)
-    return model
+    """A client's model, made from the global one (which is changed in place); arguments and errors as in `train`.
+
+    LoRA's updates know nothing of pins: pinned weights are set to zero again when the updates are merged.
+    """
+    pins = _pins(model, pinned or {})
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)  # of new weights
+        if how.method == "full":
+            fit(model, data, how.training, seed, progress, pinned=pins, checkpoint=checkpoint)
+        elif how.method == "lora":
+            update = backbones.Lora(model, how.rank, how.alpha, how.modules)
+            _unfreeze_head(model, how.head)
+            fit(model, data, how.training, seed, progress, checkpoint=checkpoint)
+            model = update.merge()
+        elif how.method == "adaptformer":
+            model.requires_grad_(False)
+            for adapter in adapters.attach(model, how.bottleneck, how.scale):
+                adapter.requires_grad_()
+            _unfreeze_head(model, how.head)
+            fit(model, data, how.training, seed, progress, pinned=pins, checkpoint=checkpoint)
+        else:
+            raise ArchitectureError(f"got method {how.method!r}, expected full, lora or adaptformer")
+    with torch.no_grad():
+        for name, pin in pins.items():
+            model.get_parameter(name).masked_fill_(pin, 0.0)
+    return model.requires_grad_().eval()
+
+
+def _unfreeze_head(model: nn.Module, wanted: bool) -> None:
+    head = getattr(model, "head", None)
+    if wanted and isinstance(head, nn.Module):
+        head.requires_grad_()
 
 
 def fit(

@@ -10,6 +10,18 @@ from unlearning import backbones, datasets, personalize
 
 TINY = backbones.DIGITS_VIT | {"embed_dim": 32, "depth": 2, "num_heads": 2}
 
+TINY_OPT = {
+    "library": "transformers",
+    "model": "opt",
+    "vocab_size": 256,
+    "hidden_size": 32,
+    "word_embed_proj_dim": 32,
+    "ffn_dim": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "max_position_embeddings": 128,
+}
+
 
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory):
