@@ -29,7 +29,7 @@ def logging_to(folder: Folder, level: str) -> Iterator[None]:
     """Write this package's log records to the folder's log while the block runs."""
     logs = folder.sub("logs").path
     logs.mkdir(parents=True, exist_ok=True, mode=0o700)
-    handler = RotatingFileHandler(logs / NAME, maxBytes=_BYTES, backupCount=_FILES - 1, encoding="utf-8")
+    handler = _Log(logs / NAME, maxBytes=_BYTES, backupCount=_FILES - 1, encoding="utf-8")
     formatter = logging.Formatter("%(asctime)s %(process)d %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%SZ")
     formatter.converter = time.gmtime
     handler.setFormatter(formatter)
@@ -46,6 +46,13 @@ def logging_to(folder: Folder, level: str) -> Iterator[None]:
         for each in (handler, shown):
             logger.removeHandler(each)
             each.close()
+
+
+class _Log(RotatingFileHandler):
+    """The file. A disk that is full must not stop the agent, which has more important things to write."""
+
+    def handleError(self, _record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
+        """Go on without this line."""
 
 
 class _Shown(logging.Handler):

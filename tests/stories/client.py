@@ -36,17 +36,22 @@ class Client:
         assert status == expect, f"{command} ended with {status}:\n{process.text[-3000:]}"
         return "".join(line for line in process.text.splitlines(keepends=True) if not line.startswith('{"stage"'))
 
+    def invited(self, officer: Officer, name: str, address: str) -> tuple[str, ...]:
+        """Be invited; the command that enrols."""
+        answer = officer.post("clients", name=name)
+        self.handle = answer["client"]
+        return "enrol", "--server", address, "--client", self.handle, "--token", answer["token"]
+
+    @property
+    def committing(self) -> tuple[Any, ...]:
+        """The command that commits. Limits of damage are one story's subject; a model this small pays any price."""
+        files = ("--weights", self.model / "personal.safetensors", "--data", self.model / "data.npz")
+        return "commit", *files, "--samples", 60, "--max-drop", 100
+
     def join(self, provider: Provider, officer: Officer, name: str, *options: str, address: str = "") -> None:
         """Be invited, enrol, and commit to the personalised model."""
-        invited = officer.post("clients", name=name)
-        self.handle = invited["client"]
-        server = address or provider.address
-        self.call("enrol", "--server", server, "--client", self.handle, "--token", invited["token"])
-        self.commit(*options)
-
-    def commit(self, *options: Any) -> str:
-        weights, data = self.model / "personal.safetensors", self.model / "data.npz"
-        return self.call("commit", "--weights", weights, "--data", data, "--samples", "60", *options)
+        self.call(*self.invited(officer, name, address or provider.address))
+        self.call(*self.committing, *options)
 
     def attempt(self, number: int = 1) -> Path:
         """The folder of an attempt at the only order of this client."""

@@ -126,9 +126,9 @@ class Provider:
     def officer(self, name: str = OFFICERS[0]) -> Officer:
         return Officer(self.address, name)
 
-    def register_model(self, folder: Path, name: str) -> str:
+    def register_model(self, folder: Path, name: str, budget: float = 0.04) -> str:
         """A global model of its own for a story: a model has one uncertified window at a time."""
-        options = ["--name", name, "--dataset", "digits", "--block-size", "16"]
+        options = ["--name", name, "--dataset", "digits", "--block-size", "16", "--budget", str(budget)]
         return self.manage("register_model", str(folder), *options).split()[1]
 
     def manage(self, *command: str) -> str:
