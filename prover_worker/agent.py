@@ -69,6 +69,9 @@ def main(arguments: Sequence[str] | None = None, make_agent: Callable[..., Agent
     except (ProverError, UnlearningError, StatementError, TlogError, OSError) as error:
         print(f"agent: {error}", file=sys.stderr)
         return _status_of(error)
+    except Exception as error:  # noqa: BLE001 - the log has all of it
+        print(f"agent: unexpected {type(error).__name__}: {error}; see `support-bundle`", file=sys.stderr)
+        return WRONG
     except KeyboardInterrupt:
         print("agent: interrupted; run the same command again to go on", file=sys.stderr)
         return 130

@@ -16,8 +16,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
+from uuid import UUID
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from pydantic import AwareDatetime, BaseModel, NonNegativeInt, StrictStr, ValidationError
 
 from ledger.statements.dsse import Envelope
 from ledger.statements.errors import StatementError
@@ -93,11 +95,11 @@ class LedgerClient:
 
     def orders(self) -> list[dict[str, Any]]:
         """All orders of this client, oldest first."""
-        return self._http.request("GET", "orders").json()["orders"]
+        return [_order(shown) for shown in self._http.request("GET", "orders").json()["orders"]]
 
     def order(self, uuid: str) -> dict[str, Any]:
         """One order."""
-        return self._http.request("GET", f"orders/{uuid}").json()
+        return _order(self._http.request("GET", f"orders/{uuid}").json())
 
     def submit(self, envelope: Envelope, token: str | None = None) -> LogRef:
         """Send a signed statement and return where the log put it. Sending it again is harmless."""
@@ -213,6 +215,32 @@ class LedgerClient:
         if self._trust is None:
             raise AgentError("this client is not enrolled yet; run `enrol` first")
         return self._trust
+
+
+class _ShownOrder(BaseModel):
+    """What the agent reads of an order as the ledger shows it; the log decides what is true."""
+
+    uuid: UUID
+    state: StrictStr
+    attempt: NonNegativeInt
+    dueAt: AwareDatetime  # noqa: N815 - as in the answer
+    order: LogRef
+    challenge: dict[str, Any] | None
+    verdict: dict[str, Any] | None
+
+
+def _order(shown: Any) -> dict[str, Any]:
+    """An order as it was shown, if it is one. Raises AgentError."""
+    try:
+        _ShownOrder.model_validate(shown)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        raise AgentError(
+            f"the ledger sent an order that is none: {where}: {first['msg']}, got {first['input']!r:.100}; "
+            "nothing was done"
+        ) from error
+    return shown
 
 
 def pin(

@@ -19,7 +19,7 @@ class Client:
     def __init__(self, nursery: Nursery, folder: Path, model: Path, cache: Path) -> None:
         self.nursery, self.folder, self.model, self.cache = nursery, folder, model, cache
         self.state = folder / "state"
-        self.handle = ""
+        self.handle = self.token = ""
         self._numbers = itertools.count(1)
 
     def start(self, *command: Any, module: str = AGENT, cheat: str = "", options: tuple[str, ...] = ()) -> Process:
@@ -39,7 +39,7 @@ class Client:
     def invited(self, officer: Officer, name: str, address: str) -> tuple[str, ...]:
         """Be invited; the command that enrols."""
         answer = officer.post("clients", name=name)
-        self.handle = answer["client"]
+        self.handle, self.token = answer["client"], answer["token"]
         return "enrol", "--server", address, "--client", self.handle, "--token", answer["token"]
 
     @property
