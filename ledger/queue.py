@@ -32,9 +32,15 @@ logger = logging.getLogger(__name__)
 TASK_MASK: Final = "prover_worker.tasks.mask"
 TASK_CHALLENGE: Final = "prover_worker.tasks.challenge"
 TASK_VERIFY: Final = "prover_worker.tasks.verify"
+TASK_IMPORT: Final = "prover_worker.tasks.import_requests"
 TASK_SWEEP: Final = "prover_worker.tasks.sweep"
 TASK_FSCK: Final = "prover_worker.tasks.fsck"
-TASKS: Final = {Job.Kind.MASK: TASK_MASK, Job.Kind.CHALLENGE: TASK_CHALLENGE, Job.Kind.VERIFY: TASK_VERIFY}
+TASKS: Final = {
+    Job.Kind.MASK: TASK_MASK,
+    Job.Kind.CHALLENGE: TASK_CHALLENGE,
+    Job.Kind.VERIFY: TASK_VERIFY,
+    Job.Kind.IMPORT: TASK_IMPORT,
+}
 
 LEASE_SECONDS: Final = 120  # without a sign of life; report_progress starts it anew
 MESSAGE_PATIENCE: Final = timedelta(seconds=60)  # a job queued longer than this is woken again

@@ -11,6 +11,7 @@
 | LEDGER_MASTER_KEY | 64 hex digits, wraps the keys of the subject vault | file in the data folder |
 | LEDGER_MASTER_KEY_PREVIOUS | the one before, while `manage.py rotate_master_key` has not finished | none |
 | LEDGER_KMS | dotted path of a `ledger.kms.KeyManager` that keeps the master key instead | none |
+| LEDGER_FOUR_EYES | 1: two officers must approve a request, under every regulation | off |
 | LEDGER_ALLOWED_HOSTS | host names, comma-separated | localhost,127.0.0.1,[::1] |
 | LEDGER_HTTPS | 1 behind a TLS proxy: secure cookies, HSTS, X-Forwarded-Proto is trusted | off |
 | DJANGO_SECRET_KEY | signs sessions | file in the data folder |
@@ -45,6 +46,8 @@ LEDGER_WITNESS_QUORUM = os.environ.get("LEDGER_WITNESS_QUORUM", "")
 LEDGER_MASTER_KEY = os.environ.get("LEDGER_MASTER_KEY", "")
 LEDGER_MASTER_KEY_PREVIOUS = os.environ.get("LEDGER_MASTER_KEY_PREVIOUS", "")
 LEDGER_KMS = os.environ.get("LEDGER_KMS", "")
+LEDGER_FOUR_EYES = _flag("LEDGER_FOUR_EYES")
+LEDGER_IMPORT_REPORT_DAYS = 30  # then the line-by-line reports of imports are destroyed
 LEDGER_BLOB_LIMIT = 64 * 1024 * 1024  # bytes in one blob
 LEDGER_JOB_ATTEMPTS = 3
 CELERY_BROKER_URL = os.environ.get("CELERY_BROKER_URL", "")

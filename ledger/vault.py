@@ -34,11 +34,18 @@ class VaultError(ValueError):
 
 def seal(record: dict[str, Any]) -> SubjectRecord:
     """Store `record` (JSON) encrypted; inverse of `unseal`."""
+    row = sealed(record)
+    row.save(force_insert=True)
+    return row
+
+
+def sealed(record: dict[str, Any]) -> SubjectRecord:
+    """The same, not stored yet: for many at once."""
     name = uuid.uuid4()
     key = AESGCM.generate_key(bit_length=256)
     manager = key_manager()
     nonce = os.urandom(NONCE_BYTES)
-    return SubjectRecord.objects.create(
+    return SubjectRecord(
         uuid=name,
         ciphertext=nonce + AESGCM(key).encrypt(nonce, canonical.dumps(record), name.bytes),
         wrapped_key=manager.wrap(key, name.bytes),
@@ -70,16 +77,17 @@ def erase(row: SubjectRecord) -> None:
 
 
 def purge() -> int:
-    """Rewrite the table's file if it may hold dead versions of erased records; returns how many were erased.
+    """Rewrite the tables' files if they may hold dead versions of erased records; returns how many were erased.
 
-    Takes an exclusive lock on the table for as long as that takes, and must run outside a transaction as the
-    table's owner.
+    That is the vault's table and that of the requests, where keyed hashes and callback addresses stood. Takes an
+    exclusive lock on each for as long as that takes, and must run outside a transaction as the tables' owner.
     """
     erased = list(SubjectRecord.objects.exclude(erased_at=None).filter(purged=False).values_list("pk", flat=True))
     if not erased:
         return 0
     with connection.cursor() as cursor:
         cursor.execute("VACUUM (FULL) ledger_subjectrecord")
+        cursor.execute("VACUUM (FULL) ledger_deletionrequest")
     SubjectRecord.objects.filter(pk__in=erased).update(purged=True)
     return len(erased)
 

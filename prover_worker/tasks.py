@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from ledger import queue
 from ledger.log import NotCosignedError
 from ledger.queue import app
-from ledger.workflow import claims, jobs, proofs, windows
+from ledger.workflow import claims, imports, jobs, proofs, windows
 from ledger.workflow.errors import WorkflowError
 
 if TYPE_CHECKING:
@@ -41,6 +41,12 @@ def challenge(job_id: str) -> None:
 def verify(job_id: str) -> None:
     """Verify a proof and log the verdict."""
     _work(job_id, _verify)
+
+
+@app.task(name=queue.TASK_IMPORT)
+def import_requests(job_id: str) -> None:
+    """File the requests of a large file."""
+    _work(job_id, _import)
 
 
 @app.task(name=queue.TASK_SWEEP)
@@ -92,6 +98,13 @@ def _mask(job: Job) -> None:
     windows.publish_mask(
         job.target, format_mask(made.total, made.indices), len(made.indices), made.total, made.recipe
     )
+
+
+def _import(job: Job) -> None:
+    def report(done: int, total: int) -> None:
+        queue.report_progress(job.uuid, done / total, f"{done} of {total} lines read")
+
+    imports.run_import(job.target, report)
 
 
 def _verify(job: Job) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from django.contrib import admin
 
-from ledger.admin import checks, events, jobs, log, parties, proofs, requests, windows, witnesses
+from ledger.admin import checks, events, intake, jobs, log, parties, proofs, requests, windows, witnesses
 
-__all__ = ["checks", "events", "jobs", "log", "parties", "proofs", "requests", "windows", "witnesses"]
+__all__ = ["checks", "events", "intake", "jobs", "log", "parties", "proofs", "requests", "windows", "witnesses"]
 
 admin.site.site_header = "Unlearning ledger"
 admin.site.site_title = "Unlearning ledger"

@@ -7,13 +7,16 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.core.exceptions import ValidationError
 from django.db.models import Model, QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from ledger.workflow.actors import SYSTEM, Actor, officer
 from ledger.workflow.errors import WorkflowError
 
 
@@ -34,7 +37,9 @@ class ReadOnlyAdmin(admin.ModelAdmin):
 
 
 class UseCaseForm(forms.ModelForm):
-    """A form whose fields are the arguments of a use case, which makes the row itself."""
+    """A form whose fields are the arguments of a use case, which makes the row itself. `actor` fills it in."""
+
+    actor: Actor = SYSTEM
 
     def carry_out(self, values: dict[str, Any]) -> Model:
         """Call the use case. Its refusals are shown above the form."""
@@ -66,7 +71,15 @@ class AddByUseCase(ReadOnlyAdmin):
         return list(self.use_case_form.base_fields) if obj is None else self.fields
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
-        return super().get_form(request, obj, change, **kwargs) if obj else self.use_case_form
+        if obj:
+            return super().get_form(request, obj, change, **kwargs)
+        return forms.models.modelform_factory(self.model, form=self._filled_in_by(officer(request.user)), fields=[])
+
+    def _filled_in_by(self, who: Actor) -> type[UseCaseForm]:
+        class Form(self.use_case_form):  # type: ignore[name-defined]  # chosen by each page
+            actor = who
+
+        return Form
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         """The use case has saved it."""
@@ -89,6 +102,26 @@ def entry_link(field: str, title: str) -> Callable[[Any, Any], SafeString | str]
         return link(entry, None if entry is None else f"#{entry.pk}")
 
     return column
+
+
+def confirmed(
+    page: admin.ModelAdmin, request: HttpRequest, rows: QuerySet[Any], action: str, form: type[forms.Form],
+    title: str, words: str = "",
+) -> HttpResponse | dict[str, Any]:  # fmt: skip
+    """What an action's form says, once it is filled in; before that, a page that asks for it."""
+    filled = form(request.POST if "confirmed" in request.POST else None)
+    if filled.is_valid():
+        return filled.cleaned_data
+    context = page.admin_site.each_context(request) | {
+        "title": title,
+        "words": words,
+        "opts": page.opts,
+        "form": filled,
+        "rows": rows,
+        "action": action,
+        "name": ACTION_CHECKBOX_NAME,
+    }
+    return TemplateResponse(request, "admin/ledger/confirm.html", context)
 
 
 def each(request: HttpRequest, rows: QuerySet[Any], use_case: Callable[[Any], object], done: str) -> None:

@@ -1,67 +1,64 @@
-"""Deletion requests: filed, approved, denied."""
+"""Deletion requests: filed, checked, approved or denied, extended, held, withdrawn, erased."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
-from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.template.response import TemplateResponse
 from django.utils import timezone
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
 
-from ledger.admin.base import AddByUseCase, UseCaseForm, each, entry_link, link
-from ledger.models import DeletionRequest, GlobalModel
-from ledger.workflow.erase import REASONS, erase
+from ledger.admin import request_forms as ask
+from ledger.admin.base import AddByUseCase, confirmed, each, entry_link, link
+from ledger.models import DeletionRequest, Event, GlobalModel
+from ledger.statements import lifecycle
+from ledger.workflow import request_steps
+from ledger.workflow.actors import officer
+from ledger.workflow.erase import erase
 from ledger.workflow.errors import WorkflowError
-from ledger.workflow.requests import decide_request, file_request
+from ledger.workflow.requests import decide_request
 from ledger.workflow.windows import open_window
 
-
-class FilingForm(UseCaseForm):
-    """What an officer knows when a request comes in."""
-
-    regulation = forms.ChoiceField(choices=DeletionRequest.Regulation.choices)
-    subject = forms.CharField(max_length=1000, help_text="your reference to the person; sealed, never in the log")
-    dataset = forms.CharField(max_length=200)
-    forget_class = forms.IntegerField(min_value=0, label="Class", help_text="label of the data to forget")
-    received_at = forms.DateTimeField(required=False, help_text="UTC; empty means now")
-
-    class Meta:
-        model = DeletionRequest
-        fields: list[str] = []
-
-    def carry_out(self, values: dict[str, Any]) -> DeletionRequest:
-        forget = {"dataset": values["dataset"], "class": values["forget_class"]}
-        return file_request(values["regulation"], values["subject"], forget, values["received_at"])
-
-
-class ErasureForm(forms.Form):
-    """Why, and that it is meant."""
-
-    reason = forms.ChoiceField(choices=[(code, code) for code in REASONS])
-    confirmed = forms.BooleanField(label="Destroy what is known about who asked; it cannot be undone")
+_ERASING = (
+    "The subject's sealed record is destroyed, with its key and salt, and a tombstone is logged. The entries of "
+    "the request stay in the log and keep their proofs; nobody can tell any more whom they are about."
+)
+Values = dict[str, Any]
 
 
 @admin.register(DeletionRequest)
 class DeletionRequestAdmin(AddByUseCase):
-    use_case_form = FilingForm
-    list_display = ["short", "regulation", "state", "due_at", "days_left", "forget", "window_link", "filed"]
-    list_filter = ["state", "regulation", "due_at", "received_at"]
-    search_fields = ["uuid", "window__uuid"]
-    search_help_text = "UUID of the request or its window; who asked is sealed in the vault"
+    use_case_form = ask.FilingForm
+    list_display = [
+        "short", "regulation", "state", "due_at", "days_left", "verified", "held", "dataset", "forget",
+        "window_link", "filed",
+    ]  # fmt: skip
+    list_filter = ["state", "regulation", "held", "verified", "due_at", "received_at", "dataset"]
+    search_fields = ["uuid", "subject_request_id", "window__uuid"]
+    search_help_text = "UUID of the request or its window, or your own number; who asked is sealed in the vault"
     list_select_related = ["window__model", "filed_entry", "decision_entry", "erased_entry"]
     date_hierarchy = "received_at"
-    actions = ["approve", "deny", "open_window", "erase"]
+    actions = [
+        "acknowledge", "identify", "approve", "deny", "extend", "hold", "lift", "revoke", "open_window", "erase",
+    ]  # fmt: skip
     fields = [
-        "uuid", "regulation", "state", "received_at", "due_at", "days_left", "forget", "window_link", "filed",
-        "decided", "decision_reason", "certificate_link", "erased",
+        "uuid", "subject_request_id", "regulation", "state", "received_at", "due_at", "days_left", "acknowledge_by",
+        "acknowledged", "verified", "identity", "approved_by", "dataset", "forget", "matches", "reference",
+        "duplicate_link", "held", "held_for", "extension", "extension_reason", "notified_at", "window_link",
+        "filed", "decided", "decision_reason", "closed", "closure_reason", "certificate_link", "erased",
+        "status_callback_urls", "timeline",
     ]  # fmt: skip
     filed = entry_link("filed_entry", "filed")
+    acknowledged = entry_link("acknowledged_entry", "receipt confirmed")
+    extension = entry_link("extension_entry", "extension")
     decided = entry_link("decision_entry", "decision")
+    closed = entry_link("closure_entry", "closure")
     erased = entry_link("erased_entry", "tombstone")
 
     @admin.display(description="request", ordering="uuid")
@@ -70,7 +67,7 @@ class DeletionRequestAdmin(AddByUseCase):
 
     @admin.display(description="days left", ordering="due_at")
     def days_left(self, row: DeletionRequest) -> str:
-        if row.state not in (DeletionRequest.State.OPEN, DeletionRequest.State.IN_PROGRESS):
+        if row.state not in lifecycle.LIVE:
             return "–"
         days = (row.due_at - timezone.now()).days
         return str(days) if days >= 0 else f"{-days} late"
@@ -79,25 +76,97 @@ class DeletionRequestAdmin(AddByUseCase):
     def window_link(self, row: DeletionRequest) -> str:
         return link(row.window)
 
+    @admin.display(description="duplicate of")
+    def duplicate_link(self, row: DeletionRequest) -> str:
+        return link(row.duplicate_of)
+
     @admin.display(description="certificate")
     def certificate_link(self, row: DeletionRequest) -> str:
         return link(getattr(row, "certificate", None))
 
-    @admin.action(description="Approve selected requests", permissions=["decide"])
-    def approve(self, request: HttpRequest, rows: QuerySet[DeletionRequest]) -> None:
-        each(request, rows, lambda row: decide_request(row.pk, "approved"), "approved")
+    @admin.display(description="identity checks")
+    def identity(self, row: DeletionRequest) -> str:
+        return _lines(f"{check} ({check.checked_at:%Y-%m-%d %H:%M})" for check in row.identity_checks.all())
 
-    @admin.action(description="Deny selected requests (reason: officer)", permissions=["decide"])
-    def deny(self, request: HttpRequest, rows: QuerySet[DeletionRequest]) -> None:
-        each(request, rows, lambda row: decide_request(row.pk, "denied", "officer"), "denied")
+    @admin.display(description="approved by")
+    def approved_by(self, row: DeletionRequest) -> str:
+        return _lines(f"{one.name} ({one.created_at:%Y-%m-%d %H:%M})" for one in row.approvals.all())
+
+    @admin.display(description="legal holds")
+    def held_for(self, row: DeletionRequest) -> str:
+        return _lines(str(hold) for hold in row.holds.all())
+
+    @admin.display(description="what happened")
+    def timeline(self, row: DeletionRequest) -> str:
+        events = Event.objects.filter(request=row.uuid).order_by("id")
+        return _lines(
+            f"{one.created_at:%Y-%m-%d %H:%M} {one.kind} by {one.actor_name} {json.dumps(one.data)}"
+            for one in events
+        )
+
+    @admin.action(description="Receipt was confirmed to the person", permissions=["decide"])
+    def acknowledge(self, request: HttpRequest, rows: QuerySet[DeletionRequest]) -> None:
+        actor = officer(request.user)
+        each(request, rows, lambda row: request_steps.acknowledge(row.pk, actor=actor), "receipt confirmed")
+
+    @admin.action(description="Record an identity check …", permissions=["decide"])
+    def identify(self, request: HttpRequest, rows: QuerySet[DeletionRequest]) -> HttpResponse | None:
+        return self._ask(
+            request, rows, "identify", ask.IdentityForm, "Record an identity check", "recorded",
+            lambda row, v, actor: request_steps.record_identity(
+                row.pk, v["method"], v["result"], v["detail"], actor=actor
+            ),
+        )  # fmt: skip
+
+    @admin.action(description="Approve …", permissions=["decide"])
+    def approve(self, request: HttpRequest, rows: QuerySet[DeletionRequest]) -> HttpResponse | None:
+        return self._ask(
+            request, rows, "approve", ask.ApprovalForm, "Approve", "approved",
+            lambda row, v, actor: decide_request(row.pk, "approved", v["reason"], actor=actor),
+        )  # fmt: skip
+
+    @admin.action(description="Deny …", permissions=["decide"])
+    def deny(self, request: HttpRequest, rows: QuerySet[DeletionRequest]) -> HttpResponse | None:
+        return self._ask(
+            request, rows, "deny", ask.DenialForm, "Deny", "denied",
+            lambda row, v, actor: decide_request(row.pk, "denied", v["reason"], actor=actor),
+        )  # fmt: skip
+
+    @admin.action(description="Extend the due date …", permissions=["decide"])
+    def extend(self, request: HttpRequest, rows: QuerySet[DeletionRequest]) -> HttpResponse | None:
+        return self._ask(
+            request, rows, "extend", ask.ExtensionForm, "Extend the due date", "extended",
+            lambda row, v, actor: request_steps.extend(row.pk, v["reason"], v["notified_at"], actor=actor),
+        )  # fmt: skip
+
+    @admin.action(description="Set a legal hold …", permissions=["decide"])
+    def hold(self, request: HttpRequest, rows: QuerySet[DeletionRequest]) -> HttpResponse | None:
+        return self._ask(
+            request, rows, "hold", ask.HoldForm, "Set a legal hold", "held",
+            lambda row, v, actor: request_steps.set_hold(row.pk, v["reason"], actor=actor),
+        )  # fmt: skip
+
+    @admin.action(description="Lift the legal hold …", permissions=["decide"])
+    def lift(self, request: HttpRequest, rows: QuerySet[DeletionRequest]) -> HttpResponse | None:
+        return self._ask(
+            request, rows, "lift", ask.LiftForm, "Lift the legal hold", "no longer held",
+            lambda row, v, actor: request_steps.lift_hold(row.pk, v["reason"], actor=actor),
+        )  # fmt: skip
+
+    @admin.action(description="The person has withdrawn …", permissions=["decide"])
+    def revoke(self, request: HttpRequest, rows: QuerySet[DeletionRequest]) -> HttpResponse | None:
+        return self._ask(
+            request, rows, "revoke", ask.RevocationForm, "The person has withdrawn", "revoked",
+            lambda row, v, actor: request_steps.revoke(row.pk, v["reason"], actor=actor),
+        )  # fmt: skip
 
     @admin.action(description="Open a window for selected requests", permissions=["decide"])
     def open_window(self, request: HttpRequest, rows: QuerySet[DeletionRequest]) -> None:
         """One window for all of them, on the newest model of their dataset."""
         chosen = list(rows)
-        model = GlobalModel.objects.filter(dataset=chosen[0].forget["dataset"]).order_by("-entry").first()
+        model = GlobalModel.objects.filter(dataset=chosen[0].dataset).order_by("-entry").first()
         if model is None:
-            messages.error(request, f"no model has the dataset {chosen[0].forget['dataset']!r}: release one first")
+            messages.error(request, f"no model has the dataset {chosen[0].dataset!r}: release one first")
             return
         try:
             window = open_window(model, None, [row.pk for row in chosen])
@@ -106,21 +175,28 @@ class DeletionRequestAdmin(AddByUseCase):
         else:
             messages.success(request, format_html("opened {}", link(window)))
 
-    @admin.action(description="Erase who asked, for good", permissions=["decide"])
+    @admin.action(description="Erase who asked, for good …", permissions=["decide"])
     def erase(self, request: HttpRequest, rows: QuerySet[DeletionRequest]) -> HttpResponse | None:
-        """Asks for the reason and a yes first: nothing brings the subject back."""
-        form = ErasureForm(request.POST if "confirmed" in request.POST else None)
-        if form.is_valid():
-            each(request, rows, lambda row: erase(row.pk, form.cleaned_data["reason"]), "erased")
-            return None
-        context = self.admin_site.each_context(request) | {
-            "title": "Erase who asked, for good",
-            "opts": self.opts,
-            "form": form,
-            "rows": rows,
-            "name": ACTION_CHECKBOX_NAME,
-        }
-        return TemplateResponse(request, "admin/ledger/erase.html", context)
+        return self._ask(
+            request, rows, "erase", ask.ErasureForm, "Erase who asked, for good", "erased",
+            lambda row, v, actor: erase(row.pk, v["reason"], actor=actor), _ERASING,
+        )  # fmt: skip
+
+    def _ask(
+        self, request: HttpRequest, rows: QuerySet[DeletionRequest], action: str, form: type[forms.Form],
+        title: str, done: str, use_case: Callable[[DeletionRequest, Values, Any], object], words: str = "",
+    ) -> HttpResponse | None:  # fmt: skip
+        """Ask for what the use case needs, then carry it out for each row."""
+        answer = confirmed(self, request, rows, action, form, title, words)
+        if isinstance(answer, HttpResponse):
+            return answer
+        actor = officer(request.user)
+        each(request, rows, lambda row: use_case(row, answer, actor), done)
+        return None
 
     def has_decide_permission(self, request: Any) -> bool:
         return bool(request.user.has_perm("ledger.change_deletionrequest"))
+
+
+def _lines(texts: Any) -> SafeString | str:
+    return format_html_join("", "{}<br>", ((text,) for text in texts)) or "–"

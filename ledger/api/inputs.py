@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from datetime import datetime
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
@@ -23,28 +22,6 @@ class NewClient(Input):
     """POST /clients."""
 
     name: str
-
-
-class NewRequest(Input):
-    """POST /requests."""
-
-    regulation: str
-    subject: str
-    forget: dict[str, Any]
-    received_at: datetime | None = None
-
-
-class Decision(Input):
-    """POST /requests/{id}/decision."""
-
-    decision: Literal["approved", "denied"]
-    reason: str = ""
-
-
-class Erasure(Input):
-    """POST /requests/{id}/erase."""
-
-    reason: str
 
 
 class Reenrolment(Input):

@@ -9,12 +9,10 @@ from rest_framework.response import Response
 
 from ledger.api import inputs, render
 from ledger.api.auth import OfficerView
-from ledger.models import DeletionRequest, Window
+from ledger.models import Window
 from ledger.workflow.bundle import audit_bundle
 from ledger.workflow.certificates import certify
 from ledger.workflow.clients import invite_client, reenrol_client
-from ledger.workflow.erase import erase
-from ledger.workflow.requests import decide_request, file_request
 from ledger.workflow.step import get_or_refuse
 from ledger.workflow.windows import close_window, open_window
 
@@ -35,43 +33,6 @@ class ClientReenrolment(OfficerView):
         """201 {client, token}; the token is shown this once."""
         client, token = reenrol_client(client_id, inputs.parse(request, inputs.Reenrolment).reason)
         return Response({"client": str(client.uuid), "token": token}, status=201)
-
-
-class Requests(OfficerView):
-    """POST {regulation, subject, forget, receivedAt?}: file a deletion request."""
-
-    def post(self, request: Request) -> Response:
-        """201 with the request."""
-        body = inputs.parse(request, inputs.NewRequest)
-        row = file_request(body.regulation, body.subject, body.forget, body.received_at)
-        return Response(render.deletion_request(row), status=201)
-
-
-class RequestView(OfficerView):
-    """GET: one deletion request."""
-
-    def get(self, _request: Request, request_id: uuid.UUID) -> Response:
-        """The request without its subject."""
-        row = get_or_refuse(DeletionRequest.objects.all(), "deletion request", uuid=request_id)
-        return Response(render.deletion_request(row))
-
-
-class RequestDecision(OfficerView):
-    """POST {decision, reason?}: approve or deny."""
-
-    def post(self, request: Request, request_id: uuid.UUID) -> Response:
-        """The request as decided."""
-        body = inputs.parse(request, inputs.Decision)
-        return Response(render.deletion_request(decide_request(request_id, body.decision, body.reason)))
-
-
-class RequestErasure(OfficerView):
-    """POST {reason}: destroy what is known about who asked."""
-
-    def post(self, request: Request, request_id: uuid.UUID) -> Response:
-        """The request with its tombstone."""
-        body = inputs.parse(request, inputs.Erasure)
-        return Response(render.deletion_request(erase(request_id, body.reason)))
 
 
 class Windows(OfficerView):

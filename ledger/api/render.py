@@ -11,7 +11,6 @@ from ledger.models import (
     CircuitRelease,
     Claim,
     ClientModel,
-    DeletionRequest,
     GlobalModel,
     Job,
     LogEntry,
@@ -101,24 +100,6 @@ def _verdict(claim: Claim) -> Json | None:
     verdict = claim.proof.verdict
     result = "accepted" if verdict.accepted else "rejected"
     return {"ref": ref(verdict.entry), "result": result, "failures": verdict.failures}
-
-
-def deletion_request(row: DeletionRequest) -> Json:
-    """A request as officers see it; who asked stays in the vault."""
-    return {
-        "uuid": str(row.uuid),
-        "regulation": row.regulation,
-        "state": row.state,
-        "receivedAt": time(row.received_at),
-        "dueAt": time(row.due_at),
-        "forget": row.forget,
-        "filed": ref(row.filed_entry),
-        "decision": ref(row.decision_entry),
-        "decisionReason": row.decision_reason,
-        "erased": ref(row.erased_entry),
-        "window": None if row.window_id is None else str(row.window_id),
-        "certificate": ref(row.certificate.entry) if hasattr(row, "certificate") else None,
-    }
 
 
 def window(row: Window) -> Json:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path, re_path
 
-from ledger.api import clients, officers, public, witnesses
+from ledger.api import clients, officers, public, requests, witnesses
 
 urlpatterns = [
     path("statements", public.Statements.as_view()),
@@ -20,10 +20,23 @@ urlpatterns = [
     path("orders/<uuid:order_id>", clients.OrderView.as_view()),
     path("clients", officers.Clients.as_view()),
     path("clients/<uuid:client_id>/reenrol", officers.ClientReenrolment.as_view()),
-    path("requests", officers.Requests.as_view()),
-    path("requests/<uuid:request_id>", officers.RequestView.as_view()),
-    path("requests/<uuid:request_id>/decision", officers.RequestDecision.as_view()),
-    path("requests/<uuid:request_id>/erase", officers.RequestErasure.as_view()),
+    path("requests", requests.Requests.as_view()),
+    path("requests/preview", requests.Preview.as_view()),
+    path("requests/imports", requests.Imports.as_view()),
+    path("requests/imports/<uuid:import_id>", requests.ImportView.as_view()),
+    path("requests/reasons", requests.Reasons.as_view()),
+    path("requests/<uuid:request_id>", requests.RequestView.as_view()),
+    path("requests/<uuid:request_id>/acknowledge", requests.RequestAcknowledgement.as_view()),
+    path("requests/<uuid:request_id>/identity", requests.RequestIdentity.as_view()),
+    path("requests/<uuid:request_id>/decision", requests.RequestDecision.as_view()),
+    path("requests/<uuid:request_id>/extend", requests.RequestExtension.as_view()),
+    path("requests/<uuid:request_id>/hold", requests.RequestHold.as_view()),
+    path("requests/<uuid:request_id>/lift", requests.RequestLift.as_view()),
+    path("requests/<uuid:request_id>/revoke", requests.RequestRevocation.as_view()),
+    path("requests/<uuid:request_id>/erase", requests.RequestErasure.as_view()),
+    path("regulations", requests.Regulations.as_view()),
+    path("regulations/<str:regulation>", requests.RegulationView.as_view()),
+    path("datasets", requests.Datasets.as_view()),
     path("windows", officers.Windows.as_view()),
     path("windows/<uuid:window_id>", officers.WindowView.as_view()),
     path("windows/<uuid:window_id>/close", officers.WindowClose.as_view()),

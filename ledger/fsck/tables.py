@@ -17,6 +17,7 @@ from uuid import UUID
 from django.db import models
 
 from ledger import models as m
+from ledger.fsck import requests
 from ledger.fsck.errors import FsckError
 from ledger.statements import keys
 from ledger.statements import predicates as said
@@ -38,9 +39,13 @@ _COLUMNS: Final[dict[type[models.Model], tuple[str, tuple[str, ...]]]] = {
         "other_tensors_sha256", "state", "unlearned_by__entry_id",
     )),
     m.DeletionRequest: ("uuid", (
-        "regulation", "received_at", "due_at", "filed_entry_id", "decision_entry_id", "decision_reason", "state",
-        "window__closed_entry_id", "erased_entry_id",
+        "regulation", "received_at", "due_at", "acknowledge_by", "terms", "filed_entry_id", "acknowledged_entry_id",
+        "verified", "held", "extension_entry_id", "extension_reason", "notified_at", "decision_entry_id",
+        "decision_reason", "reference", "closure_entry_id", "closure_reason", "state", "window__closed_entry_id",
+        "erased_entry_id",
     )),
+    m.IdentityCheck: ("entry_id", ("request_id", "method", "result", "checked_at")),
+    m.LegalHold: ("set_entry_id", ("request_id", "reason", "lifted_entry_id", "lift_reason")),
     m.Window: ("uuid", ("model__entry_id", "closed_entry_id", "mask_entry_id", "mask_sha256", "masked", "state")),
     m.Order: ("uuid", ("entry_id", "window_id", "client_model__entry_id", "due_at", "state", "attempt")),
     m.Claim: ("entry_id", (
@@ -75,10 +80,7 @@ class Tables:
         for model in _COLUMNS:
             done += self._compare(model)
             report("rows", done, max(total, done))
-        for request in m.DeletionRequest.objects.exclude(erased_entry=None).filter(subject__erased_at=None):
-            raise FsckError(f"request {request.uuid} has a tombstone, but its sealed record is still there")
-        for request in m.DeletionRequest.objects.filter(erased_entry=None).exclude(subject__erased_at=None):
-            raise FsckError(f"the sealed record of request {request.uuid} was erased, but no tombstone says so")
+        requests.check_erased()
         return done
 
     def _compare(self, model: type[models.Model]) -> int:
@@ -169,34 +171,9 @@ def _(it: said.ModelCommitment, tables: Tables, index: int, _story: Story) -> No
     }
 
 
-@_apply.register
-def _(it: said.DeletionRequest, tables: Tables, index: int, _story: Story) -> None:
-    tables.rows[m.DeletionRequest][UUID(it.request)] = {
-        "regulation": it.regulation,
-        "received_at": it.received_at,
-        "due_at": it.due_at,
-        "filed_entry_id": index,
-        "decision_entry_id": None,
-        "decision_reason": "",
-        "state": m.DeletionRequest.State.OPEN,
-        "window__closed_entry_id": None,
-        "erased_entry_id": None,
-    }
-
-
-@_apply.register
-def _(it: said.RequestDecision, tables: Tables, index: int, _story: Story) -> None:
-    states = m.DeletionRequest.State
-    tables.rows[m.DeletionRequest][UUID(it.request)].update(
-        decision_entry_id=index,
-        decision_reason=it.reason,
-        state=states.IN_PROGRESS if it.decision == "approved" else states.DENIED,
-    )
-
-
-@_apply.register
-def _(it: said.Tombstone, tables: Tables, index: int, _story: Story) -> None:
-    tables.rows[m.DeletionRequest][UUID(it.request)]["erased_entry_id"] = index
+@_apply.register(said.DeletionRequest | requests.Step)
+def _(it: Any, tables: Tables, index: int, _story: Story) -> None:
+    requests.apply(it, tables.rows, index)
 
 
 @_apply.register

@@ -5,17 +5,27 @@ from __future__ import annotations
 from ledger.models.blobs import Blob
 from ledger.models.checks import FsckRun
 from ledger.models.cosignatures import CheckpointProposal, Cosignature, WitnessState
+from ledger.models.datasets import DatasetIndex, IndexedSample
 from ledger.models.events import Event
 from ledger.models.jobs import Job
 from ledger.models.log import Checkpoint, LogEntry, LogNode
 from ledger.models.parties import CircuitRelease, Client, ClientKey, ClientModel, GlobalModel
 from ledger.models.proofs import Certificate, Challenge, Claim, ProofSubmission, VerdictRecord
-from ledger.models.requests import DeletionRequest
-from ledger.models.vault import SubjectRecord
+from ledger.models.requests import (
+    Approval,
+    DeletionRequest,
+    IdentityCheck,
+    LegalHold,
+    RegulationTerms,
+    RequestImport,
+)
+from ledger.models.vault import SubjectRecord, VaultKey
 from ledger.models.windows import Order, Window
 
 __all__ = [
-    "Blob", "Certificate", "Challenge", "Checkpoint", "CheckpointProposal", "CircuitRelease", "Claim", "Client",
-    "ClientKey", "ClientModel", "Cosignature", "DeletionRequest", "Event", "FsckRun", "GlobalModel", "Job",
-    "LogEntry", "LogNode", "Order", "ProofSubmission", "SubjectRecord", "VerdictRecord", "Window", "WitnessState",
+    "Approval", "Blob", "Certificate", "Challenge", "Checkpoint", "CheckpointProposal", "CircuitRelease",
+    "Claim", "Client", "ClientKey", "ClientModel", "Cosignature", "DatasetIndex", "DeletionRequest", "Event",
+    "FsckRun", "GlobalModel", "IdentityCheck", "IndexedSample", "Job", "LegalHold", "LogEntry", "LogNode",
+    "Order", "ProofSubmission", "RegulationTerms", "RequestImport", "SubjectRecord", "VaultKey",
+    "VerdictRecord", "Window", "WitnessState",
 ]  # fmt: skip

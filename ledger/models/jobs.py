@@ -14,6 +14,7 @@ class Job(models.Model):
         MASK = "mask"  # target: a window
         CHALLENGE = "challenge"  # target: a claim
         VERIFY = "verify"  # target: a proof submission
+        IMPORT = "import"  # target: a file of requests
 
     class State(models.TextChoices):
         QUEUED = "queued"

@@ -29,3 +29,13 @@ class SubjectRecord(models.Model):
 
     def __str__(self) -> str:
         return f"sealed record {self.uuid}"
+
+
+class VaultKey(models.Model):
+    """A key of the ledger's own that is sealed like a person's record, so that it follows the master key."""
+
+    name = models.CharField(primary_key=True, max_length=40)
+    record = models.OneToOneField(SubjectRecord, models.PROTECT, related_name="+")
+
+    def __str__(self) -> str:
+        return f"the key for {self.name}"

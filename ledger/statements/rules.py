@@ -8,7 +8,8 @@ the entry to its `Story`:
 - order, then claim, then challenge, then proof, then verdict, each about the right one before it; one challenge
   and one proof per claim, one verdict per proof; another claim only after a rejection;
 - a certificate lists exactly the orders of its window and says of each what its last verdict says;
-- a tombstone or a revocation names what it ends.
+- a tombstone or a revocation names what it ends;
+- requests live as `ledger.statements.request_rules` says: due dates, extensions, holds, closures.
 
 Who signed an entry is the business of `ledger.statements.keyring`.
 """
@@ -30,19 +31,25 @@ from ledger.statements.predicates import (
     Claim,
     ClientKeyRevocation,
     DeletionRequest,
+    IdentityCheck,
     Mask,
     ModelCommitment,
     ModelRelease,
     Order,
     Predicate,
     Proof,
+    RequestAcknowledgement,
+    RequestClosure,
     RequestDecision,
+    RequestExtension,
+    RequestHold,
     Tombstone,
     Verdict,
     WindowClose,
 )
 from ledger.statements.predicates.base import LogRef
 from ledger.statements.predicates.certificate import Outcome
+from ledger.statements.request_rules import Requests, Step
 
 Kind = TypeVar("Kind", bound=Predicate)
 _STATUS = {"accepted": "met", "rejected": "rejected"}
@@ -62,6 +69,7 @@ class Story:
     claims: defaultdict[int, list[int]] = field(default_factory=lambda: defaultdict(list))  # by order
     verdicts: defaultdict[int, list[int]] = field(default_factory=lambda: defaultdict(list))  # by order
     once: dict[tuple[str, object], int] = field(default_factory=dict)  # what may be said once: (slug, about)
+    requests: Requests = field(default_factory=Requests)
 
     def get(self, ref: LogRef, kind: type[Kind], by: str) -> Kind:
         """The statement that another one refers to. Raises RuleError."""
@@ -88,6 +96,10 @@ class Story:
             case Verdict():
                 claim = self.get(predicate.claim, Claim, f"verdict {index}")
                 self.verdicts[claim.order.index].append(index)
+            case WindowClose():
+                for request in _requests_of(predicate, self, index):
+                    self.requests.enter_window(request, index)
+        self.requests.add(predicate)
         about = _said_once(predicate)
         if about is not None:
             self.once[predicate.slug, about] = index
@@ -105,6 +117,7 @@ def check(story: Story, index: int, predicate: Predicate) -> None:
             f"log entry {index} is the second {predicate.slug} about the same; the first is entry {first}"
         )
     _check(predicate, story, index)
+    story.requests.check(predicate, index)
 
 
 def check_challenge_size(index: int, challenge: Challenge, size: int) -> None:
@@ -137,7 +150,10 @@ def same(got: object, wanted: object, otherwise: str) -> None:
 def _said_once(predicate: Predicate) -> object:
     """What a statement is about, where a second one about the same is refused; else None."""
     match predicate:
-        case DeletionRequest() | RequestDecision() | Certificate() | Tombstone():
+        case (
+            DeletionRequest() | RequestDecision() | Certificate() | Tombstone()
+            | RequestAcknowledgement() | RequestExtension() | RequestClosure()
+        ):  # fmt: skip
             return predicate.request
         case WindowClose() | Mask():
             return predicate.window
@@ -167,6 +183,12 @@ def _(said: Tombstone, story: Story, index: int) -> None:
     same(filed.request, said.request, f"tombstone {index} is about another request than it refers to")
 
 
+@_check.register(RequestAcknowledgement | IdentityCheck | RequestExtension | RequestHold | RequestClosure)
+def _(said: Step, story: Story, index: int) -> None:
+    filed = story.get(said.filed, DeletionRequest, f"{said.slug} {index}")
+    same(filed.request, said.request, f"{said.slug} {index} is about another request than it refers to")
+
+
 @_check.register
 def _(said: ClientKeyRevocation, story: Story, index: int) -> None:
     story.expect(said.enrolled, f"revocation {index}")
@@ -178,6 +200,16 @@ def _(said: WindowClose, story: Story, index: int) -> None:
     for ref in said.decisions:
         decision = story.get(ref, RequestDecision, f"window {index}")
         same(decision.decision, "approved", f"window {index} holds a request that was not approved")
+    for request in _requests_of(said, story, index):
+        story.requests.check_window(request, index)
+
+
+def _requests_of(said: WindowClose, story: Story, index: int) -> list[str]:
+    """The requests that a window takes in; each once."""
+    found = [story.get(ref, RequestDecision, f"window {index}").request for ref in said.decisions]
+    if len(set(found)) != len(found):
+        raise RuleError(f"window {index} names a request twice")
+    return found
 
 
 @_check.register

@@ -71,6 +71,11 @@ def _entries(window: Window, orders: list[Order]) -> Iterator[LogEntry | None]:
     yield from (window.model.entry, window.closed_entry, window.mask_entry)
     for request in window.requests.all():
         yield from (request.filed_entry, request.decision_entry, request.erased_entry)
+        yield from (request.acknowledged_entry, request.extension_entry)
+        for check in request.identity_checks.select_related("entry"):
+            yield check.entry
+        for hold in request.holds.select_related("set_entry", "lifted_entry"):
+            yield from (hold.set_entry, hold.lifted_entry)
     for certificate in window.certificates.all():
         yield certificate.entry
     for order in orders:

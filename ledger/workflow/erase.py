@@ -2,40 +2,37 @@
 
 from __future__ import annotations
 
-import calendar
 import uuid
 from collections.abc import Callable
-from datetime import datetime
 from typing import Final, get_args
 
 from django.utils import timezone
 
-from ledger import log, vault
+from ledger import log, pseudonyms, vault
 from ledger.kms import LocalKeys, key_manager
 from ledger.models import DeletionRequest
+from ledger.statements import lifecycle
+from ledger.statements.deadlines import add_months
 from ledger.statements.predicates import Tombstone
+from ledger.workflow.actors import SYSTEM, Actor
 from ledger.workflow.errors import WorkflowError
+from ledger.workflow.events import record
+from ledger.workflow.references import sealed_records
 from ledger.workflow.step import exclusive, get_or_refuse, log_own
 
 REASONS: Final[tuple[str, ...]] = get_args(Tombstone.model_fields["reason"].annotation)
-#: Open and approved requests still need their subject: to answer it, and to find its data.
-ERASABLE: Final = (
-    DeletionRequest.State.FULFILLED,
-    DeletionRequest.State.DENIED,
-    DeletionRequest.State.EXPIRED,
-    DeletionRequest.State.REVOKED,
-)
 _CCPA_MONTHS: Final = 24  # CCPA regulations §7101: records of requests are kept for 24 months
 
 
 @exclusive
-def erase(request_id: uuid.UUID | str, reason: str) -> DeletionRequest:
+def erase(request_id: uuid.UUID | str, reason: str, *, actor: Actor = SYSTEM) -> DeletionRequest:
     """Destroy the subject of a request that is over: data key, ciphertext, salt. Logs a tombstone.
 
-    What stays is what the log says: that a request was filed, when, and what came of it. Again for the same
-    request: nothing happens. Under the CCPA a subject is kept for 24 months unless it asks itself, an authority
+    With it go the samples that were frozen, details of identity checks, keyed hashes and callback addresses. What
+    stays is what the log says: that a request was filed, when, and what came of it. Again for the same request:
+    nothing happens. Under the CCPA a subject is kept for 24 months unless it asks itself, an authority
     orders it, or the request was filed by mistake. Raises WorkflowError: unknown (404), reason unknown (422),
-    still needed (409).
+    still needed, or under a legal hold (409).
     """
     request = get_or_refuse(DeletionRequest.objects.select_related("subject"), "deletion request", uuid=request_id)
     if reason not in REASONS:
@@ -53,8 +50,12 @@ def erase(request_id: uuid.UUID | str, reason: str) -> DeletionRequest:
             erased_at=timezone.now(),
         )
     )
+    request.subject_key = request.content_key = ""
+    request.status_callback_urls = []
     request.save()
-    vault.erase(request.subject)
+    for row in (request.subject, *sealed_records(request)):
+        vault.erase(row)
+    record("request.erased", actor=actor, request=request.uuid, entry=request.erased_entry, data={"reason": reason})
     return request
 
 
@@ -67,6 +68,7 @@ def rotate_master_key(report: Callable[[int, int], None]) -> int:
     manager = key_manager()
     if isinstance(manager, LocalKeys):
         _start(manager)
+    _renew_pseudonyms()
     done = vault.rewrap(report)
     while isinstance(manager, LocalKeys) and (more := _end(manager)):
         done += more
@@ -80,6 +82,20 @@ def _start(manager: LocalKeys) -> None:
 
 
 @exclusive
+def _renew_pseudonyms() -> None:
+    """Old copies of the database must not say who asked, so keyed hashes do not outlive a master key either."""
+    hashes = pseudonyms.renew()
+    if hashes is None:
+        return
+    rows = DeletionRequest.objects.filter(erased_entry=None).select_related("subject")
+    for row in rows.iterator(500):
+        sealed = vault.unseal(row.subject)
+        row.subject_key = hashes.of_subject(sealed["subject"])
+        row.content_key = hashes.of_content({name: sealed[name] for name in ("regulation", "subject", "forget")})
+        row.save(update_fields=["subject_key", "content_key"])
+
+
+@exclusive
 def _end(manager: LocalKeys) -> int:
     """Destroy the old key if nothing needs it. It must not go before what was wrapped just now is committed."""
     done = vault.rewrap(lambda _done, _total: None)
@@ -89,19 +105,18 @@ def _end(manager: LocalKeys) -> int:
 
 
 def _expect_over(request: DeletionRequest, reason: str) -> None:
-    if request.state not in ERASABLE:
+    # Open and approved requests still need their subject: to answer it, and to find its data.
+    if request.state not in lifecycle.OVER:
         raise WorkflowError(
             "still-needed", f"request {request.uuid} is {request.state}: who asked is needed until it is over"
         )
-    until = _months_later(request.received_at, _CCPA_MONTHS)
+    if request.held:
+        raise WorkflowError(
+            "held", f"request {request.uuid} is under a legal hold: its record stays until that ends"
+        )
+    until = add_months(request.received_at, _CCPA_MONTHS)
     if request.regulation == "ccpa" and reason == "retention-ended" and timezone.now() < until:
         raise WorkflowError(
             "still-retained",
             f"the CCPA asks to keep request {request.uuid} until {until:%Y-%m-%d}: its retention has not ended",
         )
-
-
-def _months_later(moment: datetime, months: int) -> datetime:
-    year, month = divmod(moment.year * 12 + moment.month - 1 + months, 12)
-    day = min(moment.day, calendar.monthrange(year, month + 1)[1])
-    return moment.replace(year=year, month=month + 1, day=day)

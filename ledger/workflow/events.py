@@ -46,3 +46,12 @@ def record(
         entry=entry,
         data=dict(data or {}),
     )
+
+
+def record_many(kind: str, actor: Actor, requests: Mapping[uuid.UUID, int]) -> None:
+    """One event of a kind for each request, with the index of its log entry. The caller holds the log's lock."""
+    assert kind in KINDS, f"{kind!r} is not in ledger.models.events.KINDS"
+    who = {"actor_kind": actor.kind, "actor_id": actor.id, "actor_name": actor.name}
+    Event.objects.bulk_create(
+        Event(kind=kind, request=request, entry_id=index, **who) for request, index in requests.items()
+    )

@@ -8,6 +8,8 @@ import uuid
 from ledger import publication, queue
 from ledger.log import NotCosignedError
 from ledger.workflow.errors import WorkflowError
+from ledger.workflow.imports import drop_reports
+from ledger.workflow.request_steps import expire_unverified
 from ledger.workflow.step import exclusive
 
 logger = logging.getLogger(__name__)
@@ -52,6 +54,10 @@ def ask_witnesses_now() -> int:
 
 
 def sweep() -> int:
-    """The beat's round: publish what is new in the log, wake workers for lost jobs. Returns how many."""
+    """The beat's round: end requests that nobody was identified for, destroy old reports, publish what is new in
+    the log, wake workers for lost jobs. Returns how many of these.
+    """
+    expire_unverified()
+    drop_reports()
     publish_new_entries()
     return queue.sweep()

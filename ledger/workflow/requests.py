@@ -2,83 +2,83 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
-import re
 import uuid
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
 from django.utils import timezone
 
-from ledger import log, vault
-from ledger.models import DeletionRequest
-from ledger.statements import canonical, predicates
-from ledger.workflow.deadlines import due_at
+from ledger import log
+from ledger.models import Approval, DeletionRequest
+from ledger.statements import lifecycle, predicates
+from ledger.workflow.actors import SYSTEM, Actor
 from ledger.workflow.errors import WorkflowError
+from ledger.workflow.events import record
+from ledger.workflow.filing import Filing, file_many
+from ledger.workflow.references import freeze
 from ledger.workflow.step import exclusive, get_or_refuse, log_own
+from ledger.workflow.terms import Policy, policy_of
 
-SALT_BYTES = 32
-REASON = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*(?<!.{61})", re.ASCII)
+Id = uuid.UUID | str
 
 
-@exclusive
 def file_request(
-    regulation: str, subject: str, forget: dict[str, Any], received_at: datetime | None = None
+    regulation: str,
+    subject: str,
+    forget: Mapping[str, Any],
+    received_at: datetime | None = None,
+    *,
+    subject_request_id: uuid.UUID | None = None,
+    status_callback_urls: Sequence[str] = (),
+    allow_duplicate: str = "",
+    actor: Actor = SYSTEM,
 ) -> DeletionRequest:
-    """Record a request and log its commitment; the due date follows from the regulation.
+    """Record a request and log its commitment; the due date follows from the regulation's terms.
 
-    `subject` is the controller's reference to the person (sealed in the vault), `forget` says which training
-    data: {"dataset": name, "class": label}. Raises WorkflowError (422) for values that cannot be.
+    `subject` is the controller's reference to the person (sealed in the vault), `forget` says which training data:
+    see `ledger.workflow.references`. The same `subject_request_id` again returns the request of that number. Raises
+    WorkflowError: values that cannot be (422); the number names another request, or the person has asked for the
+    same before, and `allow_duplicate` gives no reason to file it nevertheless (409).
     """
-    received_at = (received_at or timezone.now()).replace(microsecond=0)
-    _check(regulation, subject, forget, received_at)
-    name, salt, due = uuid.uuid4(), os.urandom(SALT_BYTES), due_at(regulation, received_at)
-    record = {"request": str(name), "subject": subject, "forget": forget, "regulation": regulation}
-    commitment = hashlib.sha256(salt + canonical.dumps(record)).hexdigest()
-    entry = log_own(
-        predicates.DeletionRequest(
-            request=str(name),
-            commitment=commitment,
-            regulation=regulation,
-            received_at=received_at,
-            due_at=due,
-        )
+    filing = Filing(
+        regulation, subject, forget, received_at, subject_request_id, tuple(status_callback_urls), allow_duplicate
     )
-    return DeletionRequest.objects.create(
-        uuid=name,
-        regulation=regulation,
-        received_at=received_at,
-        due_at=due,
-        forget=forget,
-        # The salt is sealed as well: beside the log it would let a thief of the database try out names.
-        subject=vault.seal(record | {"salt": salt.hex()}),
-        filed_entry=entry,
-    )
+    (outcome,) = file_many([filing], actor=actor)
+    if outcome.refusal is not None:
+        raise outcome.refusal
+    assert outcome.request is not None, "it was filed, or refused above"
+    return DeletionRequest.objects.get(uuid=outcome.request)
 
 
 @exclusive
 def decide_request(
-    request_id: uuid.UUID | str, decision: Literal["approved", "denied"], reason: str = ""
+    request_id: Id, decision: Literal["approved", "denied"], reason: str = "", *, actor: Actor = SYSTEM
 ) -> DeletionRequest:
-    """Approve or deny an open request; `reason` is a code, never text about a person. Logged.
+    """Approve or deny an open request; `reason` is a code of `lifecycle.APPROVAL` or `lifecycle.DENIAL`. Logged.
 
-    Raises WorkflowError: unknown (404), decided before (409), bad decision or reason (422).
+    Where the policy asks for four eyes the first approval is only recorded: the request stays open until another
+    officer approves it too. Approval fixes the samples. Raises WorkflowError: unknown (404); decided before, held,
+    nobody identified, an officer's second approval (409); an officer whom the policy excludes (403); bad decision
+    or reason, or nothing matches any more (422).
     """
     request = get_or_refuse(DeletionRequest.objects.all(), "deletion request", uuid=request_id)
     if decision not in ("approved", "denied"):
-        raise WorkflowError("bad-decision", f"a decision is 'approved' or 'denied', got {decision!r}", 422)
-    if reason and not REASON.fullmatch(reason):
-        # It goes into a log that nothing can be removed from, so no sentence about a person may fit in.
-        raise WorkflowError(
-            "bad-reason",
-            f"a reason is a code of at most 60 lower-case letters, digits and hyphens, got {reason!r:.100}",
-            422,
-        )
+        raise WorkflowError("bad-decision", f"a decision is 'approved' or 'denied', got {decision!r:.80}", 422)
+    approved = decision == "approved"
+    if reason or not approved:  # a denial needs one
+        expect_code("approval" if approved else "denial", reason)
     if request.state != DeletionRequest.State.OPEN:
         raise WorkflowError(
             "already-decided", f"request {request.uuid} is {request.state}, only open ones are decided"
         )
+    if approved:
+        _expect_approvable(request, policy_of(request))
+        if not _approve(request, policy_of(request), actor):
+            return request
+        freeze(request)
+    move(request, DeletionRequest.State.IN_PROGRESS if approved else DeletionRequest.State.DENIED)
+    request.decision_reason = reason
     request.decision_entry = log_own(
         predicates.RequestDecision(
             request=str(request.uuid),
@@ -86,30 +86,72 @@ def decide_request(
             decision=decision,
             reason=reason,
             decided_at=timezone.now(),
+            reference=request.reference or None,
         )
     )
-    approved = decision == "approved"
-    request.state = DeletionRequest.State.IN_PROGRESS if approved else DeletionRequest.State.DENIED
-    request.decision_reason = reason
     request.save()
+    record(
+        f"request.{decision}", actor=actor, request=request.uuid, entry=request.decision_entry,
+        data={"reason": reason},
+    )  # fmt: skip
     return request
 
 
-def _check(regulation: str, subject: str, forget: dict[str, Any], received_at: datetime) -> None:
-    if regulation not in DeletionRequest.Regulation.values:
-        known = ", ".join(DeletionRequest.Regulation.values)
-        raise WorkflowError("bad-regulation", f"got the regulation {regulation!r}, expected one of {known}", 422)
-    if not 0 < len(subject) <= 1000:
-        raise WorkflowError("bad-subject", f"a subject reference has 1 to 1000 characters, got {len(subject)}", 422)
-    if timezone.is_naive(received_at) or received_at > timezone.now():
-        raise WorkflowError("bad-time", f"receivedAt needs a zone and cannot lie ahead, got {received_at}", 422)
-    if (
-        not isinstance(forget, dict)
-        or set(forget) != {"dataset", "class"}
-        or not isinstance(forget["dataset"], str)
-        or type(forget["class"]) is not int
-        or forget["class"] < 0
-    ):
+def move(request: DeletionRequest, state: str) -> None:
+    """Put a request into a state that may follow its own. Raises WorkflowError (409)."""
+    if not lifecycle.may_follow(request.state, state):
+        allowed = ", ".join(sorted(lifecycle.TRANSITIONS[request.state])) or "nothing: it is over"
         raise WorkflowError(
-            "bad-forget", f'forget is {{"dataset": name, "class": number}}, got {forget!r:.200}', 422
+            "wrong-state", f"request {request.uuid} is {request.state} and cannot become {state}, only {allowed}"
         )
+    request.state = state
+
+
+def expect_code(register: str, code: str) -> None:
+    """Refuse (422) a reason that is not in its register: words about a person must not reach the log."""
+    codes = lifecycle.REASONS[register]
+    if code not in codes:
+        raise WorkflowError(
+            "bad-reason", f"a reason for {register} is one of {', '.join(codes)}; got {code!r:.80}", 422
+        )
+
+
+def approvals_needed(request: DeletionRequest) -> int:
+    """How many officers must approve."""
+    return 2 if policy_of(request).four_eyes else 1
+
+
+def _expect_approvable(request: DeletionRequest, policy: Policy) -> None:
+    if request.held:
+        raise WorkflowError("held", f"request {request.uuid} is under a legal hold: lift that first")
+    if policy.identity_required and not request.verified:
+        raise WorkflowError(
+            "identity-not-verified",
+            f"nobody was identified for request {request.uuid}: record an identity check first, or deny it",
+        )
+
+
+def _approve(request: DeletionRequest, policy: Policy, actor: Actor) -> bool:
+    """Record an officer's yes; whether it is the last one needed."""
+    officer = f"{actor.kind}:{actor.id}"
+    if policy.four_eyes and actor.kind != "officer":
+        raise WorkflowError(
+            "needs-officers", "this approval needs two officers; it cannot be given in a batch", 403
+        )
+    if policy.exclude_filer and officer == request.filed_by:
+        raise WorkflowError(
+            "own-request", f"who filed request {request.uuid} does not approve it: ask another officer", 403
+        )
+    if Approval.objects.filter(request=request, officer=officer).exists():
+        raise WorkflowError(
+            "already-approved", f"you have approved request {request.uuid} before: another officer must approve it"
+        )
+    Approval.objects.create(request=request, officer=officer, name=actor.name)
+    given = request.approvals.count()
+    if policy.four_eyes and given < 2:
+        record(
+            "request.approval-given", actor=actor, request=request.uuid,
+            data={"given": given, "needed": 2},
+        )  # fmt: skip
+        return False
+    return True

@@ -18,6 +18,7 @@ from ledger.statements import predicates
 from ledger.workflow import events
 from ledger.workflow.actors import SYSTEM, Actor
 from ledger.workflow.errors import WorkflowError
+from ledger.workflow.references import compose, public_forget, public_recipe
 from ledger.workflow.step import exclusive, get_or_refuse, log_own
 
 
@@ -42,7 +43,7 @@ def open_window(
     mask_config: Mapping[str, Any] | None,
     request_ids: Iterable[uuid.UUID | str],
 ) -> Window:
-    """Open a window for approved requests that name the same training data.
+    """Open a window for approved requests that name samples of one data set; its mask forgets them all.
 
     The mask configuration is the model's default, overlaid with `mask_config`; dataset and forget set come
     from the requests. Raises WorkflowError: unknown model or request (404), request not approved or in a
@@ -53,11 +54,11 @@ def open_window(
     requests = [_approved(request_id) for request_id in dict.fromkeys(map(str, request_ids))]
     if not requests:
         raise WorkflowError("no-requests", "a window needs at least one approved request, got none", 422)
-    forget = requests[0].forget
-    if any(request.forget != forget for request in requests):
-        raise WorkflowError("mixed-requests", "one mask forgets one class: open a window per class", 422)
+    dataset = requests[0].dataset
+    if any(request.dataset != dataset for request in requests):
+        raise WorkflowError("mixed-requests", "a mask forgets samples of one data set: open a window for each", 422)
     config = {**model.mask_config, **(mask_config or {})}
-    wanted = {"dataset": forget["dataset"], "forget": {"class": forget["class"]}}
+    wanted = {"dataset": dataset, "forget": public_forget(requests)}
     for key, value in wanted.items():
         if (mask_config or {}).get(key, value) != value:
             raise WorkflowError(
@@ -65,10 +66,10 @@ def open_window(
                 f"the mask's {key} is {config[key]!r}, but the requests say {value!r}",
                 422,
             )
-    if forget["dataset"] != model.dataset:
+    if dataset != model.dataset:
         raise WorkflowError(
             "wrong-dataset",
-            f"the requests name dataset {forget['dataset']!r}, the model {model.dataset!r}",
+            f"the requests name dataset {dataset!r}, the model {model.dataset!r}",
             422,
         )
     window = Window.objects.create(model=model, mask_config=config | wanted)
@@ -91,6 +92,9 @@ def close_window(window_id: uuid.UUID | str, *, actor: Actor = SYSTEM) -> Window
         raise WorkflowError(
             "window-pending", f"window {earlier.uuid} of this model is {earlier.state}: certify it first"
         )
+    held = window.requests.filter(held=True).first()
+    if held is not None:
+        raise WorkflowError("held", f"request {held.uuid} in this window is under a legal hold: lift that first")
     decisions = [request.decision_entry for request in window.requests.order_by("decision_entry")]
     window.closed_entry = log_own(
         predicates.WindowClose(
@@ -117,7 +121,7 @@ def mask_case(window_id: uuid.UUID | str) -> MaskCase:
         architecture=dict(window.model.architecture),
         model_path=blobs.path(window.model.file_sha256),
         dataset=window.model.dataset,
-        config=dict(window.mask_config),
+        config=window.mask_config | {"forget": compose(window.requests.all())},
         targets=tuple((target.name, tuple(target.shape)) for target in release.targets),
         total=window.model.total_weights,
     )
@@ -152,7 +156,7 @@ def publish_mask(
             mask_sha256=blob.sha256,
             masked=masked,
             total=total,
-            recipe=dict(recipe),
+            recipe=public_recipe(recipe, window.requests.all()),
         )
     )
     window.mask_sha256, window.masked, window.state = blob.sha256, masked, Window.State.MASKED
@@ -188,4 +192,6 @@ def _approved(request_id: str) -> DeletionRequest:
     if request.state != DeletionRequest.State.IN_PROGRESS or request.window_id is not None:
         where = f"is in window {request.window_id}" if request.window_id else f"is {request.state}"
         raise WorkflowError("not-available", f"request {request.uuid} {where}: a window takes approved, free ones")
+    if request.held:
+        raise WorkflowError("held", f"request {request.uuid} is under a legal hold: lift it first")
     return request

@@ -21,7 +21,7 @@ from ledger.statements.predicates.circuit_release import ROLES, Circuit, Circuit
 from ledger.statements.predicates.model_release import TargetTensor
 from ledger.statements.statement import sign_statement
 from ledger.tlog import merkle
-from ledger.workflow import claims, clients, commitments, proofs, releases, requests, windows
+from ledger.workflow import claims, clients, commitments, proofs, releases, request_steps, requests, windows
 from ledger.workflow.step import Accepted
 
 PARAMETERS = CircuitParameters(
@@ -166,9 +166,11 @@ class Story:
         accepted = commitments.accept_commitment(party.sign(said))
         return models.ClientModel.objects.get(entry=accepted.entry)
 
-    def approved_request(self, subject: str = "patient 4711") -> models.DeletionRequest:
-        request = requests.file_request("gdpr", subject, FORGET)
-        return requests.decide_request(request.uuid, "approved")
+    def approved_request(self, subject: str = "", **forget: Any) -> models.DeletionRequest:
+        """A request by a person of its own; keywords replace the class as what is to be forgotten."""
+        reference = {"dataset": "digits", **forget} if forget else FORGET
+        request = requests.file_request("gdpr", subject or f"patient {uuid.uuid4().hex}", reference)
+        return approve(request)
 
     def closed_window(self) -> models.Window:
         window = windows.open_window(self.model, None, [self.approved_request().uuid])
@@ -188,6 +190,12 @@ class Story:
         claim = self.claimed(party, order, attempt)
         accepted = proofs.accept_proof(party.sign(party.proof(claim)))
         return models.ProofSubmission.objects.get(entry=accepted.entry)
+
+
+def approve(request: models.DeletionRequest) -> models.DeletionRequest:
+    """Identify who asks, and approve."""
+    request_steps.record_identity(request.uuid, "account-login", "verified")
+    return requests.decide_request(request.uuid, "approved")
 
 
 def verdict(*, accepted: bool = True) -> proofs.VerdictResult:

@@ -105,7 +105,7 @@ def test_a_request_is_filed(story: Story, boss: Browser) -> None:
 
 
 def test_requests_are_decided(story: Story, boss: Browser) -> None:
-    one, two = (requests.file_request("gdpr", "x", FORGET) for _ in range(2))
+    one, two = (requests.file_request("gdpr", name, FORGET) for name in "xy")
     assert "approved" in act(boss, models.DeletionRequest, "approve", one)
     assert "denied" in act(boss, models.DeletionRequest, "deny", two)
     one.refresh_from_db()

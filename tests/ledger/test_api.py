@@ -84,6 +84,8 @@ def test_a_window_over_the_wire(story: Story, officer: Browser) -> None:
     filed = post(officer, "/requests", {"regulation": "gdpr", "subject": "patient 7", "forget": FORGET})
     assert filed.status_code == 201
     name = filed.json()["uuid"]
+    checked = post(officer, f"/requests/{name}/identity", {"method": "account-login", "result": "verified"})
+    assert checked.json()["identity"]["verified"]
     assert post(officer, f"/requests/{name}/decision", {"decision": "approved"}).json()["state"] == "in_progress"
     opened = post(officer, "/windows", {"model": str(story.model.uuid), "requests": [name]})
     assert opened.status_code == 201

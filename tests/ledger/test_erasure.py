@@ -25,7 +25,7 @@ from ledger.workflow import proofs, requests, windows
 from ledger.workflow.certificates import certify
 from ledger.workflow.erase import erase, rotate_master_key
 from ledger.workflow.errors import WorkflowError
-from tests.ledger.story import FORGET, Story, verdict
+from tests.ledger.story import FORGET, Story, approve, verdict
 from tests.ledger.test_api import officer as officer_fixture
 
 SUBJECT = "Ada Lovelace, case 1815"
@@ -88,7 +88,7 @@ def test_nothing_is_left_in_a_full_dump(tmp_path: Path, data_dir: Path) -> None:
     story = Story(tmp_path)
     party = story.party()
     request = requests.file_request("gdpr", SUBJECT, FORGET)
-    requests.decide_request(request.uuid, "approved")
+    approve(request)
     window = windows.close_window(windows.open_window(story.model, None, [request.uuid]).uuid)
     windows.publish_mask(window.uuid, b"mask", 2, 20, {"seed": 0})
     proofs.record_verdict(story.proved(party, window.orders.get()).uuid, verdict())
@@ -143,7 +143,7 @@ def test_once_is_enough() -> None:
 def test_not_while_the_subject_is_needed(state: str) -> None:
     request = requests.file_request("gdpr", SUBJECT, FORGET)
     if state == "in_progress":
-        requests.decide_request(request.uuid, "approved")
+        approve(request)
     with pytest.raises(WorkflowError, match=f"is {state}: who asked is needed"):
         erase(request.uuid, "subject-asked")
     assert vault.unseal(DeletionRequest.objects.get().subject)["subject"] == SUBJECT

@@ -21,6 +21,7 @@ from ledger.fsck.leaves import BATCH, LEVELS, Frontier
 from ledger.fsck.run import check_and_record, rebuild
 from ledger.statements import keys as key_format
 from ledger.statements import predicates
+from ledger.statements.deadlines import LAW, due_at
 from ledger.statements.statement import sign_statement
 from ledger.tlog import merkle
 from ledger.tlog.checkpoint import Checkpoint, sign_checkpoint
@@ -29,7 +30,7 @@ from ledger.workflow.certificates import certify
 from ledger.workflow.clients import invite_client, reenrol_client
 from ledger.workflow.erase import erase
 from ledger.workflow.rotation import rotate_key
-from tests.ledger.story import Party, Story, verdict
+from tests.ledger.story import Party, Story, approve, verdict
 
 NOW = timezone.now()
 
@@ -58,7 +59,7 @@ def tell(story: Story) -> Story:
     proofs.record_verdict(story.proved(other, late).uuid, verdict())
     certify(window.uuid)
     denied = requests.decide_request(
-        requests.file_request("gdpr", "x", {"dataset": "d", "class": 0}).uuid, "denied"
+        requests.file_request("gdpr", "x", {"dataset": "d", "class": 0}).uuid, "denied", "no-match"
     )
     erase(denied.uuid, "subject-asked")
     log.publish_checkpoint()
@@ -298,7 +299,7 @@ def certificate_against_the_verdicts() -> str:
     real = said("certificate")
     outcomes = [real.outcomes[0].model_copy(update={"status": "rejected"}), *real.outcomes[1:]]
     filed = requests.file_request("gdpr", "y", {"dataset": "d", "class": 0})
-    decided = requests.decide_request(filed.uuid, "approved")
+    decided = approve(filed)
     assert decided.decision_entry is not None
     index = append(real.model_copy(update={
         "request": str(filed.uuid), "filed": log.entry_ref(filed.filed_entry),
@@ -380,7 +381,11 @@ def fill(count: int) -> None:
     key = keys.provider_key()
     for index in range(count):
         said = predicates.DeletionRequest(
-            request=str(uuid.uuid4()), commitment="ab" * 32, regulation="gdpr", received_at=NOW, due_at=NOW
+            request=str(uuid.uuid4()),
+            commitment="ab" * 32,
+            regulation="gdpr",
+            received_at=NOW,
+            due_at=due_at(NOW, LAW["gdpr"]),
         )
         made = sign_statement(said, key)
         data = made.to_bytes()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import uuid
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 from django.utils import timezone
@@ -22,9 +22,8 @@ from ledger.tlog.note import NoteVerifier
 from ledger.workflow import claims, clients, commitments, jobs, proofs, releases, requests, windows
 from ledger.workflow.bundle import audit_bundle
 from ledger.workflow.certificates import certify
-from ledger.workflow.deadlines import due_at
 from ledger.workflow.errors import WorkflowError
-from tests.ledger.story import CHUNKS, FORGET, TOTAL, Party, Story, nobody, records, verdict
+from tests.ledger.story import CHUNKS, FORGET, TOTAL, Party, Story, approve, nobody, records, verdict
 
 
 def refused(code: str, status: int):
@@ -81,7 +80,10 @@ def test_the_audit_bundle_can_be_checked_by_a_stranger(story: Story) -> None:
         proof = [base64.b64decode(node) for node in entry["proof"]]
         merkle.verify_inclusion(merkle.leaf_hash(leaf), entry["index"], head.size, proof, head.root)
         kinds.append(canonical.loads(Envelope.parse(leaf).payload, "x")["predicateType"].split(":")[-2])
-    later = {"key-rotation", "client-key-revocation", "tombstone"}  # not in every window's story
+    later = {
+        "key-rotation", "client-key-revocation", "tombstone", "request-acknowledgement", "request-extension",
+        "request-hold", "request-closure",
+    }  # not in every window's story  # fmt: skip
     assert set(kinds) == {kind.slug for kind in predicates.PREDICATES.values()} - later
     for digest, text in bundle["blobs"].items():
         assert hashlib.sha256(base64.b64decode(text)).hexdigest() == digest
@@ -268,60 +270,6 @@ class TestCommitments:
             commitments.accept_commitment(canonical.dumps(envelope))
 
 
-class TestRequests:
-    def test_denied(self, story: Story) -> None:
-        request = requests.file_request("ccpa", "x", FORGET)
-        assert requests.decide_request(request.uuid, "denied", "identity-not-verified").state == "denied"
-        with refused("already-decided", 409):
-            requests.decide_request(request.uuid, "approved")
-        with refused("not-available", 409):
-            windows.open_window(story.model, None, [request.uuid])
-
-    @pytest.mark.parametrize(
-        ("arguments", "code"),
-        [
-            (("hipaa", "x", FORGET), "bad-regulation"),
-            (("gdpr", "", FORGET), "bad-subject"),
-            (("gdpr", "x", {"dataset": "digits"}), "bad-forget"),
-            (("gdpr", "x", {"dataset": "digits", "class": True}), "bad-forget"),
-            (("gdpr", "x", {"dataset": "digits", "class": -1}), "bad-forget"),
-            (("gdpr", "x", FORGET, datetime(2020, 1, 1)), "bad-time"),  # noqa: DTZ001
-            (("gdpr", "x", FORGET, datetime(2999, 1, 1, tzinfo=UTC)), "bad-time"),
-        ],
-    )
-    def test_bad_values(self, story: Story, arguments: tuple, code: str) -> None:
-        with refused(code, 422):
-            requests.file_request(*arguments)
-        assert models.SubjectRecord.objects.count() == 0
-
-    def test_bad_decisions(self, story: Story) -> None:
-        request = requests.file_request("gdpr", "x", FORGET)
-        with refused("bad-decision", 422):
-            requests.decide_request(request.uuid, "maybe")  # type: ignore[arg-type]
-        for reason in ("r" * 61, "Erika Mustermann called", "no_such-", "ID"):  # a log cannot be cleaned of names
-            with refused("bad-reason", 422):
-                requests.decide_request(request.uuid, "denied", reason)
-        assert requests.decide_request(request.uuid, "denied", "no-" + "9" * 57).decision_reason
-        with refused("not-found", 404):
-            requests.decide_request(nobody(), "denied")
-        with refused("not-found", 404):
-            requests.decide_request("no uuid", "denied")
-
-    @pytest.mark.parametrize(
-        ("regulation", "received", "due"),
-        [
-            ("gdpr", (2026, 1, 31), (2026, 2, 28)),
-            ("gdpr", (2028, 1, 31), (2028, 2, 29)),
-            ("uk-gdpr", (2026, 12, 15), (2027, 1, 15)),
-            ("ccpa", (2026, 1, 1), (2026, 2, 15)),
-            ("lgpd", (2026, 1, 20), (2026, 2, 4)),
-            ("other", (2026, 3, 1), (2026, 3, 31)),
-        ],
-    )
-    def test_deadlines(self, regulation: str, received: tuple, due: tuple) -> None:
-        assert due_at(regulation, datetime(*received, 9, tzinfo=UTC)) == datetime(*due, 9, tzinfo=UTC)
-
-
 class TestWindows:
     def test_what_cannot_be_opened(self, story: Story) -> None:
         request = story.approved_request()
@@ -332,16 +280,16 @@ class TestWindows:
         with refused("wrong-forget-set", 422):
             windows.open_window(story.model, {"forget": {"class": 1}}, [request.uuid])
         other = requests.file_request("gdpr", "x", FORGET | {"class": 3})
-        requests.decide_request(other.uuid, "approved")
+        approve(other)
+        elsewhere = approve(requests.file_request("gdpr", "y", {"dataset": "else", "class": 3}))
         with refused("mixed-requests", 422):
-            windows.open_window(story.model, None, [request.uuid, other.uuid])
+            windows.open_window(story.model, None, [request.uuid, elsewhere.uuid])
         windows.open_window(story.model, None, [request.uuid])
         with refused("not-available", 409):
             windows.open_window(story.model, None, [request.uuid])
 
     def test_the_models_dataset(self, story: Story) -> None:
-        request = requests.file_request("gdpr", "x", {"dataset": "else", "class": 1})
-        requests.decide_request(request.uuid, "approved")
+        request = approve(requests.file_request("gdpr", "x", {"dataset": "else", "class": 1}))
         with refused("wrong-dataset", 422):
             windows.open_window(story.model, None, [request.uuid])
 

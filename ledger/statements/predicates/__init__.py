@@ -11,13 +11,18 @@ from ledger.statements.predicates.circuit_release import CircuitRelease
 from ledger.statements.predicates.claim import Claim
 from ledger.statements.predicates.client_enrolment import ClientEnrolment
 from ledger.statements.predicates.client_key_revocation import ClientKeyRevocation
-from ledger.statements.predicates.deletion_request import DeletionRequest, RequestDecision
+from ledger.statements.predicates.deletion_request import DeletionRequest, RequestDecision, Terms
+from ledger.statements.predicates.identity_check import IdentityCheck
 from ledger.statements.predicates.key_rotation import KeyRotation
 from ledger.statements.predicates.mask import Mask
 from ledger.statements.predicates.model_commitment import ModelCommitment
 from ledger.statements.predicates.model_release import ModelRelease
 from ledger.statements.predicates.order import Order
 from ledger.statements.predicates.proof import Proof
+from ledger.statements.predicates.request_acknowledgement import RequestAcknowledgement
+from ledger.statements.predicates.request_closure import RequestClosure
+from ledger.statements.predicates.request_extension import RequestExtension
+from ledger.statements.predicates.request_hold import RequestHold
 from ledger.statements.predicates.tombstone import Tombstone
 from ledger.statements.predicates.verdict import Verdict
 from ledger.statements.predicates.window_close import WindowClose
@@ -28,11 +33,13 @@ PREDICATES: Final[dict[str, type[Predicate]]] = {
         CircuitRelease, ModelRelease, ClientEnrolment, ModelCommitment, DeletionRequest, RequestDecision,
         WindowClose, Mask, Order, Claim, Challenge, Proof, Verdict, Certificate, KeyRotation,
         ClientKeyRevocation, Tombstone,
+        RequestAcknowledgement, IdentityCheck, RequestExtension, RequestHold, RequestClosure,
     )
 }  # fmt: skip
 
 __all__ = [
     "PREDICATES", "Certificate", "Challenge", "CircuitRelease", "Claim", "ClientEnrolment",
-    "ClientKeyRevocation", "DeletionRequest", "KeyRotation", "Mask", "ModelCommitment", "ModelRelease", "Order",
-    "Predicate", "Proof", "RequestDecision", "Tombstone", "Verdict", "WindowClose",
+    "ClientKeyRevocation", "DeletionRequest", "IdentityCheck", "KeyRotation", "Mask", "ModelCommitment",
+    "ModelRelease", "Order", "Predicate", "Proof", "RequestAcknowledgement", "RequestClosure", "RequestDecision",
+    "RequestExtension", "RequestHold", "Terms", "Tombstone", "Verdict", "WindowClose",
 ]  # fmt: skip

@@ -35,8 +35,20 @@ SAMPLES: list[p.Predicate] = [
         client=UUID, model=REF, circuit=REF, chunks=8, weights_sha256=SHA, weights_root=SHA,
         curvature_sha256=SHA, curvature_root=SHA, other_tensors_sha256=SHA,
     ),
-    p.DeletionRequest(request=UUID, commitment=SHA, regulation="gdpr", received_at=TIME, due_at=TIME),
-    p.RequestDecision(request=UUID, filed=REF, decision="denied", reason="no_match", decided_at=TIME),
+    p.DeletionRequest(request=UUID, commitment=SHA, regulation="gdpr", received_at=TIME, due_at=TIME,
+        terms=p.Terms(months=1, days=0, extension_months=2)),
+    p.RequestAcknowledgement(request=UUID, filed=REF, acknowledged_at=TIME),
+    p.IdentityCheck(
+        request=UUID, filed=REF, number=1, method="in-person", result="verified", checked_at=TIME,
+    ),
+    p.RequestExtension(
+        request=UUID, filed=REF, reason="complexity", notified_at=TIME, extended_at=TIME, due_at=TIME,
+    ),
+    p.RequestHold(request=UUID, filed=REF, number=1, action="set", reason="litigation", at=TIME),
+    p.RequestClosure(request=UUID, filed=REF, state="revoked", reason="subject-withdrew", closed_at=TIME),
+    p.RequestDecision(
+        request=UUID, filed=REF, decision="denied", reason="no_match", decided_at=TIME, reference=SHA,
+    ),
     p.KeyRotation(role="log", old_key=SHA, new_key="1e" * 32, rotated_at=TIME),
     p.ClientKeyRevocation(client=UUID, enrolled=REF, reason="lost", revoked_at=TIME),
     p.Tombstone(request=UUID, filed=REF, reason="subject-asked", erased_at=TIME),
