@@ -55,10 +55,9 @@ class RegulationTermsAdmin(admin.ModelAdmin):
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> Any:
         """Regulations that nobody has changed are stored as the law has them, to be seen and changed here."""
-        for regulation in Regulation.values:
-            if not RegulationTerms.objects.filter(regulation=regulation).exists():
-                row = default_row(regulation)
-                RegulationTerms.objects.bulk_create([row], ignore_conflicts=True)
+        stored = set(RegulationTerms.objects.values_list("regulation", flat=True))
+        missing = [default_row(regulation) for regulation in Regulation.values if regulation not in stored]
+        RegulationTerms.objects.bulk_create(missing, ignore_conflicts=True)
         return super().changelist_view(request, extra_context)
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:

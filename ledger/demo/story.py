@@ -148,6 +148,7 @@ class Story:
             forget={"dataset": self.dataset, "class": label},
         )
         self.say(f"deletion request {request['uuid'][:8]} filed: forget class {label}, due {request['dueAt'][:10]}")
+        officer.post(f"requests/{request['uuid']}/identity", method="email-link", result="verified")
         officer.post(f"requests/{request['uuid']}/decision", decision="approved", reason="identity-verified")
         window = officer.post("windows", model=self.model, requests=[request["uuid"]])
         self.window = window["uuid"]

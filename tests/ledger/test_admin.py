@@ -12,10 +12,14 @@ from django.urls import reverse
 
 from ledger import log, models
 from ledger.fsck.run import check_and_record
-from ledger.workflow import jobs, proofs, requests, windows
+from ledger.workflow import imports, jobs, proofs, request_steps, requests, windows
+from ledger.workflow.actors import SYSTEM
 from ledger.workflow.certificates import certify
+from ledger.workflow.datasets import Sample, register_dataset
+from ledger.workflow.terms import change_terms
 from tests.ledger.story import FORGET, TOTAL, Story, verdict
 
+EDITABLE = (models.RegulationTerms,)
 PAGES = [model for model in admin.site._registry if model._meta.app_label == "ledger"]
 
 
@@ -33,6 +37,9 @@ def told(story: Story) -> Story:
     window = story.masked_window()
     proofs.record_verdict(story.proved(party, window.orders.get()).uuid, verdict(accepted=False))
     certify(window.uuid)
+    change_terms("other", {"days": 20})
+    register_dataset("d", [Sample("a", 0, {}), Sample("b", 1, {})])
+    imports.import_now('{"regulation": "gdpr"}', "jsonl", actor=SYSTEM)
     proposal = models.CheckpointProposal.objects.create(size=log.size(), root=log.root_at(log.size()))
     models.Cosignature.objects.create(proposal=proposal, vkey="w.example+01020304+BA==", line="line", time=1)
     models.WitnessState.objects.create(vkey="w.example+01020304+BA==", url="http://w.example")
@@ -40,10 +47,11 @@ def told(story: Story) -> Story:
     return story
 
 
-def act(browser: Browser, model: Any, action: str, row: Any) -> str:
-    """Run an action on one row; returns the page that follows."""
+def act(browser: Browser, model: Any, action: str, row: Any, **answers: Any) -> str:
+    """Run an action on one row, with answers to what it asks; returns the page that follows."""
     url = reverse(f"admin:ledger_{model._meta.model_name}_changelist")
-    response = browser.post(url, {"action": action, "_selected_action": [str(row.pk)]}, follow=True)
+    said = {"confirmed": "yes", **answers} if answers else {}
+    response = browser.post(url, {"action": action, "_selected_action": [str(row.pk)], **said}, follow=True)
     assert response.status_code == 200
     return response.content.decode()
 
@@ -58,10 +66,11 @@ def test_every_page_opens_and_none_can_be_edited(told: Story, boss: Browser, mod
     change = reverse(f"admin:ledger_{name}_change", args=[row.pk])
     page = boss.get(change)
     assert page.status_code == 200
-    assert b'name="_save"' not in page.content
-    assert boss.post(change, {}).status_code == 403
+    if model not in EDITABLE:
+        assert b'name="_save"' not in page.content
+        assert boss.post(change, {}).status_code == 403
     assert boss.post(reverse(f"admin:ledger_{name}_delete", args=[row.pk]), {"post": "yes"}).status_code == 403
-    if model not in (models.Client, models.DeletionRequest):
+    if model not in (models.Client, models.DeletionRequest, models.RequestImport):
         assert boss.get(reverse(f"admin:ledger_{name}_add")).status_code == 403
 
 
@@ -106,13 +115,15 @@ def test_a_request_is_filed(story: Story, boss: Browser) -> None:
 
 def test_requests_are_decided(story: Story, boss: Browser) -> None:
     one, two = (requests.file_request("gdpr", name, FORGET) for name in "xy")
-    assert "approved" in act(boss, models.DeletionRequest, "approve", one)
-    assert "denied" in act(boss, models.DeletionRequest, "deny", two)
+    request_steps.record_identity(one.uuid, "in-person", "verified")
+    assert "Approve" in act(boss, models.DeletionRequest, "approve", one)
+    assert "approved" in act(boss, models.DeletionRequest, "approve", one, reason="")
+    assert "denied" in act(boss, models.DeletionRequest, "deny", two, reason="no-match")
     one.refresh_from_db()
     two.refresh_from_db()
     assert (one.state, two.state) == ("in_progress", "denied")
     size = log.size()
-    assert "only open ones are decided" in act(boss, models.DeletionRequest, "deny", one)
+    assert "only open ones are decided" in act(boss, models.DeletionRequest, "deny", one, reason="no-match")
     assert log.size() == size
 
 
@@ -145,6 +156,6 @@ def test_looking_is_not_deciding(story: Story) -> None:
     browser = Browser()
     browser.force_login(viewer)
     request = requests.file_request("gdpr", "x", FORGET)
-    act(browser, models.DeletionRequest, "approve", request)
+    act(browser, models.DeletionRequest, "approve", request, reason="")
     request.refresh_from_db()
     assert request.state == "open"
