@@ -119,7 +119,7 @@ def extend(
             "too-late", f"request {request.uuid} was due at {first:%Y-%m-%dT%H:%M:%SZ}: extend it before that"
         )
     if notified_at is not None:
-        notified_at = _notice(request, notified_at, now)
+        notified_at = _notice(request, notified_at)
     elif terms.notice == "in-first-period":
         raise WorkflowError(
             "no-notice", f"tell the person before {first:%Y-%m-%d}, with the reasons, and give notifiedAt", 422
@@ -272,12 +272,13 @@ def _log_hold(request: DeletionRequest, action: str, reason: str) -> LogEntry:
     )
 
 
-def _notice(request: DeletionRequest, notified_at: datetime, now: datetime) -> datetime:
-    if timezone.is_naive(notified_at) or not request.received_at <= notified_at <= now:
+def _notice(request: DeletionRequest, notified_at: datetime) -> datetime:
+    notified_at = notified_at.replace(microsecond=0)
+    if timezone.is_naive(notified_at) or not request.received_at <= notified_at <= timezone.now():
         raise WorkflowError(
             "bad-notice",
             f"notifiedAt needs a zone and lies between the receipt, {request.received_at:%Y-%m-%dT%H:%M:%SZ}, "
             f"and now, got {notified_at}",
             422,
         )
-    return notified_at.replace(microsecond=0)
+    return notified_at
