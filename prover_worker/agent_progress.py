@@ -27,13 +27,14 @@ class Estimate:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._stage, self._total = "", 0
-        self._first, self._since = 0, 0.0
+        self._first, self._last, self._since = 0, 0, 0.0
 
     def left(self, stage: str, done: int, total: int) -> float | None:
         """Take note of `done` of `total` parts; None until a part was finished in this run."""
         now = self._clock()
-        if (stage, total) != (self._stage, self._total) or done < self._first:
+        if (stage, total) != (self._stage, self._total) or done < self._last:
             self._stage, self._total, self._first, self._since = stage, total, done, now
+        self._last = done
         made = done - self._first
         return (now - self._since) / made * (total - done) if made else None
 
