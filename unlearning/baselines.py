@@ -6,6 +6,7 @@ evaluation mode. The same seed gives the same model on the same machine.
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -121,25 +122,25 @@ def scrub(
         )
     away = (*samples.for_model(model, *forget),)
     near = (*samples.for_model(model, *retain),)
-    taught = [_teach(model, inputs, how.batch) for inputs, _ in (away, near)]
+    teacher = copy.deepcopy(model).eval()
     steps = how.epochs * math.ceil(len(near[1]) / how.batch)
     steps += how.max_epochs * math.ceil(len(away[1]) / how.max_batch)
     optimizer, schedule = optimiser(model, how.lr, steps, weight_decay=0.0)
     report, order = progress or silent, torch.Generator().manual_seed(seed)
 
-    def push(student: nn.Module, inputs: Tensor, _: Tensor, teacher: Tensor) -> Tensor:
-        return -_distance(student(inputs), teacher, how.temperature)
+    def push(student: nn.Module, inputs: Tensor, _: Tensor) -> Tensor:
+        return -_distance(student(inputs), _taught(teacher, inputs), how.temperature)
 
-    def hold(student: nn.Module, inputs: Tensor, labels: Tensor, teacher: Tensor) -> Tensor:
+    def hold(student: nn.Module, inputs: Tensor, labels: Tensor) -> Tensor:
         logits = student(inputs)
-        distance = _distance(logits, teacher, how.temperature)
+        distance = _distance(logits, _taught(teacher, inputs), how.temperature)
         return how.distil * distance + how.learn * losses.per_sample(logits, labels).mean()
 
     model.train()
     for epoch in range(how.epochs):
         if epoch < how.max_epochs:
-            one_epoch(model, optimizer, schedule, _shuffled(*away, how.max_batch, order, taught[0]), push)
-        loss = one_epoch(model, optimizer, schedule, _shuffled(*near, how.batch, order, taught[1]), hold)
+            one_epoch(model, optimizer, schedule, _shuffled(*away, how.max_batch, order), push)
+        loss = one_epoch(model, optimizer, schedule, _shuffled(*near, how.batch, order), hold)
         _check_finite(loss, how.lr)
         report((epoch + 1) / how.epochs, f"epoch {epoch + 1} of {how.epochs}, loss {loss / len(near[1]):.3f}")
     return model.eval()
@@ -160,18 +161,16 @@ def mask_only(architecture: Mapping[str, Any], model: nn.Module, names: list[str
 
 
 def _shuffled(
-    inputs: Tensor, labels: Tensor, batch: int, generator: torch.Generator, *more: Tensor
-) -> Iterator[tuple[Tensor, ...]]:
-    order = torch.randperm(len(labels), generator=generator)
-    for chosen in order.split(batch):
-        yield tuple(tensor[chosen] for tensor in (inputs, labels, *more))
+    inputs: Tensor, labels: Tensor, batch: int, generator: torch.Generator
+) -> Iterator[tuple[Tensor, Tensor]]:
+    for chosen in torch.randperm(len(labels), generator=generator).split(batch):
+        yield inputs[chosen], labels[chosen]
 
 
-def _teach(model: nn.Module, inputs: Tensor, batch: int) -> Tensor:
-    """The model's own logits before anything is changed."""
-    model.eval()
+def _taught(teacher: nn.Module, inputs: Tensor) -> Tensor:
     with torch.no_grad():
-        return torch.cat([model(piece) for piece in inputs.split(batch)])
+        logits: Tensor = teacher(inputs)
+    return logits
 
 
 def _distance(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -27,7 +27,7 @@ _FLOATS_PER_BATCH = 64_000_000  # of per-sample gradients held at once
 
 
 class Forget(BaseModel):
-    """What to forget: one class of the dataset's training part."""
+    """What to forget: one class of the dataset's training part (of source code: one language)."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
@@ -103,7 +103,11 @@ def compute_mask(
 
 def software() -> dict[str, str]:
     """The versions a result may depend on."""
-    return {"python": platform.python_version()} | {name: version(name) for name in ("torch", "timm", "numpy")}
+    used = {"python": platform.python_version()} | {name: version(name) for name in ("torch", "timm", "numpy")}
+    try:
+        return used | {"transformers": version("transformers")}
+    except PackageNotFoundError:  # an extra: only language models need it
+        return used
 
 
 def curvature(
@@ -148,7 +152,8 @@ def curvature(
 
 def _forget_and_retain(options: MaskConfig) -> tuple[datasets.Part, datasets.Part]:
     train = datasets.load(options.dataset).train
-    forgotten = train.y == options.forget.label
+    classes = datasets.classes(options.dataset, train)
+    forgotten = classes == options.forget.label
     if not forgotten.any() or forgotten.all():
         raise DatasetError(
             f"class {options.forget.label} has {int(forgotten.sum())} of {len(train.y)} training samples of "

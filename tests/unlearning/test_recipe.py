@@ -4,8 +4,20 @@ import numpy as np
 import pytest
 import torch
 
-from tests.unlearning.conftest import TINY
-from unlearning import backbones, datasets, evaluate, fisher, gradients, lattice, masks, recipe
+from tests.unlearning.conftest import TINY, TINY_OPT
+from unlearning import (
+    adapters,
+    backbones,
+    corpora,
+    datasets,
+    evaluate,
+    fetch,
+    fisher,
+    gradients,
+    lattice,
+    masks,
+    recipe,
+)
 from unlearning.errors import ArchitectureError, CurvatureError, DatasetError, MaskError
 
 CONFIG = {
@@ -126,3 +138,35 @@ def test_the_whole_chain_masks_compensates_and_stays_on_the_grid(tiny, tiny_mode
     model = backbones.with_weights(TINY, backbones.unflatten(state, TARGETS, flat))
     assert 0 <= evaluate.accuracy(model, *datasets.load("digits").test) <= 1
     assert int(solution.e.abs().max()) < 16366
+
+
+def test_a_language_models_mask_and_curvature(tmp_path, monkeypatch):
+    monkeypatch.setenv(fetch.FOLDER_VARIABLE, str(tmp_path))
+    monkeypatch.setattr(corpora.sysconfig, "get_path", lambda _: str(tmp_path / "code-python"))
+    draw = np.random.default_rng(0)
+    for name, suffix in corpora.LANGUAGES.items():
+        (tmp_path / name).mkdir()
+        for number in range(5):
+            (tmp_path / name / f"{number}{suffix}").write_bytes(draw.bytes(300))
+    torch.manual_seed(0)
+    backbones.save(tmp_path / "weights", backbones.build(TINY_OPT).state_dict())
+    config = CONFIG | {"dataset": "code", "forget": {"class": 1}, "blockSize": 32}
+    mask = recipe.compute_mask(TINY_OPT, tmp_path / "weights", config)
+    assert mask.recipe["forgetSamples"] == 8  # those of Go
+    names = ["model.decoder.layers.0.fc1.weight", "model.decoder.layers.1.fc1.weight"]
+    assert mask.recipe["targetNames"] == names
+    assert len(mask.indices) == round(0.04 * 2 * 64 * 32)
+    with pytest.raises(DatasetError, match="class 4 has 0 of 32"):
+        recipe.compute_mask(TINY_OPT, tmp_path / "weights", config | {"forget": {"class": 4}})
+    datasets.save_npz(tmp_path / "data.npz", datasets.load("code-rust").train)
+    factors = recipe.curvature(TINY_OPT, tmp_path / "weights", tmp_path / "data.npz", names, 32, 4)
+    assert factors.shape == (128, 4, 32)
+    assert factors.any(dim=2).all()
+
+
+def test_curvature_of_a_model_with_adapters_needs_only_its_file(tmp_path, tiny, tiny_model):
+    adapters.attach(tiny_model, 3)
+    backbones.save(tmp_path / "adapted", tiny_model.state_dict())
+    arguments = (tiny / "data.npz", TARGETS, 64, 4)
+    adapted = recipe.curvature(TINY, tmp_path / "adapted", *arguments)
+    assert torch.equal(adapted, recipe.curvature(TINY, tiny / "global.safetensors", *arguments))  # still as nothing
