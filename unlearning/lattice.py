@@ -1,18 +1,17 @@
-"""Group-OBS in integers: what a proof can state exactly, with one rounding and a residual that measures it.
+r"""Group-OBS in integers: what a proof can state exactly, with one rounding and residuals that measure it.
 
 Weights sit on a grid, w = round(theta * 2^bits) with |w| < 2^24, so that w * 2^-bits is exact in float32. The
 curvature of a block is d*I + G^T G with small integers: G (r, B), entries within +-factor_limit, and a
-damping d. With M the masked and U the unmasked coordinates, v in Z^r is the rounded solution of
+damping d. Forget directions (obs.py) are small integers too: U (q, B), a push c (q,) in units of U times grid
+steps, and a softness d_u >= 1. With M the masked and K the kept coordinates, v in Z^r and mu in Z^q are the
+rounded solution of obs.py's system of size r + q, and everything else follows from them exactly:
 
-    (d*I + G_U G_U^T) v = -G_M w_M
+    f = v G + mu U,    w' = (w - f) on K and 0 on M,
+    e = G (w' - w) - d*v,    slack = U_K (w' - w)_K - c - d_u*mu.
 
-and everything else follows from it exactly:
-
-    f = v G,    w' = (w - f) on U and 0 on M,    e = G (w' - w) - d*v.
-
-Unrounded v would give e = 0 and the solution of ZK-APEX Eq. 14 with C = d*I + G^T G (stationarity on U says
-d*delta_U = -G_U^T G delta, hence delta_U = -v G with v = G delta / d). Rounding moves v by at most 1/2, which
-shows up as |e| <= (d*I + G_U G_U^T)'s largest absolute row sum / 2.
+Unrounded v and mu would give e = slack = 0; without directions (q = 0) that is the solution of ZK-APEX Eq. 14 with
+C = d*I + G^T G. Rounding moves each multiplier by at most 1/2, so that |e| and |slack| are at most half an absolute
+row sum of diag(d, d_u) + A_K A_K^T, with A the rows of G above those of U.
 """
 
 from __future__ import annotations
@@ -22,10 +21,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from unlearning.errors import GridError
+from unlearning import obs
+from unlearning.errors import CurvatureError, GridError
+from unlearning.obs import Directions
 
 GRID_LIMIT = 2**24  # float32 holds every integer below this exactly
-_EXACT = 2.0**52  # float64 holds every integer below this exactly; int64 then never overflows
+_EXACT = 2.0**52  # float64 holds every integer below this exactly
 
 
 class Solution(NamedTuple):
@@ -35,6 +36,17 @@ class Solution(NamedTuple):
     v: Tensor
     f: Tensor
     e: Tensor
+
+
+class DirectedSolution(NamedTuple):
+    """A Solution, whose f holds the directions' part too, with mu (nb, q) and slack (nb, q); int64."""
+
+    w_new: Tensor
+    v: Tensor
+    f: Tensor
+    e: Tensor
+    mu: Tensor
+    slack: Tensor
 
 
 def to_grid(theta: Tensor, bits: int) -> Tensor:
@@ -100,46 +112,71 @@ def temper(factors: Tensor, damping: int, tolerance: int) -> Tensor:
 
 
 def solve(w: Tensor, factors: Tensor, mask: Tensor, damping: int) -> Solution:
-    """Solve all blocks at once; see the module's head for the formulas.
+    """Solve all blocks without forget directions: the paper's operator. Arguments and errors as below."""
+    return Solution(*solve_directed(w, factors, mask, damping, None)[:4])
+
+
+def solve_directed(
+    w: Tensor, factors: Tensor, mask: Tensor, damping: int, directions: Directions | None
+) -> DirectedSolution:
+    """Solve all blocks; see the module's head for the formulas.
 
     w (nb, B) integers below 2^24 in size; factors (nb, r, B) integers of any width; mask (nb, B) bool, true =
-    zero this weight; damping d >= 1. Raises GridError on wrong shapes or types, or when a result would leave
-    the grid.
+    zero this weight; damping d >= 1; directions with integer rows (nb, q, B), push (nb, q) and softness d_u >= 1.
+    Works through slices of blocks: beside arguments and results, the memory does not grow with nb. Raises
+    GridError on wrong shapes or types, or when a result would leave the grid.
     """
-    _check(w, factors, mask, damping)
-    weights, G = w.long(), factors.long()
-    gone, keep = weights * mask, (~mask).long()
-    pull = -torch.einsum("nri,ni->nr", G.double(), gone.double())
-    kept = G.double() * keep.unsqueeze(1).double()
-    system = kept @ kept.transpose(1, 2) + damping * torch.eye(G.shape[1], dtype=torch.float64)
-    exact = torch.cholesky_solve(pull.unsqueeze(2), torch.linalg.cholesky(system)).squeeze(2)
-    _check_headroom(weights, G, exact, damping)
-    v = exact.round().long()
-    f = torch.einsum("nr,nri->ni", v, G)
-    w_new = (weights - f) * keep
-    if w_new.numel() and int(w_new.abs().max()) >= GRID_LIMIT:
+    _check(w, factors, mask, damping, directions)
+    nb, size = w.shape
+    q = 0 if directions is None else directions.rows.shape[1]
+    widths = (size, factors.shape[1], size, factors.shape[1], q, q)
+    made = DirectedSolution(*(torch.empty(nb, width, dtype=torch.int64) for width in widths))
+    for part in obs.slices(nb):
+        solved = _solve_slice(w[part], factors[part], mask[part], damping, obs.part_of(directions, part))
+        for whole, piece in zip(made, solved, strict=True):
+            whole[part] = piece
+    return made
+
+
+def _solve_slice(
+    w: Tensor, factors: Tensor, mask: Tensor, damping: int, directions: Directions | None
+) -> tuple[Tensor, ...]:
+    """One batch, in float64 throughout: _check_headroom keeps every sum below 2^52, where float64 is exact."""
+    r, weights = factors.shape[1], w.double()
+    A = obs.stacked(factors, directions, torch.float64)
+    diagonal = torch.full((len(w), A.shape[1]), float(damping), dtype=torch.float64)
+    aim = torch.zeros_like(diagonal)
+    if directions is not None:
+        diagonal[:, r:], aim[:, r:] = directions.softness, directions.push.double()
+    exact = torch.cat(obs.multipliers(weights, A, mask, diagonal[:, 0], directions), dim=1)
+    _check_headroom(weights, A, exact, aim, diagonal)
+    rounded = exact.round()
+    f = (rounded.unsqueeze(1) @ A).squeeze(1)
+    w_new = torch.where(mask, 0.0, weights - f)
+    if w_new.numel() and float(w_new.abs().max()) >= GRID_LIMIT:
         raise GridError(
             f"a compensated weight is {int(w_new.abs().max())} grid steps, expected less than 2^24; "
-            "use fewer grid bits or more damping"
+            "use fewer grid bits, more damping or less push"
         )
-    e = torch.einsum("nri,ni->nr", G, w_new - weights) - damping * v
-    return Solution(w_new, v, f, e)
+    change = w_new - weights
+    seen = torch.cat([A[:, :r] @ change.unsqueeze(2), A[:, r:] @ change.masked_fill(mask, 0.0).unsqueeze(2)], dim=1)
+    residual = seen.squeeze(2) - aim - diagonal * rounded
+    return w_new, rounded[:, :r], f, residual[:, :r], rounded[:, r:], residual[:, r:]
 
 
-def _check(w: Tensor, factors: Tensor, mask: Tensor, damping: int) -> None:
-    shapes_fit = (
-        w.ndim == 2
-        and factors.ndim == 3
-        and mask.shape == w.shape
-        and (factors.shape[0], factors.shape[2]) == tuple(w.shape)
-    )
-    if not shapes_fit or mask.dtype != torch.bool:
-        raise GridError(
-            f"got w {tuple(w.shape)}, factors {tuple(factors.shape)} and mask {mask.dtype} "
-            f"{tuple(mask.shape)}, expected (nb, B), (nb, r, B) and bool (nb, B)"
-        )
-    if w.is_floating_point() or factors.is_floating_point():
-        raise GridError(f"got w {w.dtype} and factors {factors.dtype}, expected integers; use to_grid first")
+def _check(w: Tensor, factors: Tensor, mask: Tensor, damping: int, directions: Directions | None) -> None:
+    try:
+        obs.check(w, factors, mask, directions)
+    except CurvatureError as error:
+        raise GridError(str(error)) from error
+    given = {"w": w, "factors": factors}
+    if directions is not None:
+        given |= {"directions": directions.rows, "push": directions.push}
+        if directions.softness < 1 or directions.softness != int(directions.softness):
+            raise GridError(f"got softness {directions.softness}, expected an integer of at least 1")
+    if any(tensor.is_floating_point() for tensor in given.values()):
+        kinds = ", ".join(f"{name} {tensor.dtype}" for name, tensor in given.items())
+        raise GridError(f"got {kinds}, expected integers; use to_grid and the quantise functions first")
     if damping < 1:
         raise GridError(
             f"got damping {damping}, expected at least 1: without it a block may have no unique solution"
@@ -148,14 +185,14 @@ def _check(w: Tensor, factors: Tensor, mask: Tensor, damping: int) -> None:
         raise GridError(f"a grid weight is {int(w.abs().max())}, expected less than 2^24 in size")
 
 
-def _check_headroom(w: Tensor, G: Tensor, v: Tensor, damping: int) -> None:
-    """Bound every integer of f, w' and e before it is computed, so that int64 arithmetic stays exact."""
-    if not w.numel() or not G.shape[1]:
+def _check_headroom(w: Tensor, A: Tensor, multipliers: Tensor, aim: Tensor, diagonal: Tensor) -> None:
+    """Bound every integer of f, w' and the residuals before it is computed, so that float64 stays exact."""
+    if not w.numel() or not A.shape[1]:
         return
-    entry, size = float(G.abs().max()), float(v.abs().max()) + 1
-    change = float(w.abs().max()) * 2 + size * entry * G.shape[1]
-    if not entry * change * w.shape[1] + damping * size < _EXACT:
+    entry, size = float(A.abs().max()), float(multipliers.abs().max()) + 1
+    change = float(w.abs().max()) * 2 + size * entry * A.shape[1]
+    if not entry * change * w.shape[1] + float(diagonal.max()) * size + float(aim.abs().max()) < _EXACT:
         raise GridError(
-            f"factors up to {entry:.0f} and v up to {size:.3g} leave no room for exact arithmetic; "
+            f"factors up to {entry:.0f} and multipliers up to {size:.3g} leave no room for exact arithmetic; "
             "use smaller factors or more damping"
         )

@@ -1,25 +1,75 @@
-"""Group Optimal Brain Surgeon in floats: the reference for the integer form in lattice.py.
+r"""Group Optimal Brain Surgeon in floats, as in the paper and kept away from what is to be forgotten.
 
-ZK-APEX Eq. 13 and 14: minimise 1/2 d^T C d subject to d_M = -theta_M. Stationarity on the unmasked
-coordinates U reads C_UU d_U = C_UM theta_M, which needs C alone and no inverse of it. (Eq. 19 of the paper,
-which adds the masked weights twice, contradicts Eq. 14 and 20a; Eq. 14 is followed.)
+ZK-APEX Eq. 13 and 14: minimise 1/2 d^T C d subject to d_M = -theta_M, block by block, with M the masked and K
+the kept coordinates. Stationarity on K reads C_KK d_K = C_KM theta_M, which needs no inverse of C. (Eq. 19 of the
+paper, which adds the masked weights twice, contradicts Eq. 14 and 20a; Eq. 14 is followed.)
+
+Compensation repairs whatever the mask damaged, the forgotten included. So q public *forget directions* U (q, B)
+per block, gradients of the loss on the forget set, may be added with a push c (q,): U_K d_K shall be c, where
+c = 0 keeps the forget loss as the mask left it (to first order), and c > 0 raises it. Softly:
+
+    U_K d_K - c = softness * mu,     (C d)_K = -weight * U_K^T mu,
+
+which minimises 1/2 d^T C d + weight / (2 softness) |U_K d_K - c|^2.
+
+- `group_obs` takes whole blocks C (B, B), weight 1, and softness 0 for the exact constraint.
+- `low_rank` takes C = damping * I + G^T G, weight = damping. With v = G d / damping the solution is
+  d_K = -(v G + mu U)_K, and with A the rows of G above those of U, one system of size r + q remains:
+
+      (diag(damping, softness) + A_K A_K^T) (v, mu) = (-G_M theta_M, -c).
+
+lattice.py rounds the latter's multipliers v and mu and states the rest in integers. All blocks are solved in
+batches, slices of blocks at a time, so that the memory is bounded whatever the number of blocks.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from unlearning.errors import CurvatureError
 
+BLOCKS_PER_SLICE = 8192  # of r + q rows each; whole blocks (B, B) take more room, hence smaller slices
+_WHOLE_BLOCKS_PER_SLICE = 2048
+_LEAST = 1e-12  # of the mean diagonal: what an exact constraint is softened by, for directions that are zero
 
-def group_obs(theta: Tensor, mask: Tensor, curvature: Tensor) -> Tensor:
-    """Compensated weights theta_u (nb, B) float64, exactly zero where masked.
+
+class Directions(NamedTuple):
+    """Public forget directions: rows (nb, q, B), push (nb, q), and the softness of U_K d_K = push."""
+
+    rows: Tensor
+    push: Tensor
+    softness: float
+
+
+class Multipliers(NamedTuple):
+    """v (nb, r) of the factors and mu (nb, q) of the forget directions."""
+
+    v: Tensor
+    mu: Tensor
+
+
+def slices(blocks: int, size: int = BLOCKS_PER_SLICE) -> Iterator[slice]:
+    """Consecutive runs of at most `size` blocks."""
+    return (slice(start, min(start + size, blocks)) for start in range(0, blocks, size))
+
+
+def part_of(directions: Directions | None, part: slice) -> Directions | None:
+    """The directions of a run of blocks."""
+    if directions is None:
+        return None
+    return Directions(directions.rows[part], directions.push[part], directions.softness)
+
+
+def group_obs(theta: Tensor, mask: Tensor, curvature: Tensor, directions: Directions | None = None) -> Tensor:
+    """Compensated weights theta_u (nb, B) float64, exactly zero where masked: the reference, from whole blocks.
 
     theta (nb, B); mask (nb, B) bool, true = zero this weight; curvature (nb, B, B) symmetric positive
-    definite on the unmasked coordinates of every block. All blocks are solved in one batch: masked rows and
-    columns become those of the identity. Raises CurvatureError on wrong shapes or a block that is not
-    positive definite.
+    definite on the unmasked coordinates of every block. Raises CurvatureError on wrong shapes or a block that
+    is not positive definite.
     """
     nb, size = theta.shape if theta.ndim == 2 else (-1, -1)
     if mask.shape != (nb, size) or mask.dtype != torch.bool or curvature.shape != (nb, size, size):
@@ -27,15 +77,111 @@ def group_obs(theta: Tensor, mask: Tensor, curvature: Tensor) -> Tensor:
             f"got theta {tuple(theta.shape)}, mask {mask.dtype} {tuple(mask.shape)} and curvature "
             f"{tuple(curvature.shape)}, expected (nb, B), bool (nb, B) and (nb, B, B)"
         )
-    weights, matrix = theta.double(), curvature.double()
+    check_directions(directions, nb, size, least_softness=0.0)
+    new = torch.empty(nb, size, dtype=torch.float64)
+    for part in slices(nb, _WHOLE_BLOCKS_PER_SLICE):
+        chosen = theta[part].double(), mask[part], curvature[part].double()
+        new[part] = _whole_blocks(*chosen, part_of(directions, part), part.start)
+    return new
+
+
+def _whole_blocks(theta: Tensor, mask: Tensor, matrix: Tensor, directions: Directions | None, first: int) -> Tensor:
     keep = (~mask).double()
-    pull = (matrix @ (weights * mask).unsqueeze(2)).squeeze(2) * keep  # C_UM theta_M
+    pull = (matrix @ (theta * mask).unsqueeze(2)) * keep.unsqueeze(2)  # C_KM theta_M
+    # Masked rows and columns become those of the identity, so that all blocks have one size.
     system = matrix * keep.unsqueeze(1) * keep.unsqueeze(2) + torch.diag_embed(mask.double())
     root, info = torch.linalg.cholesky_ex(system)
     if bool((info != 0).any()):
-        block = int((info != 0).nonzero()[0])
+        block = first + int((info != 0).nonzero()[0])
         raise CurvatureError(
             f"the curvature of block {block} is not positive definite; add damping to its diagonal"
         )
-    change = torch.cholesky_solve(pull.unsqueeze(2), root).squeeze(2) * keep
-    return torch.where(mask, 0.0, weights + change)
+    change = torch.cholesky_solve(pull, root)
+    if directions is not None and directions.rows.shape[1]:
+        U = directions.rows.double() * keep.unsqueeze(1)
+        toward = torch.cholesky_solve(U.transpose(1, 2), root)  # C_KK^-1 U_K^T (nb, B, q)
+        inner = U @ toward
+        least = _LEAST * inner.diagonal(dim1=1, dim2=2).mean(1).clamp(min=1e-30)
+        soft = torch.clamp(least, min=directions.softness)[:, None, None] * torch.eye(U.shape[1]).double()
+        missing = directions.push.double().unsqueeze(2) - U @ change
+        change = change + toward @ torch.linalg.solve(inner + soft, missing)
+    return torch.where(mask, 0.0, theta + change.squeeze(2) * keep)
+
+
+def low_rank(
+    theta: Tensor, factors: Tensor, mask: Tensor, damping: float | Tensor, directions: Directions | None = None
+) -> Tensor:
+    """Compensated weights (nb, B) of theta's type (float32 or float64) for C = damping * I + factors^T factors.
+
+    theta (nb, B); factors (nb, r, B) of any type; mask (nb, B) bool; damping one number or (nb,), positive.
+    Raises CurvatureError on wrong shapes, or for damping or softness that are not positive.
+    """
+    check(theta, factors, mask, directions)
+    strength = torch.as_tensor(damping, dtype=theta.dtype).expand(len(theta))
+    if len(theta) and not float(strength.min()) > 0:
+        raise CurvatureError(f"got damping {float(strength.min())}, expected more than 0: C is singular without it")
+    new = torch.empty_like(theta)
+    for part in slices(len(theta)):
+        rows = stacked(factors[part], part_of(directions, part), theta.dtype)
+        found = multipliers(theta[part], rows, mask[part], strength[part], part_of(directions, part))
+        change = (torch.cat(found, dim=1).unsqueeze(1) @ rows).squeeze(1)
+        new[part] = torch.where(mask[part], 0.0, theta[part] - change)
+    return new
+
+
+def stacked(factors: Tensor, directions: Directions | None, dtype: torch.dtype) -> Tensor:
+    """The rows of the factors above those of the directions, (nb, r + q, B)."""
+    if directions is None:
+        return factors.to(dtype)
+    return torch.cat([factors.to(dtype), directions.rows.to(dtype)], dim=1)
+
+
+def multipliers(
+    theta: Tensor, rows: Tensor, mask: Tensor, damping: Tensor, directions: Directions | None
+) -> Multipliers:
+    """Solve the module's system of size r + q for all blocks in one batch; `rows` as from `stacked`.
+
+    theta (nb, B) and rows (nb, r + q, B) of one float type, mask (nb, B) bool, damping (nb,).
+    """
+    q = 0 if directions is None else directions.rows.shape[1]
+    r = rows.shape[1] - q
+    right = torch.empty(len(theta), r + q, 1, dtype=theta.dtype)
+    right[:, :r] = -(rows[:, :r] @ (theta * mask).unsqueeze(2))
+    diagonal = damping.to(theta.dtype).unsqueeze(1).repeat(1, r + q)
+    if directions is not None:
+        right[:, r:, 0] = -directions.push.to(theta.dtype)
+        diagonal[:, r:] = directions.softness
+    kept = rows * (~mask).unsqueeze(1)
+    system = kept @ kept.transpose(1, 2) + torch.diag_embed(diagonal)
+    answer = torch.cholesky_solve(right, torch.linalg.cholesky(system)).squeeze(2)
+    return Multipliers(answer[:, :r], answer[:, r:])
+
+
+def check(theta: Tensor, factors: Tensor, mask: Tensor, directions: Directions | None) -> None:
+    """Raise CurvatureError unless the shapes fit: (nb, B), (nb, r, B), bool (nb, B), and directions'."""
+    fits = (
+        theta.ndim == 2
+        and factors.ndim == 3
+        and mask.shape == theta.shape
+        and (factors.shape[0], factors.shape[2]) == tuple(theta.shape)
+    )
+    if not fits or mask.dtype != torch.bool:
+        raise CurvatureError(
+            f"got weights {tuple(theta.shape)}, factors {tuple(factors.shape)} and mask {mask.dtype} "
+            f"{tuple(mask.shape)}, expected (nb, B), (nb, r, B) and bool (nb, B)"
+        )
+    check_directions(directions, *theta.shape)
+
+
+def check_directions(directions: Directions | None, blocks: int, size: int, least_softness: float = 1e-30) -> None:
+    """Raise CurvatureError unless rows are (nb, q, B), push (nb, q), and the softness at least `least_softness`."""
+    if directions is None:
+        return
+    rows, push, softness = directions
+    if rows.ndim != 3 or (rows.shape[0], rows.shape[2]) != (blocks, size) or push.shape != rows.shape[:2]:
+        raise CurvatureError(
+            f"got forget directions {tuple(rows.shape)} and push {tuple(push.shape)}, expected "
+            f"({blocks}, q, {size}) and ({blocks}, q)"
+        )
+    if not least_softness <= softness < float("inf"):
+        raise CurvatureError(f"got softness {softness}, expected a positive number")
