@@ -18,6 +18,7 @@ import select
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any, Self
@@ -55,6 +56,7 @@ class Nursery:
     """Context manager: a parent for programs."""
 
     def __init__(self) -> None:
+        self._lock = threading.Lock()
         environment = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
         self._parent = subprocess.Popen(
             [sys.executable, "-m", "tests.stories.nursery"], cwd=ROOT, env=environment, text=True,
@@ -77,8 +79,9 @@ class Nursery:
         request = {"module": module, "argv": [str(part) for part in argv], "out": str(out)}
         assert self._parent.stdin is not None
         assert self._parent.stdout is not None
-        print(json.dumps(request), file=self._parent.stdin, flush=True)
-        return Process(int(self._parent.stdout.readline()), out)
+        with self._lock:  # threads tell the stories of several clients at once
+            print(json.dumps(request), file=self._parent.stdin, flush=True)
+            return Process(int(self._parent.stdout.readline()), out)
 
 
 def await_that(holds: Any, patience: float, complaint: Any) -> None:

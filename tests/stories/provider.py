@@ -59,7 +59,7 @@ class Officer:
     # the steps of nearly every story
 
     def file_request(self, **more: Any) -> str:
-        """A person asks that class 8 of the digits be forgotten; approved at once."""
+        """A person asks that class 8 of the digits be forgotten."""
         forget = {"dataset": "digits", "class": FORGOTTEN_CLASS}
         request = self.post("requests", **{"regulation": "gdpr", "subject": SUBJECT, "forget": forget} | more)
         return request["uuid"]
