@@ -22,7 +22,7 @@ from ledger.statements.deadlines import add_months
 from ledger.statements.httpsig import client_hooks
 from tests.stories.client import Client
 from tests.stories.nursery import await_that
-from tests.stories.provider import audit
+from tests.stories.provider import Officer, audit
 
 pytestmark = pytest.mark.slow
 
@@ -39,17 +39,17 @@ def kill_at(client: Client, stage: str) -> None:
     assert process.wait() == -9
 
 
-def by_hand(client: Client) -> None:
+def by_hand(client: Client, _officer: Officer) -> None:
     for step in ("unlearn", "prove", "submit"):
         client.call(step)
 
 
-def loses_power_before_its_claim(client: Client) -> None:
+def loses_power_before_its_claim(client: Client, _officer: Officer) -> None:
     kill_at(client, '"compensating"')
     client.call("run")
 
 
-def loses_power_while_it_proves(client: Client) -> None:
+def loses_power_while_it_proves(client: Client, _officer: Officer) -> None:
     kill_at(client, '"proving", "done": 1')
     proofs = {path.name: path.stat().st_mtime_ns for path in client.attempt().glob("proofs-*/*")}
     client.call("run")
@@ -58,13 +58,18 @@ def loses_power_while_it_proves(client: Client) -> None:
     assert proofs.items() <= now.items()
 
 
-def cheats(client: Client) -> None:
+def cheats(client: Client, _officer: Officer) -> None:
     client.call("run", cheat="nudge", expect=1)
 
 
-def rotates(client: Client) -> None:
+def has_two_processors(client: Client, _officer: Officer) -> None:
+    client.call("run", options=("--jobs", "2"))
+
+
+def changes_its_key(client: Client, officer: Officer) -> None:
     client.call("unlearn")
-    client.call("keys", "rotate")
+    token = officer.post(f"clients/{client.handle}/reenrol", reason="lost")["token"]
+    client.call("enrol", "--replace", "--token", token)
     client.call("prove")
     client.call("submit")
 
@@ -74,8 +79,8 @@ TEMPERS = {
     CUT_EARLY: loses_power_before_its_claim,
     CUT_LATE: loses_power_while_it_proves,
     CHEAT: cheats,
-    ROTATES: rotates,
-    TWO_JOBS: lambda client: client.call("run", options=("--jobs", "2")),
+    ROTATES: changes_its_key,
+    TWO_JOBS: has_two_processors,
 }
 
 
@@ -101,7 +106,7 @@ def story(clients, officer, model):
     officer.approve(request)
     window = officer.close_window(model, request)
     with ThreadPoolExecutor(len(TEMPERS)) as threads:
-        going = [threads.submit(temper, clients[number]) for number, temper in TEMPERS.items()]
+        going = [threads.submit(temper, clients[number], officer) for number, temper in TEMPERS.items()]
         for gone in going:
             gone.result()
     clients[LATE].call("run")
