@@ -76,3 +76,70 @@ def test_other_bad_input_is_refused():
         masks.select(torch.tensor([1.0, float("nan"), 2.0, 3.0]), 0.3)
     with pytest.raises(MaskError, match="one length"):
         masks.saliency(torch.ones(3), torch.ones(2), torch.ones(3))
+
+
+def naive_in_runs(scores, count, lengths, density):
+    """Runs by the mean of their best, then weights one by one."""
+    starts = np.concatenate([[0], np.cumsum(lengths)[:-1]])
+    ranked = []
+    for number, (start, length) in enumerate(zip(starts, lengths, strict=True)):
+        most = min(max(int(density * length + 1e-9), 1), length)
+        best = sorted(range(start, start + length), key=lambda i: (-scores[i], i))[:most]
+        ranked.append((-sum(scores[i] for i in best) / most, number, best))
+    return sorted([i for _, _, best in sorted(ranked) for i in best][:count])
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.integers(1, 9), min_size=3, max_size=12), st.integers(0, 10**6), st.sampled_from([0.25, 0.5, 0.75])
+)
+def test_selection_in_runs_equals_the_naive_one(lengths, seed, density):
+    total = sum(lengths)
+    scores = np.random.default_rng(seed).integers(-3, 4, total).astype(float)
+    budget = 0.2
+    if round(budget * total) < 1:
+        return
+    runs = masks.Runs(np.array(lengths), density)
+    got = masks.select(torch.from_numpy(scores), budget, runs=runs)
+    assert got.tolist() == naive_in_runs(scores, round(budget * total), lengths, density)
+
+
+def test_rows_concentrate_a_mask_and_chunks_more_so():
+    scores = torch.from_numpy(np.random.default_rng(1).normal(size=4096))
+    shapes = [(32, 64), (64, 32)]
+    spread = masks.select(scores, 0.04)
+    rows = masks.select(scores, 0.04, 16, masks.row_runs(shapes, 0.25))
+    chunks = masks.select(scores, 0.04, 16, masks.chunk_runs(4096, 512, 0.25))
+    assert len(spread) == len(rows) == len(chunks) == 164
+    touched = [len(np.unique(mask // 512)) for mask in (spread, rows, chunks)]
+    assert touched[0] == 8
+    assert touched[2] == 2
+    widths = np.repeat([64, 32], [32, 64])
+    starts = np.concatenate([[0], np.cumsum(widths)[:-1]])
+    number = np.searchsorted(starts, rows, side="right") - 1
+    hit, per_row = np.unique(number, return_counts=True)
+    assert (per_row <= widths[hit] // 4).all()
+    assert (per_row != widths[hit] // 4).sum() <= 1  # all rows but the last are used up
+
+
+def test_runs_that_cannot_give_a_good_mask_are_refused_before_any_score():
+    for runs, budget, message in [
+        (masks.row_runs([(8, 64)], 1.0), 0.04, "whole blocks of 16"),
+        (masks.chunk_runs(512, 128, 0.02), 0.1, "raise the density"),
+        (masks.row_runs([(8, 64)], 0.0), 0.04, "density 0.0"),
+        (masks.row_runs([(8, 64)], 1.5), 0.04, "density 1.5"),
+        (masks.row_runs([(8, 63)], 0.5), 0.04, "cover 504"),
+        (masks.row_runs([(8, 64)], 0.5), 0.6, "budget 0.6"),
+    ]:
+        with pytest.raises(MaskError, match=message):
+            masks.check_runs(budget, 512, 16, runs)
+    with pytest.raises(MaskError, match="retain set"):
+        masks.SCORES["ratio"].compute(masks.Evidence(torch.ones(2), masks.Moments(torch.ones(2), torch.ones(2))))
+
+
+def test_a_last_chunk_that_is_short_is_covered():
+    runs = masks.chunk_runs(100, 48, 0.5)
+    assert runs.lengths.tolist() == [48, 48, 4]
+    scores = torch.zeros(100, dtype=torch.float64)
+    scores[97:] = 1
+    assert masks.select(scores, 0.02, runs=runs).tolist() == [97, 98]
