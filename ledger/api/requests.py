@@ -21,7 +21,8 @@ from ledger.workflow import imports, references, request_steps
 from ledger.workflow.erase import REASONS as ERASURE
 from ledger.workflow.erase import erase
 from ledger.workflow.errors import WorkflowError
-from ledger.workflow.requests import decide_request, file_request
+from ledger.workflow.filing import Filing
+from ledger.workflow.requests import decide_request, submit
 from ledger.workflow.step import get_or_refuse
 from ledger.workflow.terms import change_terms, terms_row
 
@@ -42,19 +43,10 @@ class Requests(OfficerView):
         )
 
     def post(self, request: Request) -> Response:
-        """201 with the request."""
-        body = parse(request, request_inputs.NewRequest)
-        row = file_request(
-            body.regulation,
-            body.subject,
-            body.forget,
-            body.received_at,
-            subject_request_id=body.subject_request_id,
-            status_callback_urls=body.status_callback_urls,
-            allow_duplicate=body.allow_duplicate,
-            actor=self.actor,
-        )
-        return Response(render_requests.detail(row), status=201)
+        """201 with the request; 200 if the same was filed before, by its number or with this time of receipt."""
+        filing = Filing(**dict(parse(request, request_inputs.NewRequest)))
+        row, created = submit(filing, actor=self.actor)
+        return Response(render_requests.detail(row), status=201 if created else 200)
 
 
 class Preview(OfficerView):

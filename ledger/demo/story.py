@@ -89,7 +89,7 @@ class Story:
 
     def train(self) -> None:
         """The provider's global model, its circuit release, and the clients' personalised models."""
-        if (self.model_folder / "targets.json").exists():
+        if (self.model_folder / "targets.json").exists() and (self.model_folder / "samples.csv").exists():
             self.say(f"global model kept from an earlier run: {self.model_folder}")
         else:
             self._train()

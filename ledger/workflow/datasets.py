@@ -137,12 +137,15 @@ def _from_jsonl(text: str) -> Iterator[Sample]:
 
 
 def _sample(line: int, name: Any, label: Any, fields: dict[str, Any]) -> Sample:
-    if not isinstance(name, str) or not 0 < len(name) <= 200:
-        raise WorkflowError("bad-index", f"line {line}: an id has 1 to 200 characters, got {name!r:.80}", 422)
+    if not isinstance(name, str) or not 0 < len(name) <= 200 or not name.isprintable():
+        raise WorkflowError(
+            "bad-index", f"line {line}: an id has 1 to 200 printable characters, got {name!r:.80}", 422
+        )
     if label is not None and (type(label) is not int or not 0 <= label < 2**31):
         raise WorkflowError("bad-index", f"line {line}: a class is a number from 0, got {label!r:.80}", 422)
     for field, value in fields.items():
-        if not isinstance(value, str | int) or not 0 < len(field) <= 100:
+        text = f"{field}{value}"
+        if not isinstance(value, str | int) or not 0 < len(field) <= 100 or "\0" in text:
             raise WorkflowError(
                 "bad-index",
                 f"line {line}: field {field!r:.80} is text, a whole number, true or false; got {value!r:.80}",

@@ -176,8 +176,10 @@ class _Batch:
                     "give a request a number of its own",
                 )
             return Outcome(name)
-        if number is None and (one.content_key, one.received_at) in self._known_content:
-            return Outcome(self._known_content[one.content_key, one.received_at])
+        # Without a time of its own a filing is not the one before, even within a second.
+        known = (one.content_key, one.received_at) if one.filing.received_at is not None else None
+        if number is None and known in self._known_content:
+            return Outcome(self._known_content[known])
         for name, reference in self._live[one.subject_key]:
             if overlap(reference, one.reference):
                 if not one.filing.allow_duplicate:

@@ -163,10 +163,10 @@ def drop_reports() -> int:
     """Destroy reports that are old: they may repeat what was wrong in a line. Returns how many."""
     limit = timezone.now() - timedelta(days=settings.LEDGER_IMPORT_REPORT_DAYS)
     old = RequestImport.objects.filter(finished_at__lt=limit, report__erased_at=None).exclude(report=None)
-    for row in old.select_related("report"):
-        assert row.report is not None
-        vault.erase(row.report)
-    return len(old)
+    records = [row.report for row in old.select_related("report") if row.report is not None]
+    for sealed in records:
+        vault.erase(sealed)
+    return len(records)
 
 
 @exclusive

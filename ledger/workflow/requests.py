@@ -44,11 +44,16 @@ def file_request(
     filing = Filing(
         regulation, subject, forget, received_at, subject_request_id, tuple(status_callback_urls), allow_duplicate
     )
+    return submit(filing, actor=actor)[0]
+
+
+def submit(filing: Filing, *, actor: Actor) -> tuple[DeletionRequest, bool]:
+    """The same, and whether this call has filed it."""
     (outcome,) = file_many([filing], actor=actor)
     if outcome.refusal is not None:
         raise outcome.refusal
     assert outcome.request is not None, "it was filed, or refused above"
-    return DeletionRequest.objects.get(uuid=outcome.request)
+    return DeletionRequest.objects.get(uuid=outcome.request), outcome.created
 
 
 @exclusive

@@ -17,18 +17,21 @@ from django.test import Client as Browser
 from django.utils import timezone
 
 from ledger import kms, log, vault
+from ledger.fsck.errors import FsckError
 from ledger.fsck.run import rebuild
 from ledger.models import DeletionRequest, SubjectRecord
 from ledger.statements import canonical
 from ledger.tlog.merkle import verify_inclusion
-from ledger.workflow import proofs, requests, windows
+from ledger.workflow import proofs, request_steps, requests, windows
 from ledger.workflow.certificates import certify
+from ledger.workflow.datasets import Sample, register_dataset
 from ledger.workflow.erase import erase, rotate_master_key
 from ledger.workflow.errors import WorkflowError
 from tests.ledger.story import FORGET, Story, approve, verdict
 from tests.ledger.test_api import officer as officer_fixture
 
 SUBJECT = "Ada Lovelace, case 1815"
+DETAIL = "identity card LOVE-1815"
 officer = officer_fixture
 
 
@@ -43,14 +46,27 @@ def over(subject: str = SUBJECT, regulation: str = "gdpr", **changes: Any) -> De
 
 def secrets_of(request: DeletionRequest) -> dict[str, bytes]:
     """What must be gone, in the clear."""
-    row = request.subject
-    return {
+    detail = request.identity_checks.get().detail
+    assert request.frozen is not None
+    assert detail is not None
+    frozen = vault.unseal(request.frozen)
+    found = {
         "subject": SUBJECT.encode(),
-        "salt": bytes.fromhex(vault.unseal(row)["salt"]),
-        "data key": kms.key_manager().unwrap(bytes(row.wrapped_key), row.master, row.uuid.bytes),
-        "wrapped key": bytes(row.wrapped_key)[:40],
-        "ciphertext": bytes(row.ciphertext)[:40],
+        "salt": bytes.fromhex(vault.unseal(request.subject)["salt"]),
+        "salt of the samples": bytes.fromhex(frozen["salt"]),
+        "detail": DETAIL.encode(),
+        "query": b'{"ward":"analytical"}}',
+        "subject's hash": request.subject_key.encode(),
+        "content's hash": request.content_key.encode(),
+        "callback": b"controller.example/ada",
     }
+    for name, row in (("subject", request.subject), ("samples", request.frozen), ("identity", detail)):
+        found |= {
+            f"{name}'s data key": kms.key_manager().unwrap(bytes(row.wrapped_key), row.master, row.uuid.bytes),
+            f"{name}'s wrapped key": bytes(row.wrapped_key)[:40],
+            f"{name}'s ciphertext": bytes(row.ciphertext)[:40],
+        }
+    return found
 
 
 def dump() -> bytes:
@@ -71,13 +87,14 @@ def found(secrets: dict[str, bytes], where: bytes) -> set[str]:
     return {name for name, secret in secrets.items() if any(one in where for one in spellings(secret))}
 
 
-def table_file(data_dir: Path) -> bytes:
-    """The file of the vault's table and that of its large values, as PostgreSQL has them on disk."""
+def table_file(data_dir: Path, name: str) -> bytes:
+    """The file of a table and that of its large values, as PostgreSQL has them on disk."""
     with connection.cursor() as cursor:
         cursor.execute("CHECKPOINT")
         cursor.execute(
             "SELECT pg_relation_filepath(oid), pg_relation_filepath(nullif(reltoastrelid, 0)) FROM pg_class"
-            " WHERE relname = 'ledger_subjectrecord'"
+            " WHERE relname = %s",
+            [f"ledger_{name}"],
         )
         paths = [data_dir / "postgres" / path for path in cursor.fetchone() if path]
     return b"".join(path.read_bytes() for path in paths)
@@ -87,21 +104,30 @@ def table_file(data_dir: Path) -> bytes:
 def test_nothing_is_left_in_a_full_dump(tmp_path: Path, data_dir: Path) -> None:
     story = Story(tmp_path)
     party = story.party()
-    request = requests.file_request("gdpr", SUBJECT, FORGET)
-    approve(request)
+    register_dataset("digits", [Sample("lovelace-scan-1", 0, {"ward": "analytical"}), Sample("other", 1, {})])
+    request = requests.file_request(
+        "gdpr", SUBJECT, {"dataset": "digits", "query": {"ward": "analytical"}},
+        status_callback_urls=["https://controller.example/ada"],
+    )  # fmt: skip
+    request_steps.record_identity(request.uuid, "id-document", "verified", DETAIL)
+    requests.decide_request(request.uuid, "approved")
     window = windows.close_window(windows.open_window(story.model, None, [request.uuid]).uuid)
     windows.publish_mask(window.uuid, b"mask", 2, 20, {"seed": 0})
     proofs.record_verdict(story.proved(party, window.orders.get()).uuid, verdict())
     certify(window.uuid)
     request.refresh_from_db()
     secrets = secrets_of(request)
-    assert found(secrets, dump()) == {"wrapped key", "ciphertext"}
-    assert found(secrets, table_file(data_dir)) == {"wrapped key", "ciphertext"}
+    sealed = {name for name in secrets if name.endswith(("wrapped key", "ciphertext"))}
+    hashes = {"subject's hash", "content's hash", "callback"}
+    assert found(secrets, dump()) == sealed | hashes
+    assert found(secrets, table_file(data_dir, "subjectrecord")) == sealed
+    assert found(secrets, table_file(data_dir, "deletionrequest")) == hashes
 
     erase(request.uuid, "subject-asked")
     assert found(secrets, dump()) == set()
     call_command("purge_erased")
-    assert found(secrets, table_file(data_dir)) == set()
+    for name in ("subjectrecord", "deletionrequest"):
+        assert found(secrets, table_file(data_dir, name)) == set()
     assert vault.purge() == 0
     _everything_still_verifies(request)
 
@@ -128,6 +154,26 @@ def test_before_it_the_commitment_opens_and_afterwards_it_does_not() -> None:
     erased = erase(request.uuid, "retention-ended")
     row = SubjectRecord.objects.get(pk=erased.subject_id)
     assert (bytes(row.ciphertext), bytes(row.wrapped_key), row.master) == (b"", b"", "")
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE ledger_deletionrequest SET subject_key = 'ab'",
+        "UPDATE ledger_deletionrequest SET status_callback_urls = '[1]'",
+        "UPDATE ledger_subjectrecord SET erased_at = NULL FROM ledger_identitycheck WHERE uuid = detail_id",
+    ],
+)
+def test_what_is_left_behind_is_found(change: str) -> None:
+    request = requests.file_request("gdpr", SUBJECT, FORGET)
+    request_steps.record_identity(request.uuid, "id-document", "failed", DETAIL)
+    erase(requests.decide_request(request.uuid, "denied", "no-match").uuid, "subject-asked")
+    rebuild(quiet)
+    with connection.cursor() as cursor:
+        cursor.execute(change)
+    with pytest.raises(FsckError, match="has a tombstone, but samples, details or hashes are still there"):
+        rebuild(quiet)
 
 
 @pytest.mark.django_db

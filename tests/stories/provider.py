@@ -9,6 +9,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+import uuid
 from pathlib import Path
 from typing import Any, Self
 
@@ -61,7 +62,8 @@ class Officer:
     def file_request(self, **more: Any) -> str:
         """A person asks that class 8 of the digits be forgotten."""
         forget = {"dataset": "digits", "class": FORGOTTEN_CLASS}
-        request = self.post("requests", **{"regulation": "gdpr", "subject": SUBJECT, "forget": forget} | more)
+        subject = f"{SUBJECT}, case {uuid.uuid4().hex[:8]}"  # a person of its own: duplicates are refused
+        request = self.post("requests", **{"regulation": "gdpr", "subject": subject, "forget": forget} | more)
         return request["uuid"]
 
     def approve(self, request: str) -> None:

@@ -11,6 +11,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from pydantic import ValidationError
 
 from ledger.statements.predicates import ModelRelease
+from ledger.workflow.datasets import register_file
 from ledger.workflow.errors import WorkflowError
 from ledger.workflow.releases import register_model
 
@@ -18,7 +19,7 @@ from ledger.workflow.releases import register_model
 class Command(BaseCommand):
     """Logs the model and stores its file; the same model again changes nothing."""
 
-    help = "Log a global model: DIR holds global.safetensors, architecture.json and targets.json."
+    help = "Log a global model: DIR holds global.safetensors, architecture.json, targets.json, samples.csv."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("folder", type=Path)
@@ -46,8 +47,12 @@ class Command(BaseCommand):
                 targets=json.loads((folder / "targets.json").read_bytes()),
             )
             model = register_model(predicate, weights, options["dataset"], mask_config)
+            samples = folder / "samples.csv"
+            index = register_file(options["dataset"], samples) if samples.exists() else None
         except (OSError, ValueError, ValidationError) as error:
             raise CommandError(f"{folder} holds no complete model: {error}") from error
         except WorkflowError as error:
             raise CommandError(error.sentence) from error
         self.stdout.write(f"model {model.uuid} at log index {model.entry.index}")
+        if index is not None:
+            self.stdout.write(f"{index.samples} samples of {index.name} can be looked up")
