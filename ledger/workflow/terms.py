@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from django.conf import settings
+from pydantic import ValidationError
 
 from ledger.models import DeletionRequest, RegulationTerms
 from ledger.models.requests import Regulation
@@ -20,6 +21,7 @@ from ledger.workflow.step import exclusive
 
 #: Days until an open request expires for want of identification, where nobody has configured others.
 IDENTITY_DAYS: Final = {"gdpr": 30, "uk-gdpr": 30, "ccpa": 45, "lgpd": 15, "other": 30}
+MAX_DAYS: Final = 3650
 PERIODS: Final = tuple(Terms.model_fields)
 POLICY: Final = ("identity_required", "identity_days", "four_eyes", "exclude_filer")
 
@@ -93,10 +95,22 @@ def change_terms(regulation: str, changes: Mapping[str, Any], *, actor: Actor = 
     before = {name: getattr(row, name) for name in changes}
     for name, value in changes.items():
         setattr(row, name, value)
-    try:
-        expect_lawful(regulation, periods(row))
-    except (RuleError, ValueError) as error:
-        raise WorkflowError("bad-terms", str(error), 422) from error
+    _expect_usable(row)
     row.save()
     record("terms.changed", actor=actor, data={"regulation": regulation, "before": before, "after": dict(changes)})
     return row
+
+
+def _expect_usable(row: RegulationTerms) -> None:
+    if not 0 <= row.identity_days <= MAX_DAYS:
+        raise WorkflowError(
+            "bad-terms", f"identityDays lies between 0 and {MAX_DAYS}, got {row.identity_days}", 422
+        )
+    try:
+        expect_lawful(row.regulation, periods(row))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        sentence = f"{first['loc'][0]}: {first['msg']}, got {first['input']!r:.80}"
+        raise WorkflowError("bad-terms", sentence, 422) from error
+    except RuleError as error:
+        raise WorkflowError("bad-terms", str(error), 422) from error
