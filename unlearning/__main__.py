@@ -5,8 +5,9 @@
   that unlearning may touch), `samples.csv` and `test.npz`.
 - `index` writes `samples.csv` alone: one line per training sample, its position and class, for the ledger to look
   up what deletion requests name.
-- `personalise` fine-tunes it on one client's shifted part of the data and writes `personal.safetensors`,
-  `data.npz` (the client's private training data) and `test.npz` (test data with the same shift).
+- `personalise` trains it, as a whole, by LoRA or by AdaptFormer, on one client's shifted part of the data and
+  writes `personal.safetensors`, `data.npz` (the client's private training data) and `test.npz` (test data with
+  the same shift).
 - `evaluate` prints a model's accuracy, optionally after zeroing the weights of a mask file.
 - `measure` does the same for many at once: it reads a JSON list of {weights, data, mask?, onlyClass?,
   withoutClass?} from standard input and prints the list of accuracies.
@@ -24,15 +25,16 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
+import numpy as np
 import torch
 from rich.console import Console
 from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
-from unlearning import backbones, datasets, evaluate, fetch, maskfile, personalize, reproduce
-from unlearning.errors import ArchitectureError, MaskError, UnlearningError
+from unlearning import backbones, corpora, datasets, evaluate, fetch, maskfile, personalize, reproduce
+from unlearning.errors import ArchitectureError, DatasetError, MaskError, UnlearningError
 from unlearning.progress import Progress
 
 GLOBAL_EPOCHS, GLOBAL_LR = 20, 2e-3
@@ -78,6 +80,12 @@ def _parser() -> argparse.ArgumentParser:
     personal.add_argument("--client", type=int, required=True, help="which client, from 0")
     personal.add_argument("--clients", type=int, required=True, help="how many clients share the training data")
     personal.add_argument("--shift", choices=datasets.SHIFTS, default="none")
+    personal.add_argument(
+        "--method",
+        choices=get_args(personalize.Method),
+        default="full",
+        help="train all weights, low-rank updates of them, or small networks beside the MLPs (default full)",
+    )
     personal.add_argument("--out", type=Path, required=True)
     _training(personal, PERSONAL_EPOCHS, PERSONAL_LR)
     personal.set_defaults(run=_personalise)
@@ -131,7 +139,7 @@ def _fetch(options: argparse.Namespace) -> None:
 
 def _train(options: argparse.Namespace) -> None:
     data = datasets.load(options.dataset)
-    architecture = _read_json(options.architecture) if options.architecture else _small_vit(options.dataset)
+    architecture = _read_json(options.architecture) if options.architecture else _small_model(options.dataset, data)
     torch.set_num_threads(max(1, options.threads))
     torch.manual_seed(options.seed)
     model = backbones.build(architecture)
@@ -169,7 +177,8 @@ def _personalise(options: argparse.Namespace) -> None:
     model = backbones.with_weights(_read_json(options.architecture), backbones.load(options.weights))
     before = evaluate.accuracy(model, *test)
     with _bar(f"personalising, {options.shift}") as progress:
-        personalize.train(model, *private, options.epochs, options.lr, seed, progress)
+        how = personalize.Personalisation(personalize.Training(options.epochs, options.lr), options.method)
+        model = personalize.personalise(model, private, how, seed, progress)
     options.out.mkdir(parents=True, exist_ok=True)
     backbones.save(options.out / "personal.safetensors", model.state_dict())
     datasets.save_npz(options.out / "data.npz", private)
@@ -248,7 +257,9 @@ def _accuracy(
 ) -> tuple[float, int]:
     """Accuracy and number of samples of a model, zeroed under a mask where one is given."""
     part = datasets.load_npz(data)
-    keep = part.y >= 0
+    keep = np.ones(len(part.y), dtype=bool)
+    if part.y.ndim != 1 and (only is not None or without is not None):
+        raise DatasetError(f"{data} holds token sequences, which have no class; leave the class out")
     if only is not None:
         keep = part.y == only
     elif without is not None:
@@ -266,9 +277,15 @@ def _accuracy(
     return evaluate.accuracy(model, part.x[keep], part.y[keep]), int(keep.sum())
 
 
-def _small_vit(dataset: str) -> dict[str, Any]:
-    changes = {} if dataset == "digits" else {"img_size": 28, "patch_size": 4}
-    return {**backbones.DIGITS_VIT, **changes}
+def _small_model(dataset: str, data: datasets.Dataset) -> dict[str, Any]:
+    """A model of the demonstration's size for a dataset: a vision transformer, or OPT for source code."""
+    x, y = data.train
+    if y.ndim == 2:
+        return {**backbones.SMALL_OPT, "vocab_size": corpora.VOCABULARY, "max_position_embeddings": x.shape[1]}
+    if dataset == "digits":
+        return backbones.DIGITS_VIT
+    sizes = {"img_size": x.shape[2], "patch_size": 4, "in_chans": x.shape[1], "num_classes": int(y.max()) + 1}
+    return {**backbones.DIGITS_VIT, **sizes}
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -54,6 +54,16 @@ DIGITS_VIT: dict[str, Any] = {
     "global_pool": "avg",
     "class_token": False,
 }
+SMALL_OPT: Final[dict[str, Any]] = {
+    "library": "transformers",
+    "model": "opt",
+    "hidden_size": 128,
+    "word_embed_proj_dim": 128,
+    "ffn_dim": 512,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "dropout": 0.0,
+}
 _OPT_SIZES: Final[dict[str, dict[str, Any]]] = {
     "opt": {},
     "opt-125m": {},  # the defaults of OPTConfig

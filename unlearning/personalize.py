@@ -18,6 +18,7 @@ from unlearning.progress import Progress, silent
 
 Batches = Iterable[tuple[Tensor, ...]]
 Loss = Callable[..., Tensor]
+Method = Literal["full", "lora", "adaptformer"]
 
 
 class Training(NamedTuple):
@@ -39,7 +40,7 @@ class Personalisation(NamedTuple):
     """
 
     training: Training
-    method: Literal["full", "lora", "adaptformer"] = "full"
+    method: Method = "full"
     rank: int = 8
     alpha: float = 16.0
     modules: str = backbones.LORA_MODULES

@@ -3,17 +3,22 @@
 import errno
 import json
 import stat
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 from ledger.statements.predicates import Challenge
 from ledger.statements.predicates.base import LogRef
+from ledger.statements.predicates.model_release import TargetTensor
 from prover_worker.agent_state import Folder
 from prover_worker.client import Agent
+from prover_worker.committing import _salted_digests
 from prover_worker.errors import AgentError
 from tests.fakes import FakeLedger
 from tests.prover_worker.story import BACKEND
+from unlearning import adapters, backbones, datasets
 
 OURS, ORDER = (f"00000000-0000-4000-8000-00000000000{n}" for n in (0, 3))
 COMMITMENT = LogRef(index=3, leaf_hash="33" * 32)
@@ -146,3 +151,27 @@ def test_an_interruption_while_setting_aside_is_finished_by_the_next_call(agent)
     agent._set_aside(folder)
     assert agent.state.sub("commitment-3", "commitment").has("logged.json")
     assert agent.state.sub("commitment-3", "orders", ORDER, "1").has("claim.json")
+
+
+def test_a_model_with_adapters_is_committed_with_the_targets_of_the_providers(agent, tmp_path):
+    """The adapters are among the tensors that must not change; the targets' layout stays the provider's."""
+    torch.manual_seed(0)
+    architecture = backbones.DIGITS_VIT | {"embed_dim": 32, "depth": 1, "num_heads": 2}
+    model = backbones.build(architecture)
+    adapters.attach(model, 3)
+    backbones.save(tmp_path / "personal", model.state_dict())
+    train = datasets.load("digits").train
+    datasets.save_npz(tmp_path / "data.npz", datasets.Part(train.x[:20], train.y[:20]))
+    name = "blocks.0.mlp.fc1.weight"
+    provider = SimpleNamespace(architecture=architecture, targets=[TargetTensor(name=name, shape=[128, 32])])
+    sizes = SimpleNamespace(grid_bits=22, block_size=64, rank=4, factor_limit=31, damping=1024)
+    release = SimpleNamespace(predicate=SimpleNamespace(parameters=sizes, table_end=2**24))
+    folder = agent.state.sub("commitment")
+    agent._prepare(folder, provider, release, tmp_path / "personal", tmp_path / "data.npz", 20, 0)
+    committed = backbones.load(folder.file("model.safetensors"))
+    again = backbones.with_weights(architecture, committed)
+    assert torch.allclose(again(torch.from_numpy(train.x[:3])), model(torch.from_numpy(train.x[:3])), atol=1e-4)
+    salt = bytes.fromhex(folder.read_json("others.json")["salt"])
+    assert _salted_digests(committed, {name}, salt) == folder.read_json("others.json")["sha256"]
+    committed["blocks.0.mlp.adapter.up.bias"][0] += 1
+    assert _salted_digests(committed, {name}, salt) != folder.read_json("others.json")["sha256"]

@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from unlearning import datasets, maskfile
+from unlearning import backbones, datasets, maskfile
 from unlearning.__main__ import main
 
 
@@ -72,3 +72,32 @@ def test_absent_files_and_empty_selections_are_reported(tmp_path, tiny, capsys):
     for change in ({"--architecture": str(tmp_path / "absent")}, {"--weights": "absent"}, {"--only-class": "77"}):
         assert main(["evaluate", *(part for pair in (good | change).items() for part in pair)]) == 2
         assert capsys.readouterr().err.startswith("python -m unlearning evaluate: ")
+
+
+@pytest.mark.parametrize("method", ["lora", "adaptformer"])
+def test_personalising_by_other_methods_gives_a_file_that_evaluates(tmp_path, tiny, capsys, method):
+    architecture = ["--architecture", str(tiny / "architecture.json")]
+    arguments = ["personalise", "--global", str(tiny / "global.safetensors"), *architecture, "--epochs", "1"]
+    arguments += ["--client", "0", "--clients", "30", "--method", method, "--out", str(tmp_path)]
+    assert main(arguments) == 0
+    weights = ["--weights", str(tmp_path / "personal.safetensors"), "--data", str(tmp_path / "test.npz")]
+    assert main(["evaluate", *architecture, *weights]) == 0
+    assert "364 samples" in capsys.readouterr().out
+    adapted = [name for name in backbones.load(tmp_path / "personal.safetensors") if ".adapter." in name]
+    assert bool(adapted) == (method == "adaptformer")
+
+
+def test_training_on_source_code_makes_a_language_model(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv(datasets.FOLDER_VARIABLE, str(tmp_path))
+    (tmp_path / "code-go").mkdir()
+    for number in range(10):
+        (tmp_path / "code-go" / f"{number}.go").write_bytes(bytes(range(number, number + 200)) * 2)
+    assert main(["train", "--dataset", "code-go", "--epochs", "1", "--out", str(tmp_path / "out")]) == 0
+    targets = json.loads((tmp_path / "out" / "targets.json").read_text())
+    assert targets[0] == {"name": "model.decoder.layers.0.fc1.weight", "shape": [512, 128]}
+    common = ["--architecture", str(tmp_path / "out" / "architecture.json")]
+    data = ["--weights", str(tmp_path / "out" / "global.safetensors"), "--data", str(tmp_path / "out" / "test.npz")]
+    assert main(["evaluate", *common, *data]) == 0
+    assert "samples" in capsys.readouterr().out
+    assert main(["evaluate", *common, *data, "--only-class", "1"]) == 2
+    assert "no class" in capsys.readouterr().err
