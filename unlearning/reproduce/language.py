@@ -8,7 +8,8 @@ personalised in the same way. What is compared, on the client's model:
 - `plain_obs`: Group-OBS (ZK-APEX Eq. 14) with full blocks of the client's Fisher, in floats.
 - `integer_obs`: the same with rank 8 and in integers, as it is proved (lattice.py).
 - `forget_safe`, `forget_safe_push`: Group-OBS whose change is orthogonal, block by block, to the mean forget
-  gradient at the masked global model, or goes a little the other way.
+  gradient at the masked global model, or goes a little the other way (obs.py).
+- `forget_safe_integer`: the latter with rank 8 and in integers.
 - `gradient_ascent`, `scrub`: the baselines, on the client's model.
 - `exact`: the gold standard.
 
@@ -24,6 +25,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from unlearning import (
     backbones,
@@ -40,6 +42,7 @@ from unlearning import (
 )
 from unlearning.datasets import Part
 from unlearning.errors import DatasetError
+from unlearning.obs import Directions
 from unlearning.personalize import Personalisation, Training
 from unlearning.progress import Progress, part_of
 from unlearning.reproduce import language_report
@@ -54,10 +57,12 @@ METHODS: Final = (
     "integer_obs",
     "forget_safe",
     "forget_safe_push",
+    "forget_safe_integer",
     "gradient_ascent",
     "scrub",
     "exact",
 )
+_SOFTNESS: Final = 1.0  # of integer directions: next to nothing beside their squares
 _STEPS = 4 + len(METHODS) + 1  # of one seed
 
 
@@ -218,11 +223,17 @@ class Client:
         if method == "integer_obs":
             return self._integer(mask)
         blocks, hidden = self._blocks(self.theta), self._blocks(mask)
+        plain = obs.group_obs(blocks, hidden, self._curvature())
         if method == "plain_obs":
-            return obs.group_obs(blocks, hidden, self._curvature()).float().flatten()
-        push = self.setting.push if method == "forget_safe_push" else 0.0
-        directions = self._blocks(self._forget_gradient(mask))
-        return forget_safe(blocks, hidden, self._curvature(), directions, push).float().flatten()
+            return plain.float().flatten()
+        directions = self._directions(mask)
+        if method != "forget_safe":
+            along = ((plain - blocks).unsqueeze(1) * directions.rows).sum(2)
+            size = self.setting.push * float(along.abs().mean())
+            directions = directions._replace(push=torch.full_like(directions.push, size))
+        if method == "forget_safe_integer":
+            return self._integer(mask, directions)
+        return obs.group_obs(blocks, hidden, self._curvature(), directions).float().flatten()
 
     def trade_off(self) -> dict[str, Any]:
         """Forget and personal accuracy over budgets, for the mask and three ways to repair."""
@@ -258,18 +269,24 @@ class Client:
             self._kept["curvature"] = moment + self.setting.damping * mean * torch.eye(size)
         return self._kept["curvature"]
 
-    def _forget_gradient(self, mask: Tensor) -> Tensor:
-        """The provider's mean gradient on Go at the masked global model (total,): it points back."""
+    def _directions(self, mask: Tensor) -> Directions:
+        """The provider's mean gradient on Go at the masked global model, which points back: of length 1 a block."""
         state = backbones.unflatten(self.first, self.names, torch.where(mask, 0.0, self.theta0))
-        return gradients.mean_gradient(self._model(state), *self._sample(FORGET), self.names)
+        gradient = gradients.mean_gradient(self._model(state), *self._sample(FORGET), self.names)
+        rows = self._blocks(torch.where(mask, 0.0, gradient).double()).unsqueeze(1)
+        return Directions(functional.normalize(rows, dim=2, eps=1e-30), torch.zeros(len(rows), 1).double(), 0.0)
 
-    def _integer(self, mask: Tensor) -> Tensor:
-        """Group-OBS as it is proved: on the grid, with integer factors of low rank."""
-        setting = self.setting
+    def _integer(self, mask: Tensor, directions: Directions | None = None) -> Tensor:
+        """Compensation as it is proved: on the grid, with integer factors of low rank, and integer directions."""
+        setting, steps = self.setting, 2.0**self.setting.grid_bits
         self._curvature()
         factors = lattice.quantise_factors(self._kept["factors"][:, : setting.rank], setting.factor_limit)
+        if directions is not None:
+            rows = lattice.quantise_factors(directions.rows, setting.factor_limit)
+            push = directions.push * rows.double().norm(dim=2) * steps  # in units of the rows times grid steps
+            directions = Directions(rows, push.round().long(), _SOFTNESS)
         grid = self._blocks(lattice.to_grid(self.theta, setting.grid_bits))
-        solved = lattice.solve(grid, factors, self._blocks(mask), setting.integer_damping)
+        solved = lattice.solve_directed(grid, factors, self._blocks(mask), setting.integer_damping, directions)
         return lattice.from_grid(solved.w_new, setting.grid_bits).flatten()
 
     def _sample(self, language: str) -> Part:
@@ -283,24 +300,6 @@ class Client:
 
     def _with(self, flat: Tensor) -> nn.Module:
         return self._model(backbones.unflatten(self.mine, self.names, flat))
-
-
-def forget_safe(theta: Tensor, mask: Tensor, curvature: Tensor, direction: Tensor, push: float) -> Tensor:
-    """Group-OBS under one more condition a block: the change is u . d = c, u the unit forget gradient.
-
-    theta, mask and direction (nb, B), curvature (nb, B, B); c is `push` times the mean size of plain Group-OBS's
-    component along u. The solution is plain Group-OBS plus a multiple of C^-1 u, both on the unmasked weights.
-    """
-    keep = (~mask).double()
-    plain = obs.group_obs(theta, mask, curvature)
-    along = direction.double() * keep
-    along = along / along.norm(dim=1, keepdim=True).clamp(min=torch.finfo(torch.float64).tiny)
-    system = curvature.double() * keep[:, None] * keep[:, :, None] + torch.diag_embed(mask.double())
-    answer = torch.linalg.solve(system, along) * keep
-    component = ((plain - theta.double()) * along).sum(1)
-    missing = push * component.abs().mean() - component
-    gain = (answer * along).sum(1)
-    return plain + torch.where(gain > 0, missing / gain.clamp(min=1e-300), 0.0)[:, None] * answer
 
 
 def _first(part: Part, count: int) -> Part:

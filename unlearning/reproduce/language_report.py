@@ -18,6 +18,7 @@ _NAMES: Final = {
     "integer_obs": "plain Group-OBS, rank 8, integers",
     "forget_safe": "forget-safe, orthogonal",
     "forget_safe_push": "forget-safe, with a push",
+    "forget_safe_integer": "forget-safe, with a push, rank 8, integers",
     "gradient_ascent": "gradient ascent, 1 epoch",
     "scrub": "SCRUB, 2 epochs",
     "exact": "exact retraining",
