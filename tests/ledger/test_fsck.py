@@ -25,7 +25,7 @@ from ledger.statements.deadlines import LAW, due_at
 from ledger.statements.statement import sign_statement
 from ledger.tlog import merkle
 from ledger.tlog.checkpoint import Checkpoint, sign_checkpoint
-from ledger.workflow import proofs, requests
+from ledger.workflow import proofs, request_steps, requests
 from ledger.workflow.certificates import certify
 from ledger.workflow.clients import invite_client, reenrol_client
 from ledger.workflow.erase import erase
@@ -58,6 +58,13 @@ def tell(story: Story) -> Story:
     rotate_key("log")
     proofs.record_verdict(story.proved(other, late).uuid, verdict())
     certify(window.uuid)
+    waiting = requests.file_request("ccpa", "y", {"dataset": "d", "class": 0})
+    request_steps.acknowledge(waiting.uuid)
+    request_steps.record_identity(waiting.uuid, "phone", "failed", "no answer")
+    request_steps.extend(waiting.uuid, "necessary", timezone.now())
+    request_steps.set_hold(waiting.uuid, "litigation")
+    request_steps.lift_hold(waiting.uuid, "hold-ended")
+    request_steps.revoke(waiting.uuid)
     denied = requests.decide_request(
         requests.file_request("gdpr", "x", {"dataset": "d", "class": 0}).uuid, "denied", "no-match"
     )
@@ -225,6 +232,24 @@ def request_denied_in_silence() -> str:
     return f"the deletion request {row.uuid} has state 'denied', the log makes it 'fulfilled'"
 
 
+def identity_confirmed_in_silence() -> str:
+    row = models.IdentityCheck.objects.get(result="failed")
+    sql("UPDATE ledger_identitycheck SET result = 'verified' WHERE id = %s", row.pk)
+    return f"the identity check {row.entry_id} has result 'verified', the log makes it 'failed'"
+
+
+def hold_removed() -> str:
+    row = models.LegalHold.objects.get()
+    sql("DELETE FROM ledger_legalhold")
+    return f"the legal hold {row.set_entry_id} is missing: the log calls for it"
+
+
+def samples_exchanged() -> str:
+    row = models.DeletionRequest.objects.get(state="fulfilled")
+    sql("UPDATE ledger_deletionrequest SET reference = %s WHERE uuid = %s", "ab" * 32, row.uuid)
+    return f"the deletion request {row.uuid} has reference '{'ab' * 32}', the log makes it '{row.reference}'"
+
+
 def key_of_a_client_replaced() -> str:
     row = models.Client.objects.exclude(keyid=None)[0]
     sql("UPDATE ledger_client SET public_key = %s WHERE uuid = %s", "ab" * 32, row.uuid)
@@ -241,7 +266,8 @@ ATTACKS: list[Callable[[], str]] = [
     flip_a_byte, change_a_leaf_hash, change_a_node, remove_a_node, add_a_node, swap_two_entries,
     swap_only_the_indices, delete_an_entry, change_a_signer, checkpoint_of_another_root, checkpoint_by_another_key,
     checkpoint_beyond_the_log, order_met_without_proof, verdict_turned, certificate_removed, certificate_invented,
-    request_denied_in_silence, key_of_a_client_replaced, record_erased_in_silence,
+    request_denied_in_silence, identity_confirmed_in_silence, hold_removed, samples_exchanged,
+    key_of_a_client_replaced, record_erased_in_silence,
 ]  # fmt: skip
 
 
