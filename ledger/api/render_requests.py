@@ -25,6 +25,7 @@ def line(row: DeletionRequest) -> Json:
         "dueAt": time(row.due_at),
         "acknowledgeBy": time(row.acknowledge_by),
         "acknowledged": row.acknowledged_entry_id is not None,
+        "expiresAt": time(row.expires_at),
         "held": row.held,
         "verified": row.verified,
         "dataset": row.dataset,

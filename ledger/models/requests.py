@@ -40,7 +40,7 @@ class RegulationTerms(models.Model):
     )
     identity_required = models.BooleanField(default=True, help_text="no approval before the person was identified")
     identity_days = models.PositiveSmallIntegerField(
-        help_text="after so many days without identification an open request expires; 0: never"
+        help_text="so many days after its filing an open request expires without identification; 0: never"
     )
     four_eyes = models.BooleanField(default=False, help_text="two officers must approve")
     exclude_filer = models.BooleanField(default=False, help_text="who filed a request does not approve it")
@@ -104,6 +104,9 @@ class DeletionRequest(models.Model):
         "ledger.LogEntry", models.PROTECT, null=True, blank=True, related_name="+"
     )
     verified = models.BooleanField(default=False, help_text="what the last identity check said")
+    expires_at = models.DateTimeField(
+        null=True, blank=True, db_index=True, help_text="ends then, if it is still open and nobody was identified"
+    )
     held = models.BooleanField(default=False, help_text="under a legal hold")
     extension_entry = models.OneToOneField(
         "ledger.LogEntry", models.PROTECT, null=True, blank=True, related_name="+"

@@ -12,7 +12,7 @@ import uuid
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -254,6 +254,7 @@ def _row(one: _Checked, subject: SubjectRecord, index: int, actor: Actor) -> Del
         received_at=one.received_at,
         due_at=due_at(one.received_at, terms),
         acknowledge_by=acknowledge_by(one.received_at, terms),
+        expires_at=_expires_at(one.terms),
         terms=terms.model_dump(mode="json", by_alias=True),
         policy=policy(one.terms),
         dataset=one.reference.dataset,
@@ -267,6 +268,13 @@ def _row(one: _Checked, subject: SubjectRecord, index: int, actor: Actor) -> Del
         status_callback_urls=list(one.filing.status_callback_urls),
         filed_entry_id=index,
     )
+
+
+def _expires_at(terms: RegulationTerms) -> datetime | None:
+    # Counted from the filing: somebody who files what came in long ago has the time to identify the person.
+    if not terms.identity_required or not terms.identity_days:
+        return None
+    return timezone.now() + timedelta(days=terms.identity_days)
 
 
 def _check_subject(subject: str) -> None:

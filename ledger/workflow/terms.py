@@ -31,7 +31,6 @@ class Policy:
     """What one request needs before it is approved."""
 
     identity_required: bool
-    identity_days: int
     four_eyes: bool
     exclude_filer: bool
 
@@ -75,7 +74,6 @@ def policy_of(request: DeletionRequest) -> Policy:
     then, now = request.policy, terms_row(request.regulation)
     return Policy(
         identity_required=bool(then.get("identity_required")) or now.identity_required,
-        identity_days=int(then.get("identity_days", now.identity_days)),
         four_eyes=bool(then.get("four_eyes")) or now.four_eyes or settings.LEDGER_FOUR_EYES,
         exclude_filer=bool(then.get("exclude_filer")) or now.exclude_filer,
     )

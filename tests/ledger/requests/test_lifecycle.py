@@ -408,10 +408,16 @@ class TestExpiry:
 
     def test_the_time_is_configured(self) -> None:
         change_terms("gdpr", {"identity_days": 5})
-        filed(received_at=timezone.now() - timedelta(days=6))
+        filed(received_at=timezone.now() - timedelta(days=200))  # counted from the filing
         change_terms("gdpr", {"identity_days": 0})
-        filed(subject="for ever", received_at=timezone.now() - timedelta(days=200))
-        assert request_steps.expire_unverified() == 1
+        filed(subject="for ever")
+        assert request_steps.expire_unverified() == 0
+        with days_later(4):
+            assert request_steps.expire_unverified() == 0
+        with days_later(6):
+            assert request_steps.expire_unverified() == 1
+        with days_later(200):
+            assert request_steps.expire_unverified() == 0
 
 
 UUID = "01234567-89ab-cdef-0123-456789abcdef"
