@@ -51,8 +51,8 @@ class DeletionRequestAdmin(AddByUseCase):
         "uuid", "subject_request_id", "regulation", "state", "received_at", "due_at", "days_left", "acknowledge_by",
         "acknowledged", "verified", "expires_at", "identity", "approved_by", "dataset", "forget", "matches",
         "reference", "duplicate_link", "held", "held_for", "extension", "extension_reason", "notified_at",
-        "window_link", "filed", "decided", "decision_reason", "closed", "closure_reason", "certificate_link", "erased",
-        "status_callback_urls", "timeline",
+        "window_link", "filed", "decided", "decision_reason", "closed", "closure_reason", "certificate_link",
+        "erased", "status_callback_urls", "timeline",
     ]  # fmt: skip
     filed = entry_link("filed_entry", "filed")
     acknowledged = entry_link("acknowledged_entry", "receipt confirmed")
