@@ -7,6 +7,7 @@
     unlearning-agent --state DIR run [--order UUID]          unlearn, prove and submit in one go
     unlearning-agent --state DIR unlearn | prove | submit    one step
     unlearning-agent --state DIR watch                       stay, and carry out every order as it comes
+    unlearning-agent --state DIR object --order UUID --reason CODE
     unlearning-agent --state DIR support-bundle
 
 Every command can be interrupted and run again; it goes on where it stopped. Exit status: 0 done; 1 an order was
@@ -148,6 +149,9 @@ def _run(make_agent: Callable[..., Agent], options: argparse.Namespace, report: 
         return DONE, [f"committed at log index {ref.index}"]
     if options.command == "status":
         return _status(agent)
+    if options.command == "object":
+        ref = agent.object(agent.order(options.order), options.reason)
+        return DONE, [f"objection to order {options.order} at log index {ref.index}"]
     if options.command == "watch":
         watch(agent, _say)
     return _carry_out(agent, options)

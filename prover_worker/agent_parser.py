@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import os
 from pathlib import Path
-from typing import Final
+from typing import Final, get_args
 
+from ledger.statements.predicates import OrderObjection
 from prover_worker.agent_log import LEVELS, versions
 from prover_worker.damage import DEFAULT_MAX_DROP
 
+REASONS: Final = get_args(OrderObjection.model_fields["reason"].annotation)
 STATE_VARIABLE: Final = "UNLEARNING_AGENT_STATE"
 
 
@@ -40,6 +42,9 @@ def parser(prog: str = "unlearning-agent") -> argparse.ArgumentParser:
         ("run", "unlearn, prove and submit: all steps of the orders that are open now"),
     ):
         _orders(commands.add_parser(name, help=text), name)
+    objection = commands.add_parser("object", help="tell the provider why an order is not obeyed; logged for good")
+    objection.add_argument("--order", required=True)
+    objection.add_argument("--reason", choices=REASONS, required=True)
     watch = commands.add_parser("watch", help="stay, and carry out every order as it comes")
     _max_drop(watch)
     support = commands.add_parser("support-bundle", help="collect versions, log and state, without secrets")

@@ -127,7 +127,7 @@ class Claiming(Committing):
         if over and not self.limits.force:
             raise LimitExceeded(
                 f"{found.sentence()}; the limit is {limit:g}, so nothing was claimed: `unlearn --force` obeys "
-                "the order all the same, `--max-drop` moves the limit"
+                "the order all the same, `--max-drop` moves the limit, `object` tells the provider"
             )
 
     def measure_damage(self, folder: Folder, release: Release) -> Damage:
@@ -141,7 +141,7 @@ class Claiming(Committing):
             backbones.load(kept.file("model.safetensors")),
             self._unlearned_state(folder, release),
             kept.file(damage.KEPT),
-            damage.forgotten_class(recipe),
+            damage.forgotten_classes(recipe),
         )
 
     def _unlearned_state(self, folder: Folder, release: Release) -> dict[str, torch.Tensor]:

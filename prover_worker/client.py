@@ -15,10 +15,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from ledger.statements.predicates import Challenge, Proof
+from ledger.statements.predicates import Challenge, OrderObjection, Proof
 from ledger.statements.predicates.base import LogRef
 from ledger.statements.statement import sign_statement
 from prover_worker.agent_state import Folder
@@ -93,6 +94,20 @@ class Agent(Claiming):
     def _done(self, order: dict[str, Any], what: str) -> tuple[dict[str, Any], str]:
         logger.info("order %s: %s", order["uuid"], what)
         return self._ledger().order(order["uuid"]), what
+
+    # Instead of 3 to 6, if the client so chooses
+
+    def object(self, order: dict[str, Any], reason: str) -> LogRef:
+        """Log that this client does not obey an order, and why: a code, and nothing about model or data."""
+        predicate = OrderObjection.model_validate(
+            {
+                "order": LogRef.model_validate(order["order"]),
+                "client": self._client,
+                "reason": reason,
+                "objected_at": datetime.now(UTC),
+            }
+        )
+        return self._ledger().submit(sign_statement(predicate, self._key))
 
     # 4. prove
 

@@ -33,12 +33,12 @@ class Limits:
 
 @dataclass(frozen=True)
 class Damage:
-    """Accuracies in percent, on `samples` samples; `left_out`: the class that was not counted."""
+    """Accuracies in percent, on `samples` samples; `left_out`: the classes that were not counted."""
 
     before: float
     after: float
     samples: int
-    left_out: int | None
+    left_out: list[int]
 
     @property
     def drop(self) -> float:
@@ -47,7 +47,7 @@ class Damage:
 
     def sentence(self) -> str:
         """The figures for people."""
-        without = "" if self.left_out is None else f", class {self.left_out} left out"
+        without = f", class {', '.join(map(str, self.left_out))} left out" if self.left_out else ""
         return (
             f"accuracy on {self.samples} of this client's own samples{without}: {self.before:.1f} % before, "
             f"{self.after:.1f} % after, a drop of {self.drop:.1f} points"
@@ -71,11 +71,14 @@ def keep_samples(folder: Folder, data: Path) -> None:
         datasets.save_npz(path, datasets.Part(part.x[chosen], part.y[chosen]))
 
 
-def forgotten_class(recipe: Mapping[str, Any]) -> int | None:
-    """The class that a mask's recipe says is to be forgotten, if it is one class."""
+def forgotten_classes(recipe: Mapping[str, Any]) -> list[int]:
+    """The classes that a mask's recipe says are to be forgotten, ascending; none where it names other things."""
     forget = recipe.get("forget")
-    label = forget.get("class") if isinstance(forget, Mapping) else None
-    return label if isinstance(label, int) and not isinstance(label, bool) else None
+    if not isinstance(forget, Mapping):
+        return []
+    named = forget.get("classes", [forget.get("class")])
+    labels = named if isinstance(named, list) else []
+    return sorted({label for label in labels if isinstance(label, int) and not isinstance(label, bool)})
 
 
 def measure(
@@ -83,15 +86,17 @@ def measure(
     before: Mapping[str, torch.Tensor],
     after: Mapping[str, torch.Tensor],
     samples: Path,
-    left_out: int | None,
+    left_out: list[int],
 ) -> Damage:
     """Both models on the same samples. Raises what loading models and data raises."""
+    import numpy as np
+
     from unlearning import backbones, datasets, evaluate
 
     part = datasets.load_npz(samples)
-    keep = part.y >= 0 if left_out is None else part.y != left_out
-    if not keep.any():  # this client has nothing but the class to forget
-        keep, left_out = part.y >= 0, None
+    keep = ~np.isin(part.y, left_out)
+    if not keep.any():  # this client has nothing but what is to be forgotten
+        keep, left_out = part.y >= 0, []
     chosen: Part = datasets.Part(part.x[keep], part.y[keep])
     accuracies = [
         100 * evaluate.accuracy(backbones.with_weights(architecture, s), *chosen) for s in (before, after)

@@ -77,10 +77,10 @@ class WindowAdmin(ReadOnlyAdmin):
 
 @admin.register(Order)
 class OrderAdmin(ReadOnlyAdmin):
-    list_display = ["uuid", "client", "window_link", "state", "attempt", "due_at", "logged"]
-    list_filter = ["state", "due_at", "window"]
+    list_display = ["uuid", "client", "window_link", "state", "attempt", "due_at", "objection", "logged"]
+    list_filter = ["state", "due_at", "objection__reason", "window"]
     search_fields = ["uuid", "client_model__client__name", "window__uuid"]
-    list_select_related = ["client_model__client", "window__model", "entry"]
+    list_select_related = ["client_model__client", "window__model", "entry", "objection"]
     logged = entry_link("entry", "log entry")
 
     @admin.display(description="client", ordering="client_model__client__name")

@@ -81,7 +81,15 @@ def order(row: Order) -> Json:
         "challenge": None if claim is None else _challenge(claim),
         "proof": ref(claim.proof.entry) if claim is not None and hasattr(claim, "proof") else None,
         "verdict": None if claim is None else _verdict(claim),
+        "objection": objection(row),
     }
+
+
+def objection(row: Order) -> Json | None:
+    """What the client has said against an order."""
+    if not hasattr(row, "objection"):
+        return None
+    return {"reason": row.objection.reason, "ref": ref(row.objection.entry)}
 
 
 def _challenge(claim: Claim) -> Json | None:
@@ -134,6 +142,7 @@ def _order_line(row: Order) -> Json:
         "attempt": row.attempt,
         "dueAt": time(row.due_at),
         "order": ref(row.entry),
+        "objection": objection(row),
     }
 
 

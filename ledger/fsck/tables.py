@@ -54,6 +54,7 @@ _COLUMNS: Final[dict[type[models.Model], tuple[str, tuple[str, ...]]]] = {
     m.Challenge: ("entry_id", ("claim__entry_id", "checkpoint_id")),
     m.ProofSubmission: ("entry_id", ("claim__entry_id", "bundle_sha256")),
     m.VerdictRecord: ("entry_id", ("proof__entry_id", "accepted", "failures")),
+    m.Objection: ("entry_id", ("order_id", "reason")),
     m.Certificate: ("entry_id", ("request_id", "window_id", "complete")),
 }  # fmt: skip
 _NOT_YET: Final[dict[type[models.Model], Row]] = {
@@ -208,6 +209,12 @@ def _(it: said.Order, tables: Tables, index: int, _story: Story) -> None:
         "state": m.Order.State.ISSUED,
         "attempt": 0,
     }
+
+
+@_apply.register
+def _(it: said.OrderObjection, tables: Tables, index: int, story: Story) -> None:
+    order = story.get(it.order, said.Order, f"objection {index}")
+    tables.rows[m.Objection][index] = {"order_id": UUID(order.order), "reason": it.reason}
 
 
 @_apply.register

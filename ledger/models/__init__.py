@@ -9,6 +9,7 @@ from ledger.models.datasets import DatasetIndex, IndexedSample
 from ledger.models.events import Event
 from ledger.models.jobs import Job
 from ledger.models.log import Checkpoint, LogEntry, LogNode
+from ledger.models.objections import Objection
 from ledger.models.parties import CircuitRelease, Client, ClientKey, ClientModel, GlobalModel
 from ledger.models.proofs import Certificate, Challenge, Claim, ProofSubmission, VerdictRecord
 from ledger.models.requests import (
@@ -26,6 +27,6 @@ __all__ = [
     "Approval", "Blob", "Certificate", "Challenge", "Checkpoint", "CheckpointProposal", "CircuitRelease",
     "Claim", "Client", "ClientKey", "ClientModel", "Cosignature", "DatasetIndex", "DeletionRequest", "Event",
     "FsckRun", "GlobalModel", "IdentityCheck", "IndexedSample", "Job", "LegalHold", "LogEntry", "LogNode",
-    "Order", "ProofSubmission", "RegulationTerms", "RequestImport", "SubjectRecord", "VaultKey",
+    "Objection", "Order", "ProofSubmission", "RegulationTerms", "RequestImport", "SubjectRecord", "VaultKey",
     "VerdictRecord", "Window", "WitnessState",
 ]  # fmt: skip

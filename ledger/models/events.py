@@ -33,6 +33,7 @@ KINDS: Final[dict[str, str]] = {
     "order.claimed": "a client logged its unlearned model",
     "order.challenged": "a claim's challenge was drawn",
     "order.proved": "a client submitted its proofs",
+    "order.objected": "a client said why it does not obey an order",
     "order.met": "a verdict accepted the proofs",
     "order.rejected": "a verdict rejected the proofs",
     "client.invited": "an officer invited a client",

@@ -3,8 +3,9 @@
 A `KeyRing` walks the log from its start and knows, at every index, the provider's key, the log's key, and the
 key of each client:
 
-- clients sign commitments, claims and proofs with the key of their latest client-enrolment, which that key signs
-  itself. A client-key-revocation ends it; only then may another enrolment follow, with a key never revoked;
+- clients sign commitments, claims, proofs and objections with the key of their latest client-enrolment, which that
+  key signs itself. A client-key-revocation ends it; only then may another enrolment follow, with a key never
+  revoked;
 - a key-rotation must be signed by the provider's key, by the key that goes and by the key that comes;
 - everything else is the provider's.
 
@@ -27,6 +28,7 @@ from ledger.statements.predicates import (
     ClientKeyRevocation,
     KeyRotation,
     ModelCommitment,
+    OrderObjection,
     Predicate,
     Proof,
 )
@@ -86,7 +88,7 @@ class KeyRing:
                 if predicate.public_key in self.revoked:
                     raise RuleError(f"log entry {index} enrols a key that was revoked: a new key is due")
                 return (predicate.public_key,)
-            case ModelCommitment() | Claim() | Proof():
+            case ModelCommitment() | Claim() | Proof() | OrderObjection():
                 if predicate.client not in self.clients:
                     was = (
                         "whose key was revoked"

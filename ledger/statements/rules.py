@@ -8,6 +8,7 @@ the entry to its `Story`:
 - order, then claim, then challenge, then proof, then verdict, each about the right one before it; one challenge
   and one proof per claim, one verdict per proof; another claim only after a rejection;
 - a certificate lists exactly the orders of its window and says of each what its last verdict says;
+- an objection is by the client of its order, once, and before that is met;
 - a tombstone or a revocation names what it ends;
 - requests live as `ledger.statements.request_rules` says: due dates, extensions, holds, closures.
 
@@ -36,6 +37,7 @@ from ledger.statements.predicates import (
     ModelCommitment,
     ModelRelease,
     Order,
+    OrderObjection,
     Predicate,
     Proof,
     RequestAcknowledgement,
@@ -147,7 +149,7 @@ def same(got: object, wanted: object, otherwise: str) -> None:
         raise RuleError(otherwise)
 
 
-def _said_once(predicate: Predicate) -> object:
+def _said_once(predicate: Predicate) -> object:  # noqa: PLR0911 - one for each group of kinds
     """What a statement is about, where a second one about the same is refused; else None."""
     match predicate:
         case (
@@ -159,6 +161,8 @@ def _said_once(predicate: Predicate) -> object:
             return predicate.window
         case Order():
             return predicate.order
+        case OrderObjection():
+            return predicate.order.index
         case Challenge() | Proof():
             return predicate.claim.index
         case Verdict():
@@ -238,6 +242,15 @@ def _(order: Order, story: Story, index: int) -> None:
     same(commitment.circuit, order.circuit, f"{by} names another circuit release than the commitment")
     same((mask.window, mask.model), (order.window, commitment.model), f"{by} mixes windows or models")
     coverage_rules.check_order(order, index)
+
+
+@_check.register
+def _(said: OrderObjection, story: Story, index: int) -> None:
+    order = story.get(said.order, Order, f"objection {index}")
+    same(said.client, order.client, f"objection {index} is by another client than order {said.order.index}")
+    verdicts = (story.statements[i] for i in story.verdicts[said.order.index])
+    if any(isinstance(verdict, Verdict) and verdict.result == "accepted" for verdict in verdicts):
+        raise RuleError(f"objection {index} comes after order {said.order.index} was met")
 
 
 @_check.register

@@ -21,6 +21,7 @@ from ledger.statements import canonical, dsse
 from ledger.statements.dsse import Envelope
 from ledger.statements.errors import StatementError
 from ledger.statements.predicates import PREDICATES, Predicate
+from ledger.statements.predicates.base import PREDICATE_BASE
 
 STATEMENT_TYPE: Final = "https://in-toto.io/Statement/v1"
 MAX_SUBJECTS: Final = 100
@@ -68,7 +69,8 @@ class Statement:
         kind = members.get("predicateType")
         if not isinstance(kind, str) or kind not in PREDICATES:
             raise StatementError(
-                f"this ledger knows no predicateType {_short(kind)}, only {', '.join(sorted(PREDICATES))}"
+                f"this ledger knows no predicateType {_short(kind)}, only {PREDICATE_BASE}:SLUG:v1, SLUG one of "
+                f"{', '.join(sorted(known.slug for known in PREDICATES.values()))}"
             )
         subjects = _parse_subjects(members.get("subject"))
         return cls(_parse_predicate(PREDICATES[kind], members.get("predicate")), subjects)

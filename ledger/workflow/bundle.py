@@ -81,6 +81,7 @@ def _entries(window: Window, orders: list[Order]) -> Iterator[LogEntry | None]:
     for order in orders:
         held = order.client_model
         yield from (held.circuit.entry, held.entry, order.entry)
+        yield order.objection.entry if hasattr(order, "objection") else None
         for claim in order.claims.all():
             yield claim.entry
             if hasattr(claim, "challenge"):

@@ -6,12 +6,13 @@ from collections.abc import Callable
 from typing import Final
 
 from ledger.statements.errors import StatementError
-from ledger.statements.predicates import Claim, ClientEnrolment, ModelCommitment, Proof
+from ledger.statements.predicates import Claim, ClientEnrolment, ModelCommitment, OrderObjection, Proof
 from ledger.statements.statement import Statement
 from ledger.workflow.claims import accept_claim
 from ledger.workflow.clients import enrol_client
 from ledger.workflow.commitments import accept_commitment
 from ledger.workflow.errors import WorkflowError
+from ledger.workflow.objections import accept_objection
 from ledger.workflow.proofs import accept_proof
 from ledger.workflow.step import Accepted, parse_envelope
 
@@ -19,6 +20,7 @@ _DOORS: Final[dict[str, Callable[[bytes], Accepted]]] = {
     ModelCommitment.type_uri(): accept_commitment,
     Claim.type_uri(): accept_claim,
     Proof.type_uri(): accept_proof,
+    OrderObjection.type_uri(): accept_objection,
 }
 
 

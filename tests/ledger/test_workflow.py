@@ -82,7 +82,7 @@ def test_the_audit_bundle_can_be_checked_by_a_stranger(story: Story) -> None:
         kinds.append(canonical.loads(Envelope.parse(leaf).payload, "x")["predicateType"].split(":")[-2])
     later = {
         "key-rotation", "client-key-revocation", "tombstone", "request-acknowledgement", "request-extension",
-        "request-hold", "request-closure",
+        "request-hold", "request-closure", "order-objection",
     }  # not in every window's story  # fmt: skip
     assert set(kinds) == {kind.slug for kind in predicates.PREDICATES.values()} - later
     for digest, text in bundle["blobs"].items():

@@ -56,6 +56,17 @@ def test_watching_leaves_a_refused_order_alone(client, refused):
     assert watch.wait() == 0
 
 
+def test_the_client_may_say_why_and_the_officer_sees_it(client, refused, officer):
+    """A code in the log, signed by the client; nothing of the model or the data. The order stands."""
+    (order,) = officer.get(f"windows/{refused[0]}")["orders"]
+    assert order["objection"] is None
+    said = client.call("object", "--order", order["uuid"], "--reason", "damage")
+    (order,) = officer.get(f"windows/{refused[0]}")["orders"]
+    assert order["objection"]["reason"] == "damage"
+    assert said.strip().endswith(f"at log index {order['objection']['ref']['index']}")
+    assert order["state"] == "issued"
+
+
 def test_the_client_may_insist_and_that_is_remembered(client, refused, officer):
     client.call("unlearn", "--force")
     damage = json.loads((client.attempt() / "damage.json").read_text())

@@ -18,6 +18,7 @@ from ledger.statements.predicates.mask import Mask
 from ledger.statements.predicates.model_commitment import ModelCommitment
 from ledger.statements.predicates.model_release import ModelRelease
 from ledger.statements.predicates.order import Order
+from ledger.statements.predicates.order_objection import OrderObjection
 from ledger.statements.predicates.proof import Proof
 from ledger.statements.predicates.request_acknowledgement import RequestAcknowledgement
 from ledger.statements.predicates.request_closure import RequestClosure
@@ -34,12 +35,13 @@ PREDICATES: Final[dict[str, type[Predicate]]] = {
         WindowClose, Mask, Order, Claim, Challenge, Proof, Verdict, Certificate, KeyRotation,
         ClientKeyRevocation, Tombstone,
         RequestAcknowledgement, IdentityCheck, RequestExtension, RequestHold, RequestClosure,
+        OrderObjection,
     )
 }  # fmt: skip
 
 __all__ = [
     "PREDICATES", "Certificate", "Challenge", "CircuitRelease", "Claim", "ClientEnrolment",
     "ClientKeyRevocation", "DeletionRequest", "IdentityCheck", "KeyRotation", "Mask", "ModelCommitment",
-    "ModelRelease", "Order", "Predicate", "Proof", "RequestAcknowledgement", "RequestClosure", "RequestDecision",
-    "RequestExtension", "RequestHold", "Terms", "Tombstone", "Verdict", "WindowClose",
+    "ModelRelease", "Order", "OrderObjection", "Predicate", "Proof", "RequestAcknowledgement", "RequestClosure",
+    "RequestDecision", "RequestExtension", "RequestHold", "Terms", "Tombstone", "Verdict", "WindowClose",
 ]  # fmt: skip

@@ -57,6 +57,7 @@ SAMPLES: list[p.Predicate] = [
         window=UUID, closed=REF, model=REF, mask_sha256=SHA, masked=10, total=100,
         recipe={"budget": 0.04, "seed": 0, "forget": {"class": 8}, "note": None},
     ),
+    p.OrderObjection(order=REF, client=UUID, reason="damage", objected_at=TIME),
     p.Order(order=UUID, window=UUID, client=UUID, commitment=REF, mask=REF, circuit=REF, due_at=TIME),
     p.Claim(
         order=REF, client=UUID, attempt=1, weights_sha256=SHA, weights_root=SHA, solution_sha256=SHA,
