@@ -86,7 +86,6 @@ def _work(job_id: str, function: Callable[[Job], object]) -> None:
 
 
 def _mask(job: Job) -> None:
-    from unlearning.maskfile import format_mask
     from unlearning.recipe import compute_mask
 
     case = windows.mask_case(job.target)
@@ -95,9 +94,7 @@ def _mask(job: Job) -> None:
         queue.report_progress(job.uuid, fraction, message)
 
     made = compute_mask(case.architecture, case.model_path, case.config, report)
-    windows.publish_mask(
-        job.target, format_mask(made.total, made.indices), len(made.indices), made.total, made.recipe
-    )
+    windows.publish_mask(job.target, made.file, len(made.indices), made.total, made.recipe)
 
 
 def _import(job: Job) -> None:

@@ -6,12 +6,14 @@ Everything here sees tensors only. G is the matrix of N per-sample gradients, F 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 import torch
 from torch import Tensor
 
 from unlearning.errors import CurvatureError
+from unlearning.gradients import Trace
 
 _EIGEN_SLICE = 4096  # blocks decomposed at once: bounds the memory of the float64 copies
 
@@ -26,6 +28,27 @@ def block_factors(grads: Iterable[Tensor], block_size: int, rank: int) -> Tensor
     """
     if not 1 <= rank <= block_size:
         raise CurvatureError(f"got rank {rank}, expected between 1 and the block size {block_size}")
+    moments = block_moments(grads, block_size)
+    return torch.cat([_top(piece, rank) for piece in moments.split(_EIGEN_SLICE)])
+
+
+def layer_factors(trace: Trace, block_size: int, rank: int) -> Tensor:
+    """The same factors of one layer, (out * in / B, rank, B), from its trace, a slice of its outputs at a time.
+
+    Beside the trace and the result, the rows of one slice are held, whatever the layer's size. Raises
+    CurvatureError also where the layer's weights are not a multiple of the block size.
+    """
+    width, outputs = trace.inputs.shape[2], trace.deltas.shape[2]
+    if width * outputs % block_size:
+        raise CurvatureError(
+            f"the layer has {outputs} x {width} weights, expected a multiple of the block size {block_size}"
+        )
+    slices = trace.slices(block_size // math.gcd(block_size, width))
+    return torch.cat([block_factors([trace.rows(part)], block_size, rank) for part in slices])
+
+
+def block_moments(grads: Iterable[Tensor], block_size: int) -> Tensor:
+    """The diagonal blocks of G^T G / N themselves, (nblocks, B, B) float32; arguments and errors as above."""
     moment, count = None, 0
     for rows in grads:
         if rows.ndim != 2 or rows.shape[1] == 0 or rows.shape[1] % block_size:
@@ -43,12 +66,12 @@ def block_factors(grads: Iterable[Tensor], block_size: int, rank: int) -> Tensor
         raise CurvatureError("got no gradients, expected at least one sample")
     if not bool(torch.isfinite(moment).all()):
         raise CurvatureError("a gradient is not finite; check the weights and the data")
-    return torch.cat([_top(piece.double() / count, rank) for piece in moment.split(_EIGEN_SLICE)])
+    return moment.div_(count)
 
 
 def _top(moment: Tensor, rank: int) -> Tensor:
-    """Scaled top eigenvectors of symmetric (nb, B, B) float64: (nb, rank, B) float32."""
-    values, vectors = torch.linalg.eigh(moment)  # ascending
+    """Scaled top eigenvectors of symmetric (nb, B, B): (nb, rank, B) float32."""
+    values, vectors = torch.linalg.eigh(moment.double())  # ascending
     values = values[:, -rank:].flip(1).clamp(min=0)
     rows = vectors[:, :, -rank:].flip(2).transpose(1, 2)
     peak = rows.gather(2, rows.abs().argmax(dim=2, keepdim=True))

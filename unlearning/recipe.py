@@ -1,70 +1,58 @@
 """The long computations as one call each: configuration in, result out.
 
-`compute_mask` is the provider's: from the global model and a forget set to the positions to zero.
-`curvature` is the client's: from its model and its own data to the integer factors it commits to.
-Both check everything that can be checked before any gradient is taken.
+`compute_mask` is the provider's: from the global model and a forget set to the positions to zero, and to the forget
+directions where they are asked for. `curvature` is the client's: from its model and its own data to the integer
+factors it commits to, before any mask is known. Both check everything that can be checked before any gradient is
+taken.
+
+A mask's *recipe* is a JSON object with all that made it. Its digest is the SHA-256 of its canonical JSON (members
+sorted, no spaces, UTF-8). It holds the digests of its results, so that whoever knows the recipe's digest can tell
+whether a mask is the one it speaks of. The secret of noise is not part of it, only that secret's digest.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import platform
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor, nn
 
-from unlearning import backbones, datasets, fisher, gradients, lattice, masks
-from unlearning.errors import CurvatureError, DatasetError, MaskError
+from unlearning import backbones, datasets, directions, fisher, gradients, lattice, maskfile, masks
+from unlearning.errors import ArchitectureError, CurvatureError
+from unlearning.maskconfig import DirectionsConfig, MaskConfig
+from unlearning.obs import Directions
 from unlearning.progress import Progress, part_of, silent
 
-_WEIGHTS_PER_PASS = 4_000_000  # bounds the memory of block moments: this many times block_size floats
-_FLOATS_PER_BATCH = 64_000_000  # of per-sample gradients held at once
-
-
-class Forget(BaseModel):
-    """What to forget: one class of the dataset's training part (of source code: one language)."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
-
-    label: int = Field(alias="class", ge=0, strict=True)
-
-
-class MaskConfig(BaseModel):
-    """How a mask is made. `samples`: the most gradients taken of the forget set, and of the rest."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
-
-    dataset: str
-    forget: Forget
-    budget: float = Field(default=0.04, gt=0, lt=0.5, strict=True)
-    score: Literal["saliency", "ratio"] = "saliency"
-    samples: int = Field(default=480, ge=1, strict=True)
-    seed: int = Field(default=0, ge=0, lt=2**32, strict=True)
-    targets: str = backbones.DEFAULT_PATTERN
-    block_size: int = Field(default=64, ge=2, strict=True, alias="blockSize")
-
-    @classmethod
-    def parse(cls, config: Mapping[str, Any]) -> MaskConfig:
-        """Check a mapping. Raises MaskError naming the first field that is wrong."""
-        try:
-            return cls.model_validate(dict(config))
-        except ValidationError as error:
-            first = error.errors()[0]
-            field = ".".join(str(part) for part in first["loc"])
-            raise MaskError(f"mask configuration {field}: got {first['input']!r}; {first['msg']}") from error
+_BATCH = 16  # samples per pass: bounds what a large model's activations and traces take
+_GRID_BITS = 22  # of the default circuit release: in what the push of forget directions is counted
+SOFTWARE = ("torch", "timm", "transformers", "numpy")
 
 
 class MaskResult(NamedTuple):
-    """Ascending int64 positions (count,), the length of the flat vector, and all that made them."""
+    """Ascending int64 positions (count,), the length of the flat vector, all that made them, and the files.
+
+    `file` is the mask's (maskfile.py), `directions_file` that of the forget directions (directions.py), if any.
+    """
 
     indices: np.ndarray
     total: int
     recipe: dict[str, Any]
+    file: bytes
+    directions: Directions | None = None
+    directions_file: bytes | None = None
+
+
+def recipe_digest(recipe: Mapping[str, Any]) -> str:
+    """SHA-256, in hex, of a recipe's canonical JSON. Raises ValueError for what JSON cannot hold."""
+    text = json.dumps(recipe, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def compute_mask(
@@ -76,38 +64,51 @@ def compute_mask(
     """The mask for a global model and a MaskConfig, with the record from which it can be computed again.
 
     Raises MaskError for a bad configuration or a mask without use, DatasetError for an unknown dataset or an
-    empty forget set, ArchitectureError for weights that do not fit.
+    empty forget set, ArchitectureError for weights that do not fit or are not finite.
     """
     options = MaskConfig.parse(config)
     forget, retain = _forget_and_retain(options)
-    model = backbones.with_weights(architecture, backbones.load(weights_path))
-    names = backbones.target_names(model, options.targets)
-    theta = backbones.flatten_targets(model.state_dict(), names)
-    if options.score == "ratio":
-        forget_moments = _moments(model, forget, names, part_of(progress, 0.0, 0.45))
-        retain_moments = _moments(model, retain, names, part_of(progress, 0.45, 0.9))
-        scores = masks.ratio(theta, forget_moments, retain_moments)
-    else:
-        scores = masks.saliency(theta, *_moments(model, forget, names, part_of(progress, 0.0, 0.9)))
-    indices = masks.select(scores, options.budget, options.block_size)
-    (progress or silent)(1.0, f"{len(indices)} of {len(theta)} weights masked")
-    record = options.model_dump(by_alias=True) | {
+    model, names, theta = _model(architecture, weights_path, options.targets)
+    shapes = [tuple(model.get_parameter(name).shape) for name in names]
+    runs = options.runs(shapes)
+    if runs is not None:
+        masks.check_runs(options.budget, theta.numel(), options.block_size, runs)
+    score = masks.SCORES[options.score]
+    share = 0.9 if options.directions is None else 0.6
+    split = share / 2 if score.retain else share
+    on_forget = _moments(model, forget, names, part_of(progress, 0.0, split))
+    on_retain = _moments(model, retain, names, part_of(progress, split, share)) if score.retain else None
+    scores = score.compute(masks.Evidence(theta, on_forget, on_retain))
+    if options.noise is not None:
+        scores = directions.noisy(scores, options.noise.scores, options.noise.seed("scores"))
+    indices = masks.select(scores, options.budget, options.block_size, runs)
+    file = maskfile.format_mask(len(theta), indices, options.chunk_weights)
+    record = options.record() | {
         "targetNames": names,
         "forgetSamples": len(forget.y),
-        "retainSamples": len(retain.y) if options.score == "ratio" else 0,
+        "retainedSamples": len(retain.y) if score.retain else 0,
         "dampingFraction": masks.DAMPING_FRACTION,
         "software": software(),
+        "maskSha256": hashlib.sha256(file).hexdigest(),
     }
-    return MaskResult(indices, len(theta), record)
+    made, made_file = None, None
+    if options.directions is not None:
+        made, mask = _directions(model, forget, names, indices, options, part_of(progress, share, 0.95))
+        made_file = directions.format_directions(made, mask, file)
+        record["directionsSha256"] = hashlib.sha256(made_file).hexdigest()
+    (progress or silent)(1.0, f"{len(indices)} of {len(theta)} weights masked")
+    return MaskResult(indices, len(theta), record, file, made, made_file)
 
 
 def software() -> dict[str, str]:
-    """The versions a result may depend on."""
-    used = {"python": platform.python_version()} | {name: version(name) for name in ("torch", "timm", "numpy")}
-    try:
-        return used | {"transformers": version("transformers")}
-    except PackageNotFoundError:  # an extra: only language models need it
-        return used
+    """The versions a result may depend on; what is not installed made no difference."""
+    found = {"python": platform.python_version()}
+    for name in SOFTWARE:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
 
 
 def curvature(
@@ -137,30 +138,42 @@ def curvature(
             f"got {min(samples, len(part.y))} samples, expected at least the rank {rank}; "
             "give more data or a lower rank"
         )
-    model = backbones.with_weights(architecture, backbones.load(weights_path))
-    sizes = _sizes(model, targets, block_size)
+    model = backbones.with_weights(architecture, _finite(backbones.load(weights_path)))
+    _check_blocks(model, targets, block_size)
     chosen = _sample(part, samples, seed)
-    passes = _passes(targets, sizes)
-    factors = []
-    for number, names in enumerate(passes):
-        report = part_of(progress, number / len(passes), (number + 1) / len(passes))
-        grads = _gradients(model, chosen, names, sum(sizes[name] for name in names), report)
-        floats = fisher.block_factors(grads, block_size, rank)
-        factors.append(lattice.quantise_factors(floats, factor_limit).to(torch.int8))
-    return torch.cat(factors)
+    with gradients.spooled(model, *chosen, targets, _BATCH, part_of(progress, 0.0, 0.5)) as spool:
+        report = part_of(progress, 0.5, 1.0)
+        made = []
+        for number, name in enumerate(targets):
+            floats = fisher.layer_factors(spool.trace(name), block_size, rank)
+            made.append(lattice.quantise_factors(floats, factor_limit).to(torch.int8))
+            report((number + 1) / len(targets), f"factors of {number + 1} of {len(targets)} layers")
+    return torch.cat(made)
+
+
+def _model(
+    architecture: Mapping[str, Any], weights_path: str | Path, pattern: str
+) -> tuple[nn.Module, list[str], Tensor]:
+    """The model, its targets' names, and their flat vector."""
+    model = backbones.with_weights(architecture, _finite(backbones.load(weights_path)))
+    names = backbones.target_names(model, pattern)
+    return model, names, backbones.flatten_targets(model.state_dict(), names)
+
+
+def _finite(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The state, if every number in it is one. Raises ArchitectureError naming the first tensor that is not."""
+    for name, tensor in state.items():
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise ArchitectureError(f"{name} holds NaN or infinity; expected a trained model's weights")
+    return state
 
 
 def _forget_and_retain(options: MaskConfig) -> tuple[datasets.Part, datasets.Part]:
     train = datasets.load(options.dataset).train
-    classes = datasets.classes(options.dataset, train)
-    forgotten = classes == options.forget.label
-    if not forgotten.any() or forgotten.all():
-        raise DatasetError(
-            f"class {options.forget.label} has {int(forgotten.sum())} of {len(train.y)} training samples of "
-            f"{options.dataset}, expected some but not all; choose a class of the dataset"
-        )
+    forgotten = options.forget.chosen(options.dataset, train)
+    sizes = options.samples, options.retain_samples or options.samples
     parts = (datasets.Part(train.x[keep], train.y[keep]) for keep in (forgotten, ~forgotten))
-    forget, retain = (_sample(part, options.samples, options.seed) for part in parts)
+    forget, retain = (_sample(part, size, options.seed) for part, size in zip(parts, sizes, strict=True))
     return forget, retain
 
 
@@ -170,49 +183,61 @@ def _sample(part: datasets.Part, samples: int, seed: int) -> datasets.Part:
     return datasets.Part(part.x[chosen], part.y[chosen])
 
 
-def _moments(
-    model: nn.Module, part: datasets.Part, names: Sequence[str], progress: Progress
-) -> tuple[Tensor, Tensor]:
-    """Mean gradient and mean squared gradient, (total,) each."""
-    gradient = gradients.mean_gradient(model, part.x, part.y, names)
-    return gradient, fisher.diagonal(_gradients(model, part, names, gradient.numel(), progress))
+def _moments(model: nn.Module, part: datasets.Part, names: Sequence[str], progress: Progress) -> masks.Moments:
+    return masks.Moments(*gradients.moments(model, *part, names, _BATCH, progress))
 
 
-def _gradients(
-    model: nn.Module, part: datasets.Part, names: Sequence[str], total: int, progress: Progress
-) -> Iterator[Tensor]:
-    batch = max(1, min(64, _FLOATS_PER_BATCH // total))
-    return _reported(gradients.per_sample(model, part.x, part.y, names, batch), len(part.y), progress)
-
-
-def _reported(pieces: Iterable[Tensor], samples: int, progress: Progress) -> Iterator[Tensor]:
-    done = 0
-    for piece in pieces:
-        yield piece
-        done += len(piece)
-        progress(done / samples, f"gradients of {done} of {samples} samples")
-
-
-def _sizes(model: nn.Module, targets: Sequence[str], block_size: int) -> dict[str, int]:
-    """Weights per target. Raises CurvatureError where blocks would straddle two tensors."""
+def _directions(
+    model: nn.Module,
+    forget: datasets.Part,
+    names: Sequence[str],
+    indices: np.ndarray,
+    options: MaskConfig,
+    progress: Progress,
+) -> tuple[Directions, Tensor]:
+    """Published forget directions and the mask (nb, B) they belong to."""
+    wanted, size = options.directions, options.block_size
+    assert wanted is not None, "only called where directions are asked for"
+    _check_blocks(model, names, size)
     state = model.state_dict()
-    sizes = {name: backbones.flatten_targets(state, [name]).numel() for name in targets}
-    for name, size in sizes.items():
+    theta = backbones.flatten_targets(state, names)
+    mask = torch.zeros(len(theta), dtype=torch.bool)
+    mask[torch.from_numpy(indices)] = True
+    if wanted.at == "masked":
+        model.load_state_dict(backbones.unflatten(state, names, theta.masked_fill(mask, 0.0)))
+    rows = _forget_rows(model, forget, names, size, wanted, progress)
+    if options.noise is not None:
+        rows = directions.noisy(rows, options.noise.directions, options.noise.seed("directions"))
+    w, blocks = lattice.to_grid(theta, _GRID_BITS).view(-1, size), mask.view(-1, size)
+    return directions.published(rows, w, blocks, wanted.limit, wanted.softness, wanted.push), blocks
+
+
+def _forget_rows(
+    model: nn.Module,
+    forget: datasets.Part,
+    names: Sequence[str],
+    size: int,
+    wanted: DirectionsConfig,
+    progress: Progress,
+) -> Tensor:
+    """The mean gradient (nb, 1, B), or the top directions (nb, q, B) turned its way."""
+    if wanted.kind == "mean":
+        return gradients.mean_gradient(model, *forget, names, _BATCH).view(-1, 1, size)
+    with gradients.spooled(model, *forget, names, _BATCH, progress) as spool:
+        made = []
+        for name in names:
+            trace = spool.trace(name)
+            mean = trace.total().view(-1, size)
+            made.append(directions.oriented(fisher.layer_factors(trace, size, wanted.count), mean))
+    return torch.cat(made)
+
+
+def _check_blocks(model: nn.Module, targets: Sequence[str], block_size: int) -> None:
+    """Raises CurvatureError where blocks would straddle two tensors."""
+    state = model.state_dict()
+    for name in targets:
+        size = backbones.flatten_targets(state, [name]).numel()
         if size % block_size:
             raise CurvatureError(f"{name} has {size} weights, expected a multiple of the block size {block_size}")
-    if not sizes:
+    if not targets:
         raise CurvatureError("got no target tensors, expected at least one; take names from target_names")
-    return sizes
-
-
-def _passes(targets: Sequence[str], sizes: Mapping[str, int]) -> list[list[str]]:
-    """Consecutive targets grouped so that one pass over the data keeps a bounded number of block moments."""
-    passes: list[list[str]] = []
-    held = 0
-    for name in targets:
-        if not passes or held + sizes[name] > _WEIGHTS_PER_PASS:
-            passes.append([])
-            held = 0
-        passes[-1].append(name)
-        held += sizes[name]
-    return passes

@@ -1,3 +1,4 @@
+import hashlib
 import json
 
 import numpy as np
@@ -15,6 +16,7 @@ from unlearning import (
     fisher,
     gradients,
     lattice,
+    maskfile,
     masks,
     recipe,
 )
@@ -72,8 +74,23 @@ def test_mask_is_the_saliency_of_the_forget_set(tiny, tiny_model):
         ({"budget": float("nan")}, MaskError, "budget"),
         ({"samples": 0}, MaskError, "samples"),
         ({"score": "magic"}, MaskError, "score"),
-        ({"forget": {}}, MaskError, "forget.class"),
+        ({"forget": {}}, MaskError, "exactly one of class"),
         ({"forget": {"class": 10}}, DatasetError, "class 10 has 0"),
+        ({"forget": {"class": 8, "samples": [1]}}, MaskError, "exactly one of class"),
+        ({"forget": {"classes": []}}, MaskError, "forget.classes"),
+        ({"forget": {"classes": [3, 3]}}, MaskError, "named twice"),
+        ({"forget": {"classes": list(range(10))}}, DatasetError, "the forget set is all"),
+        ({"forget": {"samples": []}}, MaskError, "forget.samples"),
+        ({"forget": {"samples": [5, 10_000]}}, DatasetError, "no sample 10000"),
+        ({"forget": {"samples": [-1]}}, MaskError, "forget.samples"),
+        ({"forget": {"random": {"count": 0, "seed": 1}}}, MaskError, "forget.random.count"),
+        ({"forget": {"random": {"count": 1442, "seed": 1}}}, DatasetError, "got 1442 random samples"),
+        ({"granularity": "row", "density": 1.2}, MaskError, "density"),
+        ({"density": 0.5}, MaskError, "leave it out"),
+        ({"granularity": "column"}, MaskError, "granularity"),
+        ({"directions": {"count": 2}}, MaskError, "kind top"),
+        ({"directions": {"softness": 0}}, MaskError, "directions.softness"),
+        ({"noise": {"secret": "abc"}}, MaskError, "noise.secret: got a secret"),
         ({"dataset": "imagenet"}, DatasetError, "imagenet"),
         ({"surprise": 1}, MaskError, "surprise"),
     ],
@@ -94,9 +111,14 @@ def test_curvature_is_the_quantised_fisher_pass_by_pass(tiny, tiny_model, monkey
     data = datasets.load_npz(tiny / "data.npz")
     floats = fisher.block_factors(gradients.per_sample(tiny_model, *data, TARGETS), 64, 4)
     assert int((lattice.quantise_factors(floats, 31) - got).abs().max()) <= 1
-    monkeypatch.setattr(recipe, "_WEIGHTS_PER_PASS", 4096)
-    in_two_passes = recipe.curvature(*arguments, 64, 4, 31, 480, 0)
-    assert int((in_two_passes.int() - got.int()).abs().max()) <= 1
+    monkeypatch.setattr(gradients, "_FLOATS_PER_SLICE", 40 * 32 * 10)  # ten neurons at a time
+    monkeypatch.setattr(gradients, "_IN_MEMORY", 100)  # so that files are used
+    in_slices = recipe.curvature(*arguments, 64, 4, 31, 480, 0)
+    assert int((in_slices.int() - got.int()).abs().max()) <= 1
+    monkeypatch.setattr(gradients, "_EXACT_SPOOL", 0)
+    in_bfloat16 = recipe.curvature(*arguments, 64, 4, 31, 480, 0).float()
+    products = [(f.transpose(1, 2) @ f) for f in (got.float(), in_bfloat16)]  # what is used of factors
+    assert float((products[0] - products[1]).norm() / products[0].norm()) < 0.02
 
 
 def test_curvature_depends_on_the_seed_only_through_the_sample(tiny):
@@ -170,3 +192,110 @@ def test_curvature_of_a_model_with_adapters_needs_only_its_file(tmp_path, tiny, 
     arguments = (tiny / "data.npz", TARGETS, 64, 4)
     adapted = recipe.curvature(TINY, tmp_path / "adapted", *arguments)
     assert torch.equal(adapted, recipe.curvature(TINY, tiny / "global.safetensors", *arguments))  # still as nothing
+
+
+@pytest.mark.parametrize(
+    ("forget", "want"),
+    [
+        ({"class": 8}, lambda y: np.flatnonzero(y == 8)),
+        ({"classes": [1, 8]}, lambda y: np.flatnonzero((y == 8) | (y == 1))),
+        ({"samples": [7, 3]}, lambda y: np.array([3, 7])),
+        ({"random": {"count": 9, "seed": 2}}, lambda y: np.sort(np.random.default_rng(2).permutation(len(y))[:9])),
+    ],
+)
+def test_forget_sets(forget, want):
+    train = datasets.load("digits").train
+    chosen = recipe.MaskConfig.parse(CONFIG | {"forget": forget}).forget.chosen("digits", train)
+    assert np.flatnonzero(chosen).tolist() == want(train.y).tolist()
+    assert recipe.MaskConfig.parse(CONFIG | {"forget": forget}).record()["forget"] == forget | (
+        {"samples": (7, 3)} if "samples" in forget else {"classes": (1, 8)} if "classes" in forget else {}
+    )
+
+
+def test_a_language_is_a_class():
+    train = datasets.Part(np.zeros((4, 128), np.int64), np.zeros((4, 128), np.int64))
+    options = recipe.MaskConfig.parse(CONFIG | {"forget": {"samples": [1]}})
+    assert options.forget.chosen("code", train).tolist() == [False, True, False, False]
+
+
+def test_rows_touch_fewer_chunks_at_the_same_budget(tiny):
+    weights = tiny / "global.safetensors"
+    plain = recipe.compute_mask(TINY, weights, CONFIG | {"chunkWeights": 256})
+    rows = recipe.compute_mask(TINY, weights, CONFIG | {"chunkWeights": 256, "granularity": "row"})
+    assert rows.recipe["density"] == 0.25
+    assert len(rows.indices) == len(plain.indices)
+    touched = [len(maskfile.read_mask(made.file).touched) for made in (plain, rows)]
+    assert touched[1] < touched[0]
+    assert maskfile.parse_mask(rows.file)[1].tolist() == rows.indices.tolist()
+    with pytest.raises(MaskError, match="whole blocks of 8"):
+        recipe.compute_mask(TINY, weights, CONFIG | {"blockSize": 8, "granularity": "row", "density": 1.0})
+
+
+def test_both_layers_can_be_targets(tiny):
+    made = recipe.compute_mask(TINY, tiny / "global.safetensors", CONFIG | {"targets": "fc1+fc2"})
+    assert made.total == 16384
+    assert [name.split(".")[3] for name in made.recipe["targetNames"]] == ["fc1", "fc2"] * 2
+
+
+@pytest.mark.parametrize("wanted", [{"push": 0.2}, {"kind": "top", "count": 3, "at": "original", "limit": 7}])
+def test_forget_directions_are_gradients_of_the_forget_set_where_something_is_masked(tiny, tiny_model, wanted):
+    config = CONFIG | {"directions": wanted, "budget": 0.01, "blockSize": 32}
+    made = recipe.compute_mask(TINY, tiny / "global.safetensors", config)
+    again = recipe.compute_mask(TINY, tiny / "global.safetensors", config)
+    assert made.directions_file == again.directions_file
+    assert made.recipe["directionsSha256"] == hashlib.sha256(made.directions_file).hexdigest()
+    gone = torch.zeros(made.total, dtype=torch.bool)
+    gone[torch.from_numpy(made.indices)] = True
+    blocks, rows = gone.view(-1, 32), made.directions.rows.double()
+    assert rows.shape == (256, wanted.get("count", 1), 32)
+    assert int(rows.abs().max()) == wanted.get("limit", 15)
+    assert not rows[~blocks.any(1)].any()
+    assert (made.directions.push > 0).any() == ("push" in wanted)
+    state = tiny_model.state_dict()
+    theta = backbones.flatten_targets(state, TARGETS)
+    if "at" not in wanted:
+        theta = theta.masked_fill(gone, 0)
+    forget, _ = recipe._forget_and_retain(recipe.MaskConfig.parse(config))
+    model = backbones.with_weights(TINY, backbones.unflatten(state, TARGETS, theta))
+    mean = gradients.mean_gradient(model, *forget, TARGETS).view(-1, 1, 32).double()
+    cosine = torch.nn.functional.cosine_similarity(rows, mean, dim=2)[blocks.any(1)]
+    assert (cosine >= -0.05).all()
+    if wanted.get("kind") != "top":
+        assert float(cosine.min()) > 0.95
+
+
+def test_noise_changes_what_is_published_and_the_recipe_keeps_its_secret(tiny):
+    weights, secret = tiny / "global.safetensors", "5a" * 32
+    config = CONFIG | {"directions": {}, "noise": {"scores": 0.5, "directions": 0.5, "secret": secret}}
+    plain = recipe.compute_mask(TINY, weights, CONFIG | {"directions": {}})
+    noisy = recipe.compute_mask(TINY, weights, config)
+    assert noisy.file == recipe.compute_mask(TINY, weights, config).file
+    assert noisy.file != plain.file
+    assert secret not in json.dumps(noisy.recipe)
+    assert noisy.recipe["noise"]["secretSha256"] == hashlib.sha256(bytes.fromhex(secret)).hexdigest()
+    other = recipe.compute_mask(TINY, weights, CONFIG | {"noise": config["noise"] | {"secret": "6b" * 32}})
+    assert other.file != noisy.file
+
+
+def test_a_recipes_digest_is_of_its_canonical_json_and_covers_the_mask(tiny):
+    made = recipe.compute_mask(TINY, tiny / "global.safetensors", CONFIG)
+    assert (
+        recipe.recipe_digest({"b": [1, 0.5], "a": "é"})
+        == hashlib.sha256('{"a":"é","b":[1,0.5]}'.encode()).hexdigest()
+    )
+    stored = json.loads(json.dumps(made.recipe, indent=3))
+    assert recipe.recipe_digest(stored) == recipe.recipe_digest(made.recipe)
+    assert made.recipe["maskSha256"] == hashlib.sha256(made.file).hexdigest()
+    assert recipe.recipe_digest(stored | {"seed": 2}) != recipe.recipe_digest(made.recipe)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_weights_that_are_no_numbers_are_refused_by_name_before_any_gradient(tiny, tmp_path, monkeypatch, bad):
+    state = backbones.load(tiny / "global.safetensors")
+    state["blocks.1.mlp.fc2.bias"][3] = bad
+    backbones.save(tmp_path / "bad", state)
+    monkeypatch.setattr(gradients, "traces", None)  # must not be reached
+    with pytest.raises(ArchitectureError, match=r"blocks.1.mlp.fc2.bias holds NaN or infinity"):
+        recipe.compute_mask(TINY, tmp_path / "bad", CONFIG)
+    with pytest.raises(ArchitectureError, match=r"blocks.1.mlp.fc2.bias holds NaN or infinity"):
+        recipe.curvature(TINY, tmp_path / "bad", tiny / "data.npz", TARGETS)

@@ -1,0 +1,82 @@
+import numpy as np
+import pytest
+import torch
+
+from unlearning import directions
+from unlearning.errors import MaskError
+from unlearning.maskfile import format_mask
+from unlearning.obs import Directions
+
+
+def published(seed=0):
+    rng = np.random.default_rng(seed)
+    rows = torch.from_numpy(rng.normal(size=(6, 2, 8)))
+    w = torch.from_numpy(rng.integers(-1000, 1000, (6, 8)))
+    mask = torch.from_numpy(rng.random((6, 8)) < 0.3)
+    mask[2] = False
+    return directions.published(rows, w, mask, 15, 4, 0.5), rows, w, mask
+
+
+def test_published_directions_are_small_integers_along_the_rows_and_nothing_where_nothing_is_masked():
+    made, rows, w, mask = published()
+    assert made.rows.dtype == torch.int8
+    assert made.rows.abs().amax(2).tolist() == [[15, 15]] * 2 + [[0, 0]] + [[15, 15]] * 3
+    assert made.push[2].tolist() == [0, 0]
+    cosine = torch.nn.functional.cosine_similarity(made.rows.double(), rows, dim=2)
+    assert float(cosine[mask.any(1)].min()) > 0.99
+    for b, k in ((0, 1), (5, 0)):
+        kept = float((made.rows[b, k] * ~mask[b]).double().norm())
+        taken = float((w[b] * mask[b]).double().norm())
+        assert int(made.push[b, k]) == round(0.5 * kept * taken)
+
+
+def test_oriented_rows_never_point_against_the_mean():
+    rows = torch.randn(5, 3, 7, generator=torch.Generator().manual_seed(1))
+    mean = torch.randn(5, 7, generator=torch.Generator().manual_seed(2))
+    turned = directions.oriented(rows, mean)
+    assert ((turned @ mean.unsqueeze(2)) >= 0).all()
+    assert torch.equal(turned.abs(), rows.abs())
+
+
+def test_noise_is_of_the_size_asked_for_and_comes_from_the_seed():
+    values = torch.ones(4, 10_000, dtype=torch.float64) * 3
+    noise = directions.noisy(values, 0.5, 7) - values
+    assert float(noise.std()) == pytest.approx(1.5, rel=0.05)
+    assert torch.equal(directions.noisy(values, 0.5, 7), directions.noisy(values, 0.5, 7))
+    assert not torch.equal(directions.noisy(values, 0.5, 8), directions.noisy(values, 0.5, 7))
+    assert torch.equal(directions.noisy(values, 0.0, 7), values)
+
+
+def test_the_file_is_read_back_and_belongs_to_one_mask():
+    made, _, _, mask = published()
+    file = format_mask(48, np.flatnonzero(mask))
+    data = directions.format_directions(made, mask, file)
+    got = directions.parse_directions(data, mask, file)
+    assert torch.equal(got.rows, made.rows)
+    assert torch.equal(got.push, made.push)
+    assert got.softness == 4
+    assert len(data) == 25 + 32 + 12 + 8 + 5 * 2 * (8 + 8)
+    for length in range(len(data)):
+        with pytest.raises(MaskError):
+            directions.parse_directions(data[:length], mask, file)
+    other = format_mask(48, np.flatnonzero(mask)[1:])
+    for wrong, message in [(data + b"\0", "bytes"), (data[:-8] + b"\xff" * 8, "push of -1")]:
+        with pytest.raises(MaskError, match=message):
+            directions.parse_directions(wrong, mask, file)
+    with pytest.raises(MaskError, match="another one"):
+        directions.parse_directions(data, mask, other)
+    with pytest.raises(MaskError, match="blocks of 8"):
+        directions.parse_directions(data, torch.zeros_like(mask), file)
+
+
+def test_directions_outside_the_mask_or_of_another_kind_are_not_written():
+    made, _, _, mask = published()
+    rows = made.rows.clone()
+    rows[2, 0, 0] = 1
+    for wrong, message in [
+        (made._replace(rows=rows), "without a masked weight"),
+        (made._replace(push=-made.push), "at least 0"),
+        (Directions(made.rows.int(), made.push, 4), "int32"),
+    ]:
+        with pytest.raises(MaskError, match=message):
+            directions.format_directions(wrong, mask, b"")
