@@ -9,7 +9,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('ledger', '0006_deletion_requests'),
+        ('ledger', '0007_request_expiry'),
     ]
 
     operations = [
