@@ -33,10 +33,11 @@ def check_erased() -> None:
     left = (
         models.Q(frozen__isnull=False, frozen__erased_at=None)
         | models.Q(identity_checks__detail__isnull=False, identity_checks__detail__erased_at=None)
-        | ~models.Q(subject_key="", content_key="", status_callback_urls=[])
+        | models.Q(duplicates__isnull=False)
+        | ~models.Q(subject_key="", content_key="", status_callback_urls=[], duplicate_of=None)
     )
     for request in requests.exclude(erased_entry=None).filter(left):
-        raise FsckError(f"request {request.uuid} has a tombstone, but samples, details or hashes are still there")
+        raise FsckError(f"request {request.uuid} has a tombstone, but details, samples, hashes or links are left")
 
 
 @singledispatch

@@ -28,10 +28,10 @@ _CCPA_MONTHS: Final = 24  # CCPA regulations §7101: records of requests are kep
 def erase(request_id: uuid.UUID | str, reason: str, *, actor: Actor = SYSTEM) -> DeletionRequest:
     """Destroy the subject of a request that is over: data key, ciphertext, salt. Logs a tombstone.
 
-    With it go the samples that were frozen, details of identity checks, keyed hashes and callback addresses. What
-    stays is what the log says: that a request was filed, when, and what came of it. Again for the same request:
-    nothing happens. Under the CCPA a subject is kept for 24 months unless it asks itself, an authority
-    orders it, or the request was filed by mistake. Raises WorkflowError: unknown (404), reason unknown (422),
+    With it go the samples that were frozen, details of identity checks, keyed hashes, callback addresses, and links
+    to other requests of the same person. What stays is what the log says: that a request was filed, when, and what
+    came of it. Again for the same request: nothing happens. Under the CCPA a subject is kept for 24 months unless it
+    asks itself, an authority orders it, or the request was filed by mistake. Raises WorkflowError: unknown (404), reason unknown (422),
     still needed, or under a legal hold (409).
     """
     request = get_or_refuse(DeletionRequest.objects.select_related("subject"), "deletion request", uuid=request_id)
@@ -52,6 +52,8 @@ def erase(request_id: uuid.UUID | str, reason: str, *, actor: Actor = SYSTEM) ->
     )
     request.subject_key = request.content_key = ""
     request.status_callback_urls = []
+    request.duplicate_of = None
+    request.duplicates.update(duplicate_of=None)
     request.save()
     for row in (request.subject, *sealed_records(request)):
         vault.erase(row)

@@ -50,7 +50,8 @@ class Reference:
             raise _bad(f"got {type(forget).__name__}")
         kinds = [kind for kind in _PARSERS if kind in forget]
         if len(kinds) != 1 or set(forget) != {"dataset", kinds[0]}:
-            raise _bad(f"got the members {', '.join(sorted(map(str, forget)))[:200] or 'none'}")
+            names = ", ".join(sorted(repr(str(name)) for name in forget))
+            raise _bad(f"got the members {names[:200] or 'none'}")
         dataset = forget["dataset"]
         if not _is_name(dataset):
             raise _bad("the data set's name is text of 1 to 200 characters")

@@ -162,6 +162,7 @@ def test_before_it_the_commitment_opens_and_afterwards_it_does_not() -> None:
     [
         "UPDATE ledger_deletionrequest SET subject_key = 'ab'",
         "UPDATE ledger_deletionrequest SET status_callback_urls = '[1]'",
+        "UPDATE ledger_deletionrequest SET duplicate_of_id = uuid",
         "UPDATE ledger_subjectrecord SET erased_at = NULL FROM ledger_identitycheck WHERE uuid = detail_id",
     ],
 )
@@ -172,8 +173,20 @@ def test_what_is_left_behind_is_found(change: str) -> None:
     rebuild(quiet)
     with connection.cursor() as cursor:
         cursor.execute(change)
-    with pytest.raises(FsckError, match="has a tombstone, but samples, details or hashes are still there"):
+    with pytest.raises(FsckError, match="has a tombstone, but details, samples, hashes or links are left"):
         rebuild(quiet)
+
+
+@pytest.mark.django_db
+def test_other_requests_of_the_same_person_are_not_linked_any_more() -> None:
+    first = requests.file_request("gdpr", SUBJECT, FORGET)
+    second = requests.file_request("ccpa", SUBJECT, FORGET, allow_duplicate="other-regulation")
+    third = requests.file_request("lgpd", SUBJECT, FORGET, allow_duplicate="other-regulation")
+    assert second.duplicate_of == third.duplicate_of == first
+    for request in (second, first):
+        erase(requests.decide_request(request.uuid, "denied", "no-match").uuid, "subject-asked")
+    assert not DeletionRequest.objects.exclude(duplicate_of=None).exists()
+    rebuild(quiet)
 
 
 @pytest.mark.django_db
