@@ -31,8 +31,8 @@ def erase(request_id: uuid.UUID | str, reason: str, *, actor: Actor = SYSTEM) ->
     With it go the samples that were frozen, details of identity checks, keyed hashes, callback addresses, and links
     to other requests of the same person. What stays is what the log says: that a request was filed, when, and what
     came of it. Again for the same request: nothing happens. Under the CCPA a subject is kept for 24 months unless
-    it asks itself, an authority orders it, or the request was filed by mistake. Raises WorkflowError: unknown (404),
-    reason unknown (422), still needed, or under a legal hold (409).
+    it asks itself, an authority orders it, or the request was filed by mistake. Raises WorkflowError: unknown
+    (404), reason unknown (422), still needed, or under a legal hold (409).
     """
     request = get_or_refuse(DeletionRequest.objects.select_related("subject"), "deletion request", uuid=request_id)
     if reason not in REASONS:
