@@ -33,12 +33,17 @@ class Limits:
 
 @dataclass(frozen=True)
 class Damage:
-    """Accuracies in percent, on `samples` samples; `left_out`: the classes that were not counted."""
+    """Accuracies in percent, on `samples` samples; `left_out`: the classes that were not counted.
+
+    Of a language model the accuracy is that of its next tokens; it also has a perplexity.
+    """
 
     before: float
     after: float
     samples: int
     left_out: list[int]
+    perplexity_before: float | None = None
+    perplexity_after: float | None = None
 
     @property
     def drop(self) -> float:
@@ -48,9 +53,12 @@ class Damage:
     def sentence(self) -> str:
         """The figures for people."""
         without = f", class {', '.join(map(str, self.left_out))} left out" if self.left_out else ""
+        hesitation = ""
+        if self.perplexity_before is not None and self.perplexity_after is not None:
+            hesitation = f", perplexity {self.perplexity_before:.2f} before, {self.perplexity_after:.2f} after"
         return (
             f"accuracy on {self.samples} of this client's own samples{without}: {self.before:.1f} % before, "
-            f"{self.after:.1f} % after, a drop of {self.drop:.1f} points"
+            f"{self.after:.1f} % after, a drop of {self.drop:.1f} points{hesitation}"
         )
 
     def record(self) -> dict[str, Any]:
@@ -94,11 +102,12 @@ def measure(
     from unlearning import backbones, datasets, evaluate
 
     part = datasets.load_npz(samples)
-    keep = ~np.isin(part.y, left_out)
-    if not keep.any():  # this client has nothing but what is to be forgotten
-        keep, left_out = part.y >= 0, []
+    text = part.y.ndim == 2  # whose labels are tokens
+    keep = np.ones(len(part.y), dtype=bool)
+    if not text and not np.isin(part.y, left_out).all():  # all: it has nothing but what is to be forgotten
+        keep = ~np.isin(part.y, left_out)
+    left_out = [] if keep.all() else left_out
     chosen: Part = datasets.Part(part.x[keep], part.y[keep])
-    accuracies = [
-        100 * evaluate.accuracy(backbones.with_weights(architecture, s), *chosen) for s in (before, after)
-    ]
-    return Damage(accuracies[0], accuracies[1], len(chosen.y), left_out)
+    old, new = (evaluate.score(backbones.with_weights(architecture, state), *chosen) for state in (before, after))
+    hesitations = (old.perplexity, new.perplexity) if text else (None, None)
+    return Damage(100 * old.accuracy, 100 * new.accuracy, len(chosen.y), left_out, *hesitations)

@@ -4,8 +4,8 @@
 2. The mask was made after the commitment and before the order, for a window that was closed before it.
 3. Mask, window and commitment are about one model; order and commitment are about one circuit release.
 4. The mask file is the one the log names, of the size the log says, for a model of this size.
-5. The recipe that the log publishes with the mask names this model's tensors, this circuit's block size and as
-   many weights as the file masks.
+5. The recipe that the log publishes with the mask names that very file by its digest, this model's tensors, this
+   circuit's block size, and a budget that the file keeps to.
 6. What the ledger shows of the order is what it logged: its name, its due date.
 
 That every one of these statements is the provider's, and stands in a log whose history only ever grew, is
@@ -108,14 +108,15 @@ def _expect_window(ledger: Log, order: Order, mask: Mask) -> None:
 
 def _expect_recipe(mask: Mask, mine: Committed) -> None:
     """The recipe's members that concern a client; a recipe that leaves one out says nothing about it."""
-    expected = {
+    expected: dict[str, Any] = {
+        "maskSha256": mask.mask_sha256,
         "targetNames": [target.name for target in mine.model.targets],
         "blockSize": mine.layout.parameters.block_size,
     }
     for name, wanted in expected.items():
         if name in mask.recipe and mask.recipe[name] != wanted:
             raise AgentError(
-                f"the mask's recipe has {mask.recipe[name]!r:.200} as its {name}; this client's model needs "
+                f"the mask's recipe has {mask.recipe[name]!r:.200} as its {name}; for this order it must be "
                 f"{wanted!r:.200}: nothing was done"
             )
     budget = mask.recipe.get("budget")

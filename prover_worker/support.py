@@ -27,9 +27,12 @@ _SHOWN: Final = {
     "claim.json": ("index", "leafHash", "leaf_hash"),
     "challenge.json": ("index", "leafHash", "leaf_hash"),
     "proof.json": ("index", "leafHash", "leaf_hash"),
-    "damage.json": ("before", "after", "drop", "samples", "left_out", "maxDrop", "forced"),
+    "damage.json": (
+        "before", "after", "drop", "samples", "left_out", "perplexity_before", "perplexity_after", "maxDrop",
+        "forced",
+    ),
     "figures.json": ("wall_seconds", "cpu_seconds", "peak_mb", "proofs", "bundle_bytes", "chunks"),
-}
+}  # fmt: skip
 
 
 def write_bundle(folder: Folder, out: Path | None = None) -> Path:

@@ -1,5 +1,6 @@
 """The provider is verified too: every way in which an order could be another than the one that holds."""
 
+import hashlib
 from datetime import UTC, datetime
 
 import numpy as np
@@ -128,6 +129,7 @@ def test_an_order_under_another_circuit(story):
 @pytest.mark.parametrize(
     ("recipe", "reason"),
     [
+        ({"maskSha256": "ab" * 32}, "'abab.* as its maskSha256; for this order it must be"),
         ({"targetNames": ["fc2"]}, "'fc2'.* as its targetNames"),
         ({"blockSize": 32}, "32 as its blockSize"),
         ({"budget": 0.01}, "its recipe allows 0.01 of 736"),
@@ -140,6 +142,11 @@ def test_a_recipe_that_does_not_fit_the_mask(story, recipe, reason):
 
 def test_a_recipe_that_says_less_is_taken(story):
     assert story.check(mask={"recipe": {}}).mask.recipe == {}
+
+
+def test_a_recipe_that_names_its_mask_is_held_to_it(story):
+    recipe = RECIPE | {"maskSha256": hashlib.sha256(format_mask(TOTAL, INDICES)).hexdigest()}
+    assert story.check(mask={"recipe": recipe}).mask.recipe == recipe
 
 
 def test_a_statement_of_another_kind_is_no_order(story):
