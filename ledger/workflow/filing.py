@@ -69,6 +69,7 @@ class _Checked:
     subject_key: str
     content_key: str
     name: uuid.UUID = field(default_factory=uuid.uuid4)
+    matches: int | None = None
     duplicate_of: uuid.UUID | None = None
 
 
@@ -108,7 +109,7 @@ class _Batch:
 
     def _well_formed(self, filing: Filing) -> _Checked | Outcome:
         try:
-            reference, received_at = self._form(filing)
+            reference, received_at, matches = self._form(filing)
         except WorkflowError as error:
             return Outcome(refusal=error)
         content = {"regulation": filing.regulation, "subject": filing.subject, "forget": reference.json()}
@@ -119,9 +120,10 @@ class _Batch:
             terms=self._terms[filing.regulation],
             subject_key=self._hashes.of_subject(filing.subject),
             content_key=self._hashes.of_content(content),
+            matches=matches,
         )
 
-    def _form(self, filing: Filing) -> tuple[Reference, datetime]:
+    def _form(self, filing: Filing) -> tuple[Reference, datetime, int | None]:
         if filing.regulation not in self._terms:
             self._terms[filing.regulation] = terms_row(filing.regulation)
         received_at = (filing.received_at or timezone.now()).replace(microsecond=0)
@@ -135,10 +137,9 @@ class _Batch:
                 422,
             )
         reference = Reference.parse(filing.forget)
-        self._expect_matches(reference)
-        return reference, received_at
+        return reference, received_at, self._count(reference)
 
-    def _expect_matches(self, reference: Reference) -> None:
+    def _count(self, reference: Reference) -> int | None:
         spelling = canonical.dumps(reference.json())
         if spelling not in self._previews:
             try:
@@ -148,6 +149,7 @@ class _Batch:
         found = self._previews[spelling]
         if isinstance(found, WorkflowError):
             raise found
+        return found.matches
 
     def _look_up(self, checked: list[_Checked]) -> None:
         """What the database knows about these filings."""
@@ -259,6 +261,7 @@ def _row(one: _Checked, subject: SubjectRecord, index: int, actor: Actor) -> Del
         policy=policy(one.terms),
         dataset=one.reference.dataset,
         forget=one.reference.public(),
+        matches=one.matches,
         subject=subject,
         subject_key=one.subject_key,
         content_key=one.content_key,

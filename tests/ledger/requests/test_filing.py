@@ -47,6 +47,12 @@ def test_bad_values(changes: dict, code: str) -> None:
     assert (models.SubjectRecord.objects.count(), models.VaultKey.objects.count()) == (0, 0)
 
 
+def test_it_is_counted_at_once() -> None:
+    pets()
+    assert filed(forget={"dataset": "pets", "query": {"site": "north"}}).matches == 3
+    assert filed().matches is None  # no index
+
+
 def test_what_a_request_carries() -> None:
     number = uuid.uuid4()
     request = filed(subject_request_id=number, status_callback_urls=["https://controller.example/hook"], actor=ANN)
