@@ -13,7 +13,7 @@ from django.utils.html import format_html, format_html_join
 from ledger.admin.base import AddByUseCase, ReadOnlyAdmin, UseCaseForm
 from ledger.models import DatasetIndex, RegulationTerms, RequestImport
 from ledger.models.requests import Regulation
-from ledger.workflow import imports
+from ledger.workflow import import_lines, imports
 from ledger.workflow.actors import SYSTEM, Actor, officer
 from ledger.workflow.errors import WorkflowError
 from ledger.workflow.terms import PERIODS, POLICY, change_terms, default_row
@@ -89,14 +89,14 @@ class ImportForm(UseCaseForm):
         fields: list[str] = []
 
     def carry_out(self, values: dict[str, Any]) -> RequestImport:
-        if values["upload"].size > imports.MAX_BYTES:
-            raise ValidationError(f"a file has at most {imports.MAX_BYTES} bytes, got {values['upload'].size}")
+        if values["upload"].size > import_lines.MAX_BYTES:
+            raise ValidationError(f"a file has at most {import_lines.MAX_BYTES} bytes, got {values['upload'].size}")
         try:
             text = values["upload"].read().decode("utf-8-sig")
         except UnicodeDecodeError as error:
             raise ValidationError(f"a file of requests is UTF-8 text: {error}") from error
         options = {"actor": self.actor, "dry_run": values["dry_run"]}
-        if imports.count_lines(text) <= imports.AT_ONCE:
+        if import_lines.count_lines(text) <= imports.AT_ONCE:
             return imports.import_now(text, values["format"], **options)[0]
         return imports.receive_import(text, values["format"], **options)
 

@@ -17,7 +17,7 @@ from ledger.api.limits import refuse_larger
 from ledger.models import DatasetIndex, DeletionRequest, Job, RequestImport
 from ledger.models.requests import Regulation
 from ledger.statements import lifecycle
-from ledger.workflow import imports, references, request_steps
+from ledger.workflow import import_lines, imports, references, request_steps
 from ledger.workflow.erase import REASONS as ERASURE
 from ledger.workflow.erase import erase
 from ledger.workflow.errors import WorkflowError
@@ -165,13 +165,13 @@ class Imports(OfficerView):
 
     def post(self, request: Request) -> Response:
         """200 with a line-by-line report; 202 for a large file, whose report comes when a worker has read it."""
-        refuse_larger(request, imports.MAX_BYTES, "a file of requests")
+        refuse_larger(request, import_lines.MAX_BYTES, "a file of requests")
         text = request.data
         if not isinstance(text, str):
             raise WorkflowError("bad-file", "the body is empty: send a file with at least one line", 422)
-        form: imports.Format = "csv" if str(request.content_type).startswith("text/csv") else "jsonl"
+        form: import_lines.Format = "csv" if str(request.content_type).startswith("text/csv") else "jsonl"
         dry_run = request_filters.flag(request, "dryRun") is True
-        if imports.count_lines(text) <= imports.AT_ONCE:
+        if import_lines.count_lines(text) <= imports.AT_ONCE:
             row, summary = imports.import_now(text, form, actor=self.actor, dry_run=dry_run)
             return Response(render_requests.imported(row, summary))
         row = imports.receive_import(text, form, actor=self.actor, dry_run=dry_run)

@@ -8,11 +8,11 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from ledger.workflow import imports
+from ledger.workflow import import_lines, imports
 from ledger.workflow.actors import SYSTEM
 from ledger.workflow.errors import WorkflowError
 
-_FORMATS: dict[str, imports.Format] = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
+_FORMATS: dict[str, import_lines.Format] = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 
 
 class Command(BaseCommand):
