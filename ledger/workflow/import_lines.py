@@ -50,6 +50,7 @@ def parse(text: str, form: Format) -> Iterator[tuple[int, Filing | WorkflowError
 
 
 def expect_size(text: str) -> None:
+    """Raise WorkflowError (422) for a file without lines, and for one that is too large."""
     lines = count_lines(text)
     if not lines:
         raise WorkflowError("bad-file", "the file holds no line", 422)

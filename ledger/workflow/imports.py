@@ -1,8 +1,8 @@
 """Importing files of deletion requests: each line is filed or refused alone, and told so in a report.
 
 Lines are filed some hundreds in a transaction. An import that is interrupted has filed whole lines only, and is
-simply run again: `ledger.workflow.import_lines` says how a line is known. Files and reports may name people, so both
-are sealed; the file goes when it is read, the report some weeks later.
+simply run again: `ledger.workflow.import_lines` says how a line is known. Files and reports may name people, so
+both are sealed; the file goes when it is read, the report some weeks later.
 """
 
 from __future__ import annotations
