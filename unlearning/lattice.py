@@ -23,7 +23,7 @@ from torch import Tensor
 
 from unlearning import obs
 from unlearning.errors import CurvatureError, GridError
-from unlearning.obs import Directions
+from unlearning.obs import Directions, System
 
 GRID_LIMIT = 2**24  # float32 holds every integer below this exactly
 _EXACT = 2.0**52  # float64 holds every integer below this exactly
@@ -141,27 +141,34 @@ def solve_directed(
 def _solve_slice(
     w: Tensor, factors: Tensor, mask: Tensor, damping: int, directions: Directions | None
 ) -> tuple[Tensor, ...]:
-    """One batch, in float64 throughout: _check_headroom keeps every sum below 2^52, where float64 is exact."""
+    """One batch, in float64 throughout: _check_headroom keeps every sum below 2^52, where float64 is exact.
+
+    The residuals need no second look at the weights: on what is kept the change is -f, so that both together are
+    the system's right side minus its matrix times the multipliers, and all of these are integers.
+    """
     r, weights = factors.shape[1], w.double()
     A = obs.stacked(factors, directions, torch.float64)
-    diagonal = torch.full((len(w), A.shape[1]), float(damping), dtype=torch.float64)
-    aim = torch.zeros_like(diagonal)
-    if directions is not None:
-        diagonal[:, r:], aim[:, r:] = directions.softness, directions.push.double()
-    exact = torch.cat(obs.multipliers(weights, A, mask, diagonal[:, 0], directions), dim=1)
-    _check_headroom(weights, A, exact, aim, diagonal)
-    rounded = exact.round()
+    system = obs.system_of(weights, A, mask, torch.full((len(w),), float(damping)), directions)
+    rounded = system.solution().round_()
+    entry = max(_largest(factors), 0.0 if directions is None else _largest(directions.rows))
+    _check_headroom(_largest(weights), entry, _largest(rounded), system, w.shape[1])
     f = (rounded.unsqueeze(1) @ A).squeeze(1)
-    w_new = torch.where(mask, 0.0, weights - f)
-    if w_new.numel() and float(w_new.abs().max()) >= GRID_LIMIT:
+    w_new = (weights - f).masked_fill_(mask, 0.0)
+    if _largest(w_new) >= GRID_LIMIT:
         raise GridError(
-            f"a compensated weight is {int(w_new.abs().max())} grid steps, expected less than 2^24; "
+            f"a compensated weight is {_largest(w_new):.0f} grid steps, expected less than 2^24; "
             "use fewer grid bits, more damping or less push"
         )
-    change = w_new - weights
-    seen = torch.cat([A[:, :r] @ change.unsqueeze(2), A[:, r:] @ change.masked_fill(mask, 0.0).unsqueeze(2)], dim=1)
-    residual = seen.squeeze(2) - aim - diagonal * rounded
+    residual = system.right - (system.matrix @ rounded.unsqueeze(2)).squeeze(2)
     return w_new, rounded[:, :r], f, residual[:, :r], rounded[:, r:], residual[:, r:]
+
+
+def _largest(tensor: Tensor) -> float:
+    """The largest size of an entry; 0 of none."""
+    if not tensor.numel():
+        return 0.0
+    low, high = torch.aminmax(tensor)
+    return max(-float(low), float(high))
 
 
 def _check(w: Tensor, factors: Tensor, mask: Tensor, damping: int, directions: Directions | None) -> None:
@@ -181,18 +188,18 @@ def _check(w: Tensor, factors: Tensor, mask: Tensor, damping: int, directions: D
         raise GridError(
             f"got damping {damping}, expected at least 1: without it a block may have no unique solution"
         )
-    if w.numel() and int(w.abs().max()) >= GRID_LIMIT:
-        raise GridError(f"a grid weight is {int(w.abs().max())}, expected less than 2^24 in size")
+    if _largest(w) >= GRID_LIMIT:
+        raise GridError(f"a grid weight is {_largest(w):.0f}, expected less than 2^24 in size")
 
 
-def _check_headroom(w: Tensor, A: Tensor, multipliers: Tensor, aim: Tensor, diagonal: Tensor) -> None:
+def _check_headroom(weight: float, entry: float, multiplier: float, system: System, size: int) -> None:
     """Bound every integer of f, w' and the residuals before it is computed, so that float64 stays exact."""
-    if not w.numel() or not A.shape[1]:
-        return
-    entry, size = float(A.abs().max()), float(multipliers.abs().max()) + 1
-    change = float(w.abs().max()) * 2 + size * entry * A.shape[1]
-    if not entry * change * w.shape[1] + float(diagonal.max()) * size + float(aim.abs().max()) < _EXACT:
+    count = system.right.shape[1]
+    multiplier += 1
+    change = 2 * weight + multiplier * entry * count
+    residual = _largest(system.right) + multiplier * _largest(system.matrix) * count
+    if not max(entry * change * size, residual) < _EXACT:  # also where something is not a number
         raise GridError(
-            f"factors up to {entry:.0f} and multipliers up to {size:.3g} leave no room for exact arithmetic; "
+            f"factors up to {entry:.0f} and multipliers up to {multiplier:.3g} leave no room for exact arithmetic; "
             "use smaller factors or more damping"
         )

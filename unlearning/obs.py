@@ -32,8 +32,8 @@ from torch import Tensor
 
 from unlearning.errors import CurvatureError
 
-BLOCKS_PER_SLICE = 8192  # of r + q rows each; whole blocks (B, B) take more room, hence smaller slices
-_WHOLE_BLOCKS_PER_SLICE = 2048
+BLOCKS_PER_SLICE = 512  # what a processor's cache holds of r + q rows each: larger slices are slower
+_WHOLE_BLOCKS_PER_SLICE = 256
 _LEAST = 1e-12  # of the mean diagonal: what an exact constraint is softened by, for directions that are zero
 
 
@@ -45,11 +45,16 @@ class Directions(NamedTuple):
     softness: float
 
 
-class Multipliers(NamedTuple):
-    """v (nb, r) of the factors and mu (nb, q) of the forget directions."""
+class System(NamedTuple):
+    """Matrix (nb, r + q, r + q) and right side (nb, r + q) whose solution is v (nb, r) beside mu (nb, q)."""
 
-    v: Tensor
-    mu: Tensor
+    matrix: Tensor
+    right: Tensor
+
+    def solution(self) -> Tensor:
+        """The multipliers, (nb, r + q)."""
+        root = torch.linalg.cholesky_ex(self.matrix).L  # positive definite: damping and softness are above 0
+        return torch.cholesky_solve(self.right.unsqueeze(2), root).squeeze(2)
 
 
 def slices(blocks: int, size: int = BLOCKS_PER_SLICE) -> Iterator[slice]:
@@ -123,8 +128,8 @@ def low_rank(
     new = torch.empty_like(theta)
     for part in slices(len(theta)):
         rows = stacked(factors[part], part_of(directions, part), theta.dtype)
-        found = multipliers(theta[part], rows, mask[part], strength[part], part_of(directions, part))
-        change = (torch.cat(found, dim=1).unsqueeze(1) @ rows).squeeze(1)
+        found = system_of(theta[part], rows, mask[part], strength[part], part_of(directions, part)).solution()
+        change = (found.unsqueeze(1) @ rows).squeeze(1)
         new[part] = torch.where(mask[part], 0.0, theta[part] - change)
     return new
 
@@ -136,25 +141,25 @@ def stacked(factors: Tensor, directions: Directions | None, dtype: torch.dtype) 
     return torch.cat([factors.to(dtype), directions.rows.to(dtype)], dim=1)
 
 
-def multipliers(
-    theta: Tensor, rows: Tensor, mask: Tensor, damping: Tensor, directions: Directions | None
-) -> Multipliers:
-    """Solve the module's system of size r + q for all blocks in one batch; `rows` as from `stacked`.
+def system_of(theta: Tensor, rows: Tensor, mask: Tensor, damping: Tensor, directions: Directions | None) -> System:
+    """The module's system of size r + q for every block; `rows` as from `stacked`.
 
     theta (nb, B) and rows (nb, r + q, B) of one float type, mask (nb, B) bool, damping (nb,).
     """
+    nb, count, size = rows.shape
     q = 0 if directions is None else directions.rows.shape[1]
-    r = rows.shape[1] - q
-    right = torch.empty(len(theta), r + q, 1, dtype=theta.dtype)
-    right[:, :r] = -(rows[:, :r] @ (theta * mask).unsqueeze(2))
-    diagonal = damping.to(theta.dtype).unsqueeze(1).repeat(1, r + q)
+    # A_K A_K^T and A_M theta_M in one product: A times the kept part of A, and the masked part of theta below it.
+    below = torch.empty(nb, count + 1, size, dtype=rows.dtype)
+    torch.mul(rows, (~mask).to(rows.dtype).unsqueeze(1), out=below[:, :count])
+    torch.mul(theta, mask.to(rows.dtype), out=below[:, count])
+    product = rows @ below.transpose(1, 2)
+    matrix, right = product[:, :, :count], product[:, :, count].neg()
+    diagonal = matrix.diagonal(dim1=1, dim2=2)
+    diagonal[:, : count - q] += damping.unsqueeze(1)
     if directions is not None:
-        right[:, r:, 0] = -directions.push.to(theta.dtype)
-        diagonal[:, r:] = directions.softness
-    kept = rows * (~mask).unsqueeze(1)
-    system = kept @ kept.transpose(1, 2) + torch.diag_embed(diagonal)
-    answer = torch.cholesky_solve(right, torch.linalg.cholesky(system)).squeeze(2)
-    return Multipliers(answer[:, :r], answer[:, r:])
+        right[:, count - q :] = -directions.push.to(rows.dtype)
+        diagonal[:, count - q :] += directions.softness
+    return System(matrix, right)
 
 
 def check(theta: Tensor, factors: Tensor, mask: Tensor, directions: Directions | None) -> None:

@@ -30,7 +30,7 @@ from unlearning.maskconfig import DirectionsConfig, MaskConfig
 from unlearning.obs import Directions
 from unlearning.progress import Progress, part_of, silent
 
-_BATCH = 16  # samples per pass: bounds what a large model's activations and traces take
+BATCH = 16  # samples per pass: bounds what a large model's activations and traces take
 _GRID_BITS = 22  # of the default circuit release: in what the push of forget directions is counted
 SOFTWARE = ("torch", "timm", "transformers", "numpy")
 
@@ -141,7 +141,7 @@ def curvature(
     model = backbones.with_weights(architecture, _finite(backbones.load(weights_path)))
     _check_blocks(model, targets, block_size)
     chosen = _sample(part, samples, seed)
-    with gradients.spooled(model, *chosen, targets, _BATCH, part_of(progress, 0.0, 0.5)) as spool:
+    with gradients.spooled(model, *chosen, targets, BATCH, part_of(progress, 0.0, 0.5)) as spool:
         report = part_of(progress, 0.5, 1.0)
         made = []
         for number, name in enumerate(targets):
@@ -184,7 +184,7 @@ def _sample(part: datasets.Part, samples: int, seed: int) -> datasets.Part:
 
 
 def _moments(model: nn.Module, part: datasets.Part, names: Sequence[str], progress: Progress) -> masks.Moments:
-    return masks.Moments(*gradients.moments(model, *part, names, _BATCH, progress))
+    return masks.Moments(*gradients.moments(model, *part, names, BATCH, progress))
 
 
 def _directions(
@@ -222,8 +222,8 @@ def _forget_rows(
 ) -> Tensor:
     """The mean gradient (nb, 1, B), or the top directions (nb, q, B) turned its way."""
     if wanted.kind == "mean":
-        return gradients.mean_gradient(model, *forget, names, _BATCH).view(-1, 1, size)
-    with gradients.spooled(model, *forget, names, _BATCH, progress) as spool:
+        return gradients.mean_gradient(model, *forget, names, BATCH).view(-1, 1, size)
+    with gradients.spooled(model, *forget, names, BATCH, progress) as spool:
         made = []
         for name in names:
             trace = spool.trace(name)
