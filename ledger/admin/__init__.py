@@ -4,9 +4,25 @@ from __future__ import annotations
 
 from django.contrib import admin
 
-from ledger.admin import checks, events, intake, jobs, log, parties, proofs, requests, windows, witnesses
+from ledger.admin import (
+    checks,
+    events,
+    intake,
+    jobs,
+    log,
+    orders,
+    parties,
+    policies,
+    proofs,
+    requests,
+    windows,
+    witnesses,
+)
 
-__all__ = ["checks", "events", "intake", "jobs", "log", "parties", "proofs", "requests", "windows", "witnesses"]
+__all__ = [
+    "checks", "events", "intake", "jobs", "log", "orders", "parties", "policies", "proofs", "requests", "windows",
+    "witnesses",
+]  # fmt: skip
 
 admin.site.site_header = "Unlearning ledger"
 admin.site.site_title = "Unlearning ledger"

@@ -124,6 +124,18 @@ def confirmed(
     return TemplateResponse(request, "admin/ledger/confirm.html", context)
 
 
+def ask_each(
+    page: admin.ModelAdmin, request: HttpRequest, rows: QuerySet[Any], action: str, form: type[forms.Form],
+    title: str, done: str, use_case: Callable[[Any, dict[str, Any]], object], words: str = "",
+) -> HttpResponse | None:  # fmt: skip
+    """Ask for what a use case needs, then carry it out for each selected row."""
+    answer = confirmed(page, request, rows, action, form, title, words)
+    if isinstance(answer, HttpResponse):
+        return answer
+    each(request, rows, lambda row: use_case(row, answer), done)
+    return None
+
+
 def each(request: HttpRequest, rows: QuerySet[Any], use_case: Callable[[Any], object], done: str) -> None:
     """Run a use case for each selected row, and say what happened to each."""
     for row in rows:

@@ -6,11 +6,14 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
-from django.http import HttpRequest
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
 
-from ledger.admin.base import AddByUseCase, ReadOnlyAdmin, UseCaseForm, entry_link, link
+from ledger.admin.base import AddByUseCase, ReadOnlyAdmin, UseCaseForm, ask_each, entry_link, link
 from ledger.models import CircuitRelease, Client, ClientModel, GlobalModel
+from ledger.workflow.actors import officer
 from ledger.workflow.clients import invite_client
+from ledger.workflow.releases import RETIREMENTS, retire_model
 
 
 class InvitationForm(UseCaseForm):
@@ -45,13 +48,41 @@ class ClientAdmin(AddByUseCase):
         messages.warning(request, f"enrolment token of {obj.name}, shown this once: {form.token}")
 
 
+class RetirementForm(forms.Form):
+    """Why a model is out of use."""
+
+    reason = forms.ChoiceField(choices=[(code, code) for code in RETIREMENTS])
+
+
 @admin.register(GlobalModel)
 class GlobalModelAdmin(ReadOnlyAdmin):
-    list_display = ["name", "uuid", "dataset", "total_weights", "logged", "created_at"]
+    list_display = [
+        "name",
+        "uuid",
+        "dataset",
+        "total_weights",
+        "supersedes",
+        "retired_reason",
+        "logged",
+        "created_at",
+    ]
+    actions = ["retire"]
     search_fields = ["name", "uuid", "file_sha256"]
-    list_filter = ["dataset"]
-    list_select_related = ["entry"]
+    list_filter = ["dataset", ("retired_entry", admin.EmptyFieldListFilter)]
+    list_select_related = ["entry", "supersedes"]
     logged = entry_link("entry", "log entry")
+
+    @admin.action(description="Retire selected models …", permissions=["decide"])
+    def retire(self, request: HttpRequest, rows: QuerySet[GlobalModel]) -> HttpResponse | None:
+        actor = officer(request.user)
+        return ask_each(
+            self, request, rows, "retire", RetirementForm, "Retire the model", "retired",
+            lambda row, v: retire_model(row.pk, v["reason"], actor=actor),
+            "It is out of use for good: no more windows and commitments on it.",
+        )  # fmt: skip
+
+    def has_decide_permission(self, request: Any) -> bool:
+        return bool(request.user.has_perm("ledger.change_window"))
 
 
 @admin.register(CircuitRelease)

@@ -40,9 +40,9 @@ class DeletionRequestAdmin(AddByUseCase):
         "window_link", "filed",
     ]  # fmt: skip
     list_filter = ["state", "regulation", "held", "verified", "due_at", "received_at", "dataset"]
-    search_fields = ["uuid", "subject_request_id", "window__uuid"]
+    search_fields = ["uuid", "subject_request_id", "windows__uuid"]
     search_help_text = "UUID of the request or its window, or your own number; who asked is sealed in the vault"
-    list_select_related = ["window__model", "filed_entry", "decision_entry", "erased_entry"]
+    list_select_related = ["filed_entry", "decision_entry", "erased_entry"]
     date_hierarchy = "received_at"
     actions = [
         "acknowledge", "identify", "approve", "deny", "extend", "hold", "lift", "revoke", "open_window", "erase",
@@ -74,7 +74,8 @@ class DeletionRequestAdmin(AddByUseCase):
 
     @admin.display(description="window")
     def window_link(self, row: DeletionRequest) -> str:
-        return link(row.window)
+        rows = row.windows.select_related("model")
+        return format_html_join(", ", "{}", ((link(window),) for window in rows)) or "–"
 
     @admin.display(description="duplicate of")
     def duplicate_link(self, row: DeletionRequest) -> str:
@@ -82,7 +83,8 @@ class DeletionRequestAdmin(AddByUseCase):
 
     @admin.display(description="certificate")
     def certificate_link(self, row: DeletionRequest) -> str:
-        return link(getattr(row, "certificate", None))
+        rows = row.certificates.filter(supplement=None).select_related("request")
+        return format_html_join(", ", "{}", ((link(one),) for one in rows)) or "–"
 
     @admin.display(description="identity checks")
     def identity(self, row: DeletionRequest) -> str:
@@ -164,12 +166,13 @@ class DeletionRequestAdmin(AddByUseCase):
     def open_window(self, request: HttpRequest, rows: QuerySet[DeletionRequest]) -> None:
         """One window for all of them, on the newest model of their dataset."""
         chosen = list(rows)
-        model = GlobalModel.objects.filter(dataset=chosen[0].dataset).order_by("-entry").first()
+        models = GlobalModel.objects.filter(dataset=chosen[0].dataset, retired_entry=None)
+        model = models.order_by("-entry").first()
         if model is None:
             messages.error(request, f"no model has the dataset {chosen[0].dataset!r}: release one first")
             return
         try:
-            window = open_window(model, None, [row.pk for row in chosen])
+            window = open_window(model, None, [row.pk for row in chosen], actor=officer(request.user))
         except WorkflowError as error:
             messages.error(request, error.sentence)
         else:

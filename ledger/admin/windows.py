@@ -4,15 +4,25 @@ from __future__ import annotations
 
 from typing import Any
 
+from django import forms
 from django.contrib import admin
 from django.db.models import Count, Q, QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.utils.html import format_html_join
+from django.utils.safestring import mark_safe
 
-from ledger.admin.base import ReadOnlyAdmin, each, entry_link, link
+from ledger.admin.base import ReadOnlyAdmin, ask_each, each, entry_link, link
 from ledger.models import Order, Window
 from ledger.workflow.actors import officer
 from ledger.workflow.certificates import certify
+from ledger.workflow.membership import add_requests, discard_window, remove_requests
 from ledger.workflow.windows import close_window
+
+
+class RequestsForm(forms.Form):
+    """Which requests."""
+
+    requests = forms.CharField(widget=forms.Textarea(attrs={"rows": 4}), help_text="their UUIDs, one per line")
 
 
 class OrderInline(admin.TabularInline):
@@ -44,8 +54,11 @@ class WindowAdmin(ReadOnlyAdmin):
     search_fields = ["uuid", "mask_sha256", "requests__uuid"]
     list_select_related = ["model", "closed_entry", "mask_entry"]
     inlines = [OrderInline]
-    actions = ["close", "certify"]
-    fields = ["uuid", "model", "state", "mask_config", "mask_sha256", "masked", "closed", "mask", "created_at"]
+    actions = ["put", "take", "discard", "close", "certify"]
+    fields = [
+        "uuid", "model", "state", "request_links", "policy", "mask_config", "mask_sha256", "masked", "closed",
+        "mask", "created_at",
+    ]  # fmt: skip
     closed = entry_link("closed_entry", "closed")
     mask = entry_link("mask_entry", "mask")
 
@@ -62,31 +75,48 @@ class WindowAdmin(ReadOnlyAdmin):
     def orders_met(self, row: Any) -> str:
         return f"{row.met} of {row.all}"
 
-    @admin.action(description="Close selected windows and start their mask jobs", permissions=["decide"])
-    def close(self, request: HttpRequest, rows: QuerySet[Window]) -> None:
+    @admin.display(description="requests")
+    def request_links(self, row: Window) -> str:
+        rows = row.requests.order_by("filed_entry")
+        return format_html_join(mark_safe("<br>"), "{}", ((link(one),) for one in rows)) or "–"
+
+    @admin.action(description="Put requests into open windows …", permissions=["decide"])
+    def put(self, request: HttpRequest, rows: QuerySet[Window]) -> HttpResponse | None:
         actor = officer(request.user)
-        each(request, rows, lambda row: close_window(row.pk, actor=actor), "closed, its mask is being computed")
+        return ask_each(
+            self, request, rows, "put", RequestsForm, "Put requests into the window", "changed",
+            lambda row, v: add_requests(row.pk, v["requests"].split(), actor=actor),
+        )  # fmt: skip
+
+    @admin.action(description="Take requests out of open windows …", permissions=["decide"])
+    def take(self, request: HttpRequest, rows: QuerySet[Window]) -> HttpResponse | None:
+        actor = officer(request.user)
+        return ask_each(
+            self, request, rows, "take", RequestsForm, "Take requests out of the window", "changed",
+            lambda row, v: remove_requests(row.pk, v["requests"].split(), actor=actor),
+        )  # fmt: skip
+
+    @admin.action(description="Discard open windows …", permissions=["decide"])
+    def discard(self, request: HttpRequest, rows: QuerySet[Window]) -> HttpResponse | None:
+        actor = officer(request.user)
+        return ask_each(
+            self, request, rows, "discard", forms.Form, "Discard the window", "discarded, its requests are free",
+            lambda row, _: discard_window(row.pk, actor=actor), "Nothing of it stays; its requests are free again.",
+        )  # fmt: skip
+
+    @admin.action(description="Close selected windows and start their mask jobs …", permissions=["decide"])
+    def close(self, request: HttpRequest, rows: QuerySet[Window]) -> HttpResponse | None:
+        actor = officer(request.user)
+        return ask_each(
+            self, request, rows, "close", forms.Form, "Close the window", "closed, its mask is being computed",
+            lambda row, _: close_window(row.pk, actor=actor),
+            "Its requests and its policy go into the log; no window is ever opened again.",
+        )  # fmt: skip
 
     @admin.action(description="Certify selected windows", permissions=["decide"])
     def certify(self, request: HttpRequest, rows: QuerySet[Window]) -> None:
-        each(request, rows, lambda row: certify(row.pk), "certified")
+        actor = officer(request.user)
+        each(request, rows, lambda row: certify(row.pk, actor=actor), "certified")
 
     def has_decide_permission(self, request: Any) -> bool:
         return bool(request.user.has_perm("ledger.change_window"))
-
-
-@admin.register(Order)
-class OrderAdmin(ReadOnlyAdmin):
-    list_display = ["uuid", "client", "window_link", "state", "attempt", "due_at", "objection", "logged"]
-    list_filter = ["state", "due_at", "objection__reason", "window"]
-    search_fields = ["uuid", "client_model__client__name", "window__uuid"]
-    list_select_related = ["client_model__client", "window__model", "entry", "objection"]
-    logged = entry_link("entry", "log entry")
-
-    @admin.display(description="client", ordering="client_model__client__name")
-    def client(self, row: Order) -> str:
-        return link(row.client_model.client)
-
-    @admin.display(description="window")
-    def window_link(self, row: Order) -> str:
-        return link(row.window)

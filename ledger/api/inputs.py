@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import uuid
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.alias_generators import to_camel
 from rest_framework.request import Request
 
@@ -28,14 +27,6 @@ class Reenrolment(Input):
     """POST /clients/{id}/reenrol."""
 
     reason: str = "lost"
-
-
-class NewWindow(Input):
-    """POST /windows."""
-
-    model: uuid.UUID
-    requests: list[uuid.UUID] = Field(min_length=1, max_length=500)
-    mask_config: dict[str, Any] = {}
 
 
 Body = TypeVar("Body", bound=Input)

@@ -15,7 +15,6 @@ from ledger.models import (
     Job,
     LogEntry,
     Order,
-    Window,
 )
 
 Json = dict[str, Any]
@@ -57,6 +56,8 @@ def model(row: GlobalModel) -> Json:
         "dataset": row.dataset,
         "totalWeights": row.total_weights,
         "blobs": {"file": row.file_sha256},
+        "supersedes": None if row.supersedes_id is None else str(row.supersedes_id),
+        "retired": ref(row.retired_entry),
     }
 
 
@@ -71,6 +72,8 @@ def order(row: Order) -> Json:
         "state": row.state,
         "attempt": row.attempt,
         "dueAt": time(row.due_at),
+        "coverage": row.coverage,
+        "exception": ref(row.exception_entry),
         "order": ref(row.entry),
         "mask": ref(row.window.mask_entry),
         "maskSha256": row.window.mask_sha256,
@@ -108,42 +111,6 @@ def _verdict(claim: Claim) -> Json | None:
     verdict = claim.proof.verdict
     result = "accepted" if verdict.accepted else "rejected"
     return {"ref": ref(verdict.entry), "result": result, "failures": verdict.failures}
-
-
-def window(row: Window) -> Json:
-    """A window with the states of its orders and the progress of all jobs that serve it."""
-    orders = list(row.orders.select_related("client_model__client", "entry"))
-    claims = Claim.objects.filter(order__in=orders)
-    targets = [row.uuid, *(claim.uuid for claim in claims)]
-    targets += claims.filter(proof__isnull=False).values_list("proof__uuid", flat=True)
-    return {
-        "uuid": str(row.uuid),
-        "model": str(row.model_id),
-        "state": row.state,
-        "maskConfig": row.mask_config,
-        "maskSha256": row.mask_sha256 or None,
-        "masked": row.masked,
-        "closed": ref(row.closed_entry),
-        "mask": ref(row.mask_entry),
-        "requests": [str(request.uuid) for request in row.requests.all()],
-        "certificates": [ref(certificate.entry) for certificate in row.certificates.all()],
-        "orders": [_order_line(order) for order in orders],
-        "jobs": [job(each) for each in Job.objects.filter(target__in=targets).order_by("created_at")],
-    }
-
-
-def _order_line(row: Order) -> Json:
-    client = row.client_model.client
-    return {
-        "uuid": str(row.uuid),
-        "client": str(client.uuid),
-        "clientName": client.name,
-        "state": row.state,
-        "attempt": row.attempt,
-        "dueAt": time(row.due_at),
-        "order": ref(row.entry),
-        "objection": objection(row),
-    }
 
 
 def job(row: Job) -> Json:

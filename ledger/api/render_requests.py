@@ -31,7 +31,7 @@ def line(row: DeletionRequest) -> Json:
         "dataset": row.dataset,
         "forget": row.forget,
         "matches": row.matches,
-        "window": None if row.window_id is None else str(row.window_id),
+        "windows": [str(window.pk) for window in row.windows.all()],
     }
 
 
@@ -77,7 +77,11 @@ def detail(row: DeletionRequest) -> Json:
         "closure": ref(row.closure_entry),
         "closureReason": row.closure_reason or None,
         "erased": ref(row.erased_entry),
-        "certificate": ref(row.certificate.entry) if hasattr(row, "certificate") else None,
+        "certificates": [
+            {"ref": ref(one.entry), "window": str(one.window_id), "complete": one.complete}
+            for one in row.certificates.filter(supplement=None).select_related("entry").order_by("entry")
+        ],
+        "fulfilled": ref(row.fulfilled_entry),
     }  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from rest_framework.response import Response
 
 from ledger.api import render, render_requests, request_filters, request_inputs
 from ledger.api.auth import OfficerView
+from ledger.api.filters import page
 from ledger.api.inputs import parse
 from ledger.api.limits import refuse_larger
 from ledger.models import DatasetIndex, DeletionRequest, Job, RequestImport
@@ -32,13 +33,12 @@ class Requests(OfficerView):
 
     def get(self, request: Request) -> Response:
         """Those that pass all filters in the address, see `ledger.api.request_filters`."""
-        rows, limit = request_filters.filtered(request), request_filters.limit(request)
-        found = list(rows.order_by("filed_entry")[: limit + 1])
-        more = len(found) > limit
+        rows = request_filters.filtered(request).order_by("filed_entry")
+        found, following = page(request, rows, lambda row: row.filed_entry_id)
         return Response(
             {
-                "requests": [render_requests.line(row) for row in found[:limit]],
-                "next": found[limit - 1].filed_entry_id if more else None,
+                "requests": [render_requests.line(row) for row in found],
+                "next": following,
             }
         )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path, re_path
 
-from ledger.api import clients, officers, public, requests, witnesses
+from ledger.api import clients, officers, orders, public, requests, windows, witnesses
 
 urlpatterns = [
     path("statements", public.Statements.as_view()),
@@ -37,10 +37,22 @@ urlpatterns = [
     path("regulations", requests.Regulations.as_view()),
     path("regulations/<str:regulation>", requests.RegulationView.as_view()),
     path("datasets", requests.Datasets.as_view()),
-    path("windows", officers.Windows.as_view()),
-    path("windows/<uuid:window_id>", officers.WindowView.as_view()),
-    path("windows/<uuid:window_id>/close", officers.WindowClose.as_view()),
-    path("windows/<uuid:window_id>/certify", officers.WindowCertify.as_view()),
-    path("windows/<uuid:window_id>/bundle", officers.WindowBundle.as_view()),
+    path("windows", windows.Windows.as_view()),
+    path("windows/<uuid:window_id>", windows.WindowView.as_view()),
+    path("windows/<uuid:window_id>/requests", windows.WindowRequests.as_view()),
+    path("windows/<uuid:window_id>/close", windows.WindowClose.as_view()),
+    path("windows/<uuid:window_id>/certify", windows.WindowCertify.as_view()),
+    path("windows/<uuid:window_id>/bundle", windows.WindowBundle.as_view()),
+    path("window-orders", orders.Orders.as_view()),
+    path("window-orders/<uuid:order_id>", orders.OrderView.as_view()),
+    path("window-orders/<uuid:order_id>/except", orders.OrderException.as_view()),
+    path("window-orders/<uuid:order_id>/remind", orders.OrderReminder.as_view()),
+    path("clients/<uuid:client_id>/suspend", orders.ClientSuspension.as_view()),
+    path("clients/<uuid:client_id>/reinstate", orders.ClientReinstatement.as_view()),
+    path("models", windows.Models.as_view()),
+    path("models/<uuid:model_id>", windows.ModelView.as_view()),
+    path("models/<uuid:model_id>/retire", windows.ModelRetirement.as_view()),
+    path("models/<uuid:model_id>/policy", windows.ModelPolicy.as_view()),
+    path("policy", windows.DefaultPolicy.as_view()),
     re_path(r"^.*$", public.Nothing.as_view()),
 ]

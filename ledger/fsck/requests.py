@@ -68,7 +68,7 @@ def _(it: said.DeletionRequest, rows: Rows, index: int) -> None:
         "closure_entry_id": None,
         "closure_reason": "",
         "state": m.DeletionRequest.State.OPEN,
-        "window__closed_entry_id": None,
+        "fulfilled_entry_id": None,
         "erased_entry_id": None,
     }
 

@@ -17,13 +17,12 @@ from uuid import UUID
 from django.db import models
 
 from ledger import models as m
-from ledger.fsck import requests
+from ledger.fsck import requests, windows
 from ledger.fsck.errors import FsckError
 from ledger.statements import keys
 from ledger.statements import predicates as said
 from ledger.statements.predicates import Predicate
 from ledger.statements.rules import Story
-from ledger.tlog.checkpoint import Checkpoint
 
 Report = Callable[[str, int, int], None]
 Row = dict[str, Any]
@@ -33,7 +32,10 @@ _COLUMNS: Final[dict[type[models.Model], tuple[str, tuple[str, ...]]]] = {
     m.Client: ("uuid", ("public_key", "keyid", "enrolled_entry_id")),
     m.ClientKey: ("keyid", ("client_id", "public_key", "enrolled_entry_id", "revoked_entry_id")),
     m.CircuitRelease: ("entry_id", ("parameters", "blobs", "srs_provenance")),
-    m.GlobalModel: ("entry_id", ("name", "file_sha256", "architecture", "total_weights")),
+    m.GlobalModel: ("entry_id", (
+        "name", "file_sha256", "architecture", "total_weights", "supersedes__entry_id", "retired_entry_id",
+        "retired_reason",
+    )),
     m.ClientModel: ("entry_id", (
         "client_id", "model__entry_id", "circuit__entry_id", "chunks", "weights_sha256", "curvature_sha256",
         "other_tensors_sha256", "state", "unlearned_by__entry_id",
@@ -41,13 +43,19 @@ _COLUMNS: Final[dict[type[models.Model], tuple[str, tuple[str, ...]]]] = {
     m.DeletionRequest: ("uuid", (
         "regulation", "received_at", "due_at", "acknowledge_by", "terms", "filed_entry_id", "acknowledged_entry_id",
         "verified", "held", "extension_entry_id", "extension_reason", "notified_at", "decision_entry_id",
-        "decision_reason", "reference", "closure_entry_id", "closure_reason", "state", "window__closed_entry_id",
+        "decision_reason", "reference", "closure_entry_id", "closure_reason", "state", "fulfilled_entry_id",
         "erased_entry_id",
     )),
     m.IdentityCheck: ("entry_id", ("request_id", "method", "result", "checked_at")),
     m.LegalHold: ("set_entry_id", ("request_id", "reason", "lifted_entry_id", "lift_reason")),
-    m.Window: ("uuid", ("model__entry_id", "closed_entry_id", "mask_entry_id", "mask_sha256", "masked", "state")),
-    m.Order: ("uuid", ("entry_id", "window_id", "client_model__entry_id", "due_at", "state", "attempt")),
+    m.Window: ("uuid", (
+        "model__entry_id", "closed_entry_id", "policy", "mask_entry_id", "mask_sha256", "masked", "state",
+    )),
+    m.Order: ("uuid", (
+        "entry_id", "window_id", "client_model__entry_id", "due_at", "coverage", "draw_sha256", "state", "attempt",
+        "exception_entry_id", "exception_reason",
+    )),
+    m.Suspension: ("set_entry_id", ("client_id", "reason", "lifted_entry_id", "lift_reason")),
     m.Claim: ("entry_id", (
         "order_id", "attempt", "weights_sha256", "solution_sha256", "other_tensors_sha256",
     )),
@@ -55,7 +63,7 @@ _COLUMNS: Final[dict[type[models.Model], tuple[str, tuple[str, ...]]]] = {
     m.ProofSubmission: ("entry_id", ("claim__entry_id", "bundle_sha256")),
     m.VerdictRecord: ("entry_id", ("proof__entry_id", "accepted", "failures")),
     m.Objection: ("entry_id", ("order_id", "reason")),
-    m.Certificate: ("entry_id", ("request_id", "window_id", "complete")),
+    m.Certificate: ("entry_id", ("request_id", "window_id", "complete", "supplements__entry_id")),
 }  # fmt: skip
 _NOT_YET: Final[dict[type[models.Model], Row]] = {
     m.Client: {"public_key": "", "keyid": None, "enrolled_entry_id": None},
@@ -81,6 +89,7 @@ class Tables:
         for model in _COLUMNS:
             done += self._compare(model)
             report("rows", done, max(total, done))
+        windows.check(self.rows)
         requests.check_erased()
         return done
 
@@ -150,6 +159,10 @@ def _(it: said.ModelRelease, tables: Tables, index: int, _story: Story) -> None:
         "file_sha256": it.file_sha256,
         "architecture": it.architecture,
         "total_weights": sum(math.prod(target.shape) for target in it.targets),
+        "supersedes__entry_id": None if it.supersedes is None else it.supersedes.index,
+        "retired_entry_id": None,
+        "retired_reason": "",
+        "dataset": it.dataset,
     }
 
 
@@ -178,109 +191,11 @@ def _(it: Any, tables: Tables, index: int, _story: Story) -> None:
 
 
 @_apply.register
-def _(it: said.WindowClose, tables: Tables, index: int, story: Story) -> None:
-    tables.rows[m.Window][UUID(it.window)] = {
-        "model__entry_id": it.model.index,
-        "closed_entry_id": index,
-        "mask_entry_id": None,
-        "mask_sha256": "",
-        "masked": None,
-        "state": m.Window.State.CLOSED,
-    }
-    for ref in it.decisions:
-        decision = story.get(ref, said.RequestDecision, f"window {index}")
-        tables.rows[m.DeletionRequest][UUID(decision.request)]["window__closed_entry_id"] = index
-
-
-@_apply.register
-def _(it: said.Mask, tables: Tables, index: int, _story: Story) -> None:
-    tables.rows[m.Window][UUID(it.window)].update(
-        mask_entry_id=index, mask_sha256=it.mask_sha256, masked=it.masked, state=m.Window.State.MASKED
-    )
-
-
-@_apply.register
-def _(it: said.Order, tables: Tables, index: int, _story: Story) -> None:
-    tables.rows[m.Order][UUID(it.order)] = {
-        "entry_id": index,
-        "window_id": UUID(it.window),
-        "client_model__entry_id": it.commitment.index,
-        "due_at": it.due_at,
-        "state": m.Order.State.ISSUED,
-        "attempt": 0,
-    }
-
-
-@_apply.register
 def _(it: said.OrderObjection, tables: Tables, index: int, story: Story) -> None:
     order = story.get(it.order, said.Order, f"objection {index}")
     tables.rows[m.Objection][index] = {"order_id": UUID(order.order), "reason": it.reason}
 
 
-@_apply.register
-def _(it: said.Claim, tables: Tables, index: int, story: Story) -> None:
-    order = story.get(it.order, said.Order, f"claim {index}")
-    tables.rows[m.Order][UUID(order.order)].update(state=m.Order.State.CLAIMED, attempt=it.attempt)
-    window = tables.rows[m.Window][UUID(order.window)]
-    if window["state"] == m.Window.State.SETTLED:
-        window["state"] = m.Window.State.MASKED
-    tables.rows[m.Claim][index] = {
-        "order_id": UUID(order.order),
-        "attempt": it.attempt,
-        "weights_sha256": it.weights_sha256,
-        "solution_sha256": it.solution_sha256,
-        "other_tensors_sha256": it.other_tensors_sha256,
-    }
-
-
-@_apply.register
-def _(it: said.Challenge, tables: Tables, index: int, story: Story) -> None:
-    _order_of(tables, story, it.claim.index)["state"] = m.Order.State.CHALLENGED
-    size = Checkpoint.parse(it.checkpoint.rsplit("\n\n", 1)[0] + "\n").size
-    tables.rows[m.Challenge][index] = {"claim__entry_id": it.claim.index, "checkpoint_id": size}
-
-
-@_apply.register
-def _(it: said.Proof, tables: Tables, index: int, story: Story) -> None:
-    _order_of(tables, story, it.claim.index)["state"] = m.Order.State.PROVED
-    tables.rows[m.ProofSubmission][index] = {"claim__entry_id": it.claim.index, "bundle_sha256": it.bundle_sha256}
-
-
-@_apply.register
-def _(it: said.Verdict, tables: Tables, index: int, story: Story) -> None:
-    order, accepted = _order_of(tables, story, it.claim.index), it.result == "accepted"
-    tables.rows[m.VerdictRecord][index] = {
-        "proof__entry_id": it.proof.index,
-        "accepted": accepted,
-        "failures": [failure.model_dump(by_alias=True) for failure in it.failures],
-    }
-    order["state"] = m.Order.State.MET if accepted else m.Order.State.REJECTED
-    if accepted:
-        held = tables.rows[m.ClientModel][order["client_model__entry_id"]]
-        held.update(state=m.ClientModel.State.SUPERSEDED, unlearned_by__entry_id=it.claim.index)
-    window = tables.rows[m.Window][order["window_id"]]
-    over = {m.Order.State.MET, m.Order.State.REJECTED}
-    orders = (story.statements[i] for i in story.orders[str(order["window_id"])])
-    states = {tables.rows[m.Order][UUID(one.order)]["state"] for one in orders if isinstance(one, said.Order)}
-    if window["state"] == m.Window.State.MASKED and states <= over:
-        window["state"] = m.Window.State.SETTLED
-
-
-@_apply.register
-def _(it: said.Certificate, tables: Tables, index: int, story: Story) -> None:
-    mask = story.get(it.mask, said.Mask, f"certificate {index}")
-    complete = all(outcome.status == "met" for outcome in it.outcomes)
-    tables.rows[m.Certificate][index] = {
-        "request_id": UUID(it.request), "window_id": UUID(mask.window), "complete": complete,
-    }  # fmt: skip
-    tables.rows[m.Window][UUID(mask.window)]["state"] = m.Window.State.CERTIFIED
-    if complete:
-        tables.rows[m.DeletionRequest][UUID(it.request)]["state"] = m.DeletionRequest.State.FULFILLED
-
-
-def _order_of(tables: Tables, story: Story, claim: int) -> Row:
-    """The row of the order that a claim is about."""
-    said_claim = story.statements[claim]
-    assert isinstance(said_claim, said.Claim), "the rules let nothing else pass"
-    order = story.get(said_claim.order, said.Order, f"claim {claim}")
-    return tables.rows[m.Order][UUID(order.order)]
+@_apply.register(windows.Kinds)
+def _(it: Any, tables: Tables, index: int, story: Story) -> None:
+    windows.apply(it, tables.rows, index, story)

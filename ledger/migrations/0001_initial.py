@@ -8,440 +8,699 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
-    dependencies = [
-    ]
+    dependencies = []
 
     operations = [
         migrations.CreateModel(
-            name='Blob',
+            name="Blob",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('sha256', models.CharField(max_length=64)),
-                ('size', models.BigIntegerField(help_text='bytes')),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
+                (
+                    "id",
+                    models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
+                ),
+                ("sha256", models.CharField(max_length=64)),
+                ("size", models.BigIntegerField(help_text="bytes")),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
             ],
             options={
-                'ordering': ['-created_at'],
+                "ordering": ["-created_at"],
             },
         ),
         migrations.CreateModel(
-            name='Certificate',
+            name="Certificate",
             fields=[
-                ('uuid', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
-                ('complete', models.BooleanField(help_text='every order of the window was met')),
+                ("uuid", models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
+                ("complete", models.BooleanField(help_text="every order of the window was met")),
             ],
             options={
-                'ordering': ['entry'],
+                "ordering": ["entry"],
             },
         ),
         migrations.CreateModel(
-            name='Checkpoint',
+            name="Checkpoint",
             fields=[
-                ('size', models.BigIntegerField(primary_key=True, serialize=False)),
-                ('root', models.BinaryField(max_length=32)),
-                ('note', models.TextField(help_text='signed note, C2SP tlog-checkpoint')),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
+                ("size", models.BigIntegerField(primary_key=True, serialize=False)),
+                ("root", models.BinaryField(max_length=32)),
+                ("note", models.TextField(help_text="signed note, C2SP tlog-checkpoint")),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
             ],
             options={
-                'ordering': ['size'],
+                "ordering": ["size"],
             },
         ),
         migrations.CreateModel(
-            name='CircuitRelease',
+            name="CircuitRelease",
             fields=[
-                ('uuid', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
-                ('parameters', models.JSONField()),
-                ('blobs', models.JSONField(help_text='SHA-256 by role')),
-                ('srs_provenance', models.CharField(max_length=20)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
+                ("uuid", models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
+                ("parameters", models.JSONField()),
+                ("blobs", models.JSONField(help_text="SHA-256 by role")),
+                ("srs_provenance", models.CharField(max_length=20)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
             ],
             options={
-                'ordering': ['-created_at'],
+                "ordering": ["-created_at"],
             },
         ),
         migrations.CreateModel(
-            name='Claim',
+            name="Claim",
             fields=[
-                ('uuid', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
-                ('attempt', models.PositiveIntegerField()),
-                ('weights_sha256', models.CharField(max_length=64)),
-                ('solution_sha256', models.CharField(max_length=64)),
-                ('other_tensors_sha256', models.CharField(max_length=64)),
+                ("uuid", models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
+                ("attempt", models.PositiveIntegerField()),
+                ("weights_sha256", models.CharField(max_length=64)),
+                ("solution_sha256", models.CharField(max_length=64)),
+                ("other_tensors_sha256", models.CharField(max_length=64)),
             ],
             options={
-                'ordering': ['entry'],
+                "ordering": ["entry"],
             },
         ),
         migrations.CreateModel(
-            name='Client',
+            name="Client",
             fields=[
-                ('uuid', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
-                ('name', models.CharField(max_length=200, unique=True)),
-                ('token_hash', models.CharField(help_text='SHA-256 of the enrolment token', max_length=64, unique=True)),
-                ('token_used_at', models.DateTimeField(blank=True, null=True)),
-                ('public_key', models.CharField(blank=True, default='', help_text='Ed25519, raw, hex', max_length=64)),
-                ('keyid', models.CharField(blank=True, max_length=64, null=True, unique=True)),
-                ('invited_at', models.DateTimeField(auto_now_add=True)),
+                ("uuid", models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
+                ("name", models.CharField(max_length=200, unique=True)),
+                (
+                    "token_hash",
+                    models.CharField(help_text="SHA-256 of the enrolment token", max_length=64, unique=True),
+                ),
+                ("token_used_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "public_key",
+                    models.CharField(blank=True, default="", help_text="Ed25519, raw, hex", max_length=64),
+                ),
+                ("keyid", models.CharField(blank=True, max_length=64, null=True, unique=True)),
+                ("invited_at", models.DateTimeField(auto_now_add=True)),
             ],
             options={
-                'ordering': ['name'],
+                "ordering": ["name"],
             },
         ),
         migrations.CreateModel(
-            name='ClientModel',
+            name="ClientModel",
             fields=[
-                ('uuid', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
-                ('chunks', models.PositiveIntegerField()),
-                ('weights_sha256', models.CharField(max_length=64)),
-                ('curvature_sha256', models.CharField(max_length=64)),
-                ('other_tensors_sha256', models.CharField(max_length=64)),
-                ('state', models.CharField(choices=[('current', 'Current'), ('superseded', 'Superseded')], default='current', max_length=12)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
+                ("uuid", models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
+                ("chunks", models.PositiveIntegerField()),
+                ("weights_sha256", models.CharField(max_length=64)),
+                ("curvature_sha256", models.CharField(max_length=64)),
+                ("other_tensors_sha256", models.CharField(max_length=64)),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[("current", "Current"), ("superseded", "Superseded")],
+                        default="current",
+                        max_length=12,
+                    ),
+                ),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
             ],
             options={
-                'ordering': ['-created_at'],
+                "ordering": ["-created_at"],
             },
         ),
         migrations.CreateModel(
-            name='DeletionRequest',
+            name="DeletionRequest",
             fields=[
-                ('uuid', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
-                ('regulation', models.CharField(choices=[('gdpr', 'GDPR'), ('uk-gdpr', 'UK GDPR'), ('ccpa', 'CCPA'), ('lgpd', 'LGPD'), ('other', 'Other')], max_length=10)),
-                ('state', models.CharField(choices=[('open', 'Open'), ('in_progress', 'In Progress'), ('fulfilled', 'Fulfilled'), ('denied', 'Denied'), ('expired', 'Expired'), ('revoked', 'Revoked')], default='open', max_length=12)),
-                ('received_at', models.DateTimeField()),
-                ('due_at', models.DateTimeField()),
-                ('forget', models.JSONField(help_text='which training data: {"dataset", "class"}')),
-                ('decision_reason', models.CharField(blank=True, default='', max_length=200)),
+                ("uuid", models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
+                (
+                    "regulation",
+                    models.CharField(
+                        choices=[
+                            ("gdpr", "GDPR"),
+                            ("uk-gdpr", "UK GDPR"),
+                            ("ccpa", "CCPA"),
+                            ("lgpd", "LGPD"),
+                            ("other", "Other"),
+                        ],
+                        max_length=10,
+                    ),
+                ),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("open", "Open"),
+                            ("in_progress", "In Progress"),
+                            ("fulfilled", "Fulfilled"),
+                            ("denied", "Denied"),
+                            ("expired", "Expired"),
+                            ("revoked", "Revoked"),
+                        ],
+                        default="open",
+                        max_length=12,
+                    ),
+                ),
+                ("received_at", models.DateTimeField()),
+                ("due_at", models.DateTimeField()),
+                ("forget", models.JSONField(help_text='which training data: {"dataset", "class"}')),
+                ("decision_reason", models.CharField(blank=True, default="", max_length=200)),
             ],
             options={
-                'ordering': ['due_at'],
+                "ordering": ["due_at"],
             },
         ),
         migrations.CreateModel(
-            name='GlobalModel',
+            name="GlobalModel",
             fields=[
-                ('uuid', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
-                ('name', models.CharField(max_length=200)),
-                ('file_sha256', models.CharField(max_length=64)),
-                ('architecture', models.JSONField(help_text='what unlearning.backbones.build takes')),
-                ('total_weights', models.BigIntegerField(help_text='weights in all target tensors')),
-                ('dataset', models.CharField(max_length=200)),
-                ('mask_config', models.JSONField(default=dict, help_text='default configuration of mask jobs')),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
+                ("uuid", models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
+                ("name", models.CharField(max_length=200)),
+                ("file_sha256", models.CharField(max_length=64)),
+                ("architecture", models.JSONField(help_text="what unlearning.backbones.build takes")),
+                ("total_weights", models.BigIntegerField(help_text="weights in all target tensors")),
+                ("dataset", models.CharField(max_length=200)),
+                ("mask_config", models.JSONField(default=dict, help_text="default configuration of mask jobs")),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
             ],
             options={
-                'ordering': ['-created_at'],
+                "ordering": ["-created_at"],
             },
         ),
         migrations.CreateModel(
-            name='Job',
+            name="Job",
             fields=[
-                ('uuid', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
-                ('kind', models.CharField(choices=[('mask', 'Mask'), ('challenge', 'Challenge'), ('verify', 'Verify')], max_length=20)),
-                ('target', models.UUIDField()),
-                ('state', models.CharField(choices=[('queued', 'Queued'), ('running', 'Running'), ('done', 'Done'), ('failed', 'Failed')], default='queued', max_length=10)),
-                ('attempts', models.PositiveSmallIntegerField(default=0)),
-                ('queued_at', models.DateTimeField(help_text='last time a worker was woken for it')),
-                ('lease_until', models.DateTimeField(blank=True, null=True)),
-                ('progress', models.FloatField(default=0.0, help_text='0 to 1')),
-                ('message', models.CharField(blank=True, default='', max_length=300)),
-                ('error', models.TextField(blank=True, default='')),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
+                ("uuid", models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[("mask", "Mask"), ("challenge", "Challenge"), ("verify", "Verify")], max_length=20
+                    ),
+                ),
+                ("target", models.UUIDField()),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("queued", "Queued"),
+                            ("running", "Running"),
+                            ("done", "Done"),
+                            ("failed", "Failed"),
+                        ],
+                        default="queued",
+                        max_length=10,
+                    ),
+                ),
+                ("attempts", models.PositiveSmallIntegerField(default=0)),
+                ("queued_at", models.DateTimeField(help_text="last time a worker was woken for it")),
+                ("lease_until", models.DateTimeField(blank=True, null=True)),
+                ("progress", models.FloatField(default=0.0, help_text="0 to 1")),
+                ("message", models.CharField(blank=True, default="", max_length=300)),
+                ("error", models.TextField(blank=True, default="")),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
             ],
             options={
-                'ordering': ['-created_at'],
+                "ordering": ["-created_at"],
             },
         ),
         migrations.CreateModel(
-            name='LogEntry',
+            name="LogEntry",
             fields=[
-                ('index', models.BigIntegerField(primary_key=True, serialize=False)),
-                ('leaf_hash', models.BinaryField(help_text='RFC 6962 leaf hash, 32 bytes', max_length=32)),
-                ('envelope', models.BinaryField(help_text='DSSE envelope, canonical JSON: the data of the leaf')),
-                ('predicate_type', models.CharField(db_index=True, max_length=200)),
-                ('statement_sha256', models.CharField(help_text='of the signed payload', max_length=64, unique=True)),
-                ('signer', models.CharField(db_index=True, help_text='key ID of the key that was verified', max_length=64)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
+                ("index", models.BigIntegerField(primary_key=True, serialize=False)),
+                ("leaf_hash", models.BinaryField(help_text="RFC 6962 leaf hash, 32 bytes", max_length=32)),
+                ("envelope", models.BinaryField(help_text="DSSE envelope, canonical JSON: the data of the leaf")),
+                ("predicate_type", models.CharField(db_index=True, max_length=200)),
+                (
+                    "statement_sha256",
+                    models.CharField(help_text="of the signed payload", max_length=64, unique=True),
+                ),
+                (
+                    "signer",
+                    models.CharField(db_index=True, help_text="key ID of the key that was verified", max_length=64),
+                ),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
             ],
             options={
-                'verbose_name_plural': 'log entries',
-                'ordering': ['index'],
+                "verbose_name_plural": "log entries",
+                "ordering": ["index"],
             },
         ),
         migrations.CreateModel(
-            name='LogNode',
+            name="LogNode",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('level', models.PositiveSmallIntegerField()),
-                ('index', models.BigIntegerField()),
-                ('hash', models.BinaryField(max_length=32)),
+                (
+                    "id",
+                    models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
+                ),
+                ("level", models.PositiveSmallIntegerField()),
+                ("index", models.BigIntegerField()),
+                ("hash", models.BinaryField(max_length=32)),
             ],
         ),
         migrations.CreateModel(
-            name='Order',
+            name="Order",
             fields=[
-                ('uuid', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
-                ('state', models.CharField(choices=[('issued', 'Issued'), ('claimed', 'Claimed'), ('challenged', 'Challenged'), ('proved', 'Proved'), ('met', 'Met'), ('rejected', 'Rejected')], default='issued', max_length=12)),
-                ('attempt', models.PositiveIntegerField(default=0, help_text='claims made so far')),
-                ('due_at', models.DateTimeField()),
+                ("uuid", models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("issued", "Issued"),
+                            ("claimed", "Claimed"),
+                            ("challenged", "Challenged"),
+                            ("proved", "Proved"),
+                            ("met", "Met"),
+                            ("rejected", "Rejected"),
+                        ],
+                        default="issued",
+                        max_length=12,
+                    ),
+                ),
+                ("attempt", models.PositiveIntegerField(default=0, help_text="claims made so far")),
+                ("due_at", models.DateTimeField()),
             ],
             options={
-                'ordering': ['entry'],
+                "ordering": ["entry"],
             },
         ),
         migrations.CreateModel(
-            name='ProofSubmission',
+            name="ProofSubmission",
             fields=[
-                ('uuid', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
-                ('bundle_sha256', models.CharField(max_length=64)),
+                ("uuid", models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
+                ("bundle_sha256", models.CharField(max_length=64)),
             ],
             options={
-                'ordering': ['entry'],
+                "ordering": ["entry"],
             },
         ),
         migrations.CreateModel(
-            name='SubjectRecord',
+            name="SubjectRecord",
             fields=[
-                ('uuid', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
-                ('ciphertext', models.BinaryField(help_text='12-byte nonce, then ciphertext and tag')),
-                ('wrapped_key', models.BinaryField(help_text='12-byte nonce, then the encrypted data key and tag')),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
+                ("uuid", models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
+                ("ciphertext", models.BinaryField(help_text="12-byte nonce, then ciphertext and tag")),
+                ("wrapped_key", models.BinaryField(help_text="12-byte nonce, then the encrypted data key and tag")),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
             ],
         ),
         migrations.CreateModel(
-            name='VerdictRecord',
+            name="VerdictRecord",
             fields=[
-                ('uuid', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
-                ('accepted', models.BooleanField()),
-                ('failures', models.JSONField(default=list, help_text='the first 200: [{"chunk", "reason"}]')),
+                ("uuid", models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
+                ("accepted", models.BooleanField()),
+                ("failures", models.JSONField(default=list, help_text='the first 200: [{"chunk", "reason"}]')),
             ],
             options={
-                'ordering': ['entry'],
+                "ordering": ["entry"],
             },
         ),
         migrations.CreateModel(
-            name='Window',
+            name="Window",
             fields=[
-                ('uuid', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
-                ('state', models.CharField(choices=[('open', 'Open'), ('closed', 'Closed'), ('masked', 'Masked'), ('settled', 'Settled'), ('certified', 'Certified')], default='open', max_length=10)),
-                ('mask_config', models.JSONField()),
-                ('mask_sha256', models.CharField(blank=True, default='', max_length=64)),
-                ('masked', models.BigIntegerField(blank=True, help_text='weights that the mask sets to zero', null=True)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
+                ("uuid", models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("open", "Open"),
+                            ("closed", "Closed"),
+                            ("masked", "Masked"),
+                            ("settled", "Settled"),
+                            ("certified", "Certified"),
+                        ],
+                        default="open",
+                        max_length=10,
+                    ),
+                ),
+                ("mask_config", models.JSONField()),
+                ("mask_sha256", models.CharField(blank=True, default="", max_length=64)),
+                (
+                    "masked",
+                    models.BigIntegerField(blank=True, help_text="weights that the mask sets to zero", null=True),
+                ),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
             ],
             options={
-                'ordering': ['-created_at'],
+                "ordering": ["-created_at"],
             },
         ),
         migrations.CreateModel(
-            name='Challenge',
+            name="Challenge",
             fields=[
-                ('uuid', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
-                ('checkpoint', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='ledger.checkpoint')),
+                ("uuid", models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
+                (
+                    "checkpoint",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="+", to="ledger.checkpoint"
+                    ),
+                ),
             ],
             options={
-                'ordering': ['entry'],
+                "ordering": ["entry"],
             },
         ),
         pgtrigger.migrations.AddTrigger(
-            model_name='checkpoint',
-            trigger=pgtrigger.compiler.Trigger(name='append_only', sql=pgtrigger.compiler.UpsertTriggerSql(func="RAISE EXCEPTION 'pgtrigger: Cannot update or delete rows from % table', TG_TABLE_NAME;", hash='acdda80f60fc48cb8c8af4085986baaaf8f80767', operation='UPDATE OR DELETE', pgid='pgtrigger_append_only_7ee3f', table='ledger_checkpoint', when='BEFORE')),
+            model_name="checkpoint",
+            trigger=pgtrigger.compiler.Trigger(
+                name="append_only",
+                sql=pgtrigger.compiler.UpsertTriggerSql(
+                    func="RAISE EXCEPTION 'pgtrigger: Cannot update or delete rows from % table', TG_TABLE_NAME;",
+                    hash="acdda80f60fc48cb8c8af4085986baaaf8f80767",
+                    operation="UPDATE OR DELETE",
+                    pgid="pgtrigger_append_only_7ee3f",
+                    table="ledger_checkpoint",
+                    when="BEFORE",
+                ),
+            ),
         ),
         pgtrigger.migrations.AddTrigger(
-            model_name='checkpoint',
-            trigger=pgtrigger.compiler.Trigger(name='no_truncate', sql=pgtrigger.compiler.UpsertTriggerSql(func="\n    IF EXISTS (SELECT 1 FROM ledger_checkpoint) THEN\n        RAISE EXCEPTION 'pgtrigger: Cannot truncate table ledger_checkpoint: the log is append-only';\n    END IF;\n    RETURN NULL;\n", hash='f77f9bda9bbc7a7bf9bed60cbc34f9b550f7a8f4', level='STATEMENT', operation='TRUNCATE', pgid='pgtrigger_no_truncate_e2c1f', table='ledger_checkpoint', when='BEFORE')),
+            model_name="checkpoint",
+            trigger=pgtrigger.compiler.Trigger(
+                name="no_truncate",
+                sql=pgtrigger.compiler.UpsertTriggerSql(
+                    func="\n    IF EXISTS (SELECT 1 FROM ledger_checkpoint) THEN\n        RAISE EXCEPTION 'pgtrigger: Cannot truncate table ledger_checkpoint: the log is append-only';\n    END IF;\n    RETURN NULL;\n",
+                    hash="f77f9bda9bbc7a7bf9bed60cbc34f9b550f7a8f4",
+                    level="STATEMENT",
+                    operation="TRUNCATE",
+                    pgid="pgtrigger_no_truncate_e2c1f",
+                    table="ledger_checkpoint",
+                    when="BEFORE",
+                ),
+            ),
         ),
         migrations.AddField(
-            model_name='challenge',
-            name='claim',
-            field=models.OneToOneField(on_delete=django.db.models.deletion.PROTECT, related_name='challenge', to='ledger.claim'),
+            model_name="challenge",
+            name="claim",
+            field=models.OneToOneField(
+                on_delete=django.db.models.deletion.PROTECT, related_name="challenge", to="ledger.claim"
+            ),
         ),
         migrations.AddField(
-            model_name='blob',
-            name='owner',
-            field=models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='blobs', to='ledger.client'),
+            model_name="blob",
+            name="owner",
+            field=models.ForeignKey(
+                blank=True,
+                null=True,
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="blobs",
+                to="ledger.client",
+            ),
         ),
         migrations.AddField(
-            model_name='clientmodel',
-            name='circuit',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='client_models', to='ledger.circuitrelease'),
+            model_name="clientmodel",
+            name="circuit",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="client_models",
+                to="ledger.circuitrelease",
+            ),
         ),
         migrations.AddField(
-            model_name='clientmodel',
-            name='client',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='models', to='ledger.client'),
+            model_name="clientmodel",
+            name="client",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT, related_name="models", to="ledger.client"
+            ),
         ),
         migrations.AddField(
-            model_name='clientmodel',
-            name='unlearned_by',
-            field=models.OneToOneField(blank=True, help_text="the accepted claim whose points replaced this commitment's weights", null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='ledger.claim'),
+            model_name="clientmodel",
+            name="unlearned_by",
+            field=models.OneToOneField(
+                blank=True,
+                help_text="the accepted claim whose points replaced this commitment's weights",
+                null=True,
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="+",
+                to="ledger.claim",
+            ),
         ),
         migrations.AddField(
-            model_name='certificate',
-            name='request',
-            field=models.OneToOneField(on_delete=django.db.models.deletion.PROTECT, related_name='certificate', to='ledger.deletionrequest'),
+            model_name="certificate",
+            name="request",
+            field=models.OneToOneField(
+                on_delete=django.db.models.deletion.PROTECT, related_name="certificate", to="ledger.deletionrequest"
+            ),
         ),
         migrations.AddField(
-            model_name='clientmodel',
-            name='model',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='client_models', to='ledger.globalmodel'),
+            model_name="clientmodel",
+            name="model",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT, related_name="client_models", to="ledger.globalmodel"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='job',
-            constraint=models.UniqueConstraint(fields=('kind', 'target'), name='one_job_per_target'),
+            model_name="job",
+            constraint=models.UniqueConstraint(fields=("kind", "target"), name="one_job_per_target"),
         ),
         migrations.AddField(
-            model_name='globalmodel',
-            name='entry',
-            field=models.OneToOneField(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='ledger.logentry'),
+            model_name="globalmodel",
+            name="entry",
+            field=models.OneToOneField(
+                on_delete=django.db.models.deletion.PROTECT, related_name="+", to="ledger.logentry"
+            ),
         ),
         migrations.AddField(
-            model_name='deletionrequest',
-            name='decision_entry',
-            field=models.OneToOneField(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='ledger.logentry'),
+            model_name="deletionrequest",
+            name="decision_entry",
+            field=models.OneToOneField(
+                blank=True,
+                null=True,
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="+",
+                to="ledger.logentry",
+            ),
         ),
         migrations.AddField(
-            model_name='deletionrequest',
-            name='filed_entry',
-            field=models.OneToOneField(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='ledger.logentry'),
+            model_name="deletionrequest",
+            name="filed_entry",
+            field=models.OneToOneField(
+                on_delete=django.db.models.deletion.PROTECT, related_name="+", to="ledger.logentry"
+            ),
         ),
         migrations.AddField(
-            model_name='clientmodel',
-            name='entry',
-            field=models.OneToOneField(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='ledger.logentry'),
+            model_name="clientmodel",
+            name="entry",
+            field=models.OneToOneField(
+                on_delete=django.db.models.deletion.PROTECT, related_name="+", to="ledger.logentry"
+            ),
         ),
         migrations.AddField(
-            model_name='client',
-            name='enrolled_entry',
-            field=models.OneToOneField(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='ledger.logentry'),
+            model_name="client",
+            name="enrolled_entry",
+            field=models.OneToOneField(
+                blank=True,
+                null=True,
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="+",
+                to="ledger.logentry",
+            ),
         ),
         migrations.AddField(
-            model_name='claim',
-            name='entry',
-            field=models.OneToOneField(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='ledger.logentry'),
+            model_name="claim",
+            name="entry",
+            field=models.OneToOneField(
+                on_delete=django.db.models.deletion.PROTECT, related_name="+", to="ledger.logentry"
+            ),
         ),
         migrations.AddField(
-            model_name='circuitrelease',
-            name='entry',
-            field=models.OneToOneField(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='ledger.logentry'),
+            model_name="circuitrelease",
+            name="entry",
+            field=models.OneToOneField(
+                on_delete=django.db.models.deletion.PROTECT, related_name="+", to="ledger.logentry"
+            ),
         ),
         migrations.AddField(
-            model_name='challenge',
-            name='entry',
-            field=models.OneToOneField(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='ledger.logentry'),
+            model_name="challenge",
+            name="entry",
+            field=models.OneToOneField(
+                on_delete=django.db.models.deletion.PROTECT, related_name="+", to="ledger.logentry"
+            ),
         ),
         migrations.AddField(
-            model_name='certificate',
-            name='entry',
-            field=models.OneToOneField(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='ledger.logentry'),
+            model_name="certificate",
+            name="entry",
+            field=models.OneToOneField(
+                on_delete=django.db.models.deletion.PROTECT, related_name="+", to="ledger.logentry"
+            ),
         ),
         pgtrigger.migrations.AddTrigger(
-            model_name='logentry',
-            trigger=pgtrigger.compiler.Trigger(name='append_only', sql=pgtrigger.compiler.UpsertTriggerSql(func="RAISE EXCEPTION 'pgtrigger: Cannot update or delete rows from % table', TG_TABLE_NAME;", hash='c71426d72aad213adafe4051d6afab623cd4a939', operation='UPDATE OR DELETE', pgid='pgtrigger_append_only_32264', table='ledger_logentry', when='BEFORE')),
+            model_name="logentry",
+            trigger=pgtrigger.compiler.Trigger(
+                name="append_only",
+                sql=pgtrigger.compiler.UpsertTriggerSql(
+                    func="RAISE EXCEPTION 'pgtrigger: Cannot update or delete rows from % table', TG_TABLE_NAME;",
+                    hash="c71426d72aad213adafe4051d6afab623cd4a939",
+                    operation="UPDATE OR DELETE",
+                    pgid="pgtrigger_append_only_32264",
+                    table="ledger_logentry",
+                    when="BEFORE",
+                ),
+            ),
         ),
         pgtrigger.migrations.AddTrigger(
-            model_name='logentry',
-            trigger=pgtrigger.compiler.Trigger(name='no_truncate', sql=pgtrigger.compiler.UpsertTriggerSql(func="\n    IF EXISTS (SELECT 1 FROM ledger_logentry) THEN\n        RAISE EXCEPTION 'pgtrigger: Cannot truncate table ledger_logentry: the log is append-only';\n    END IF;\n    RETURN NULL;\n", hash='42be658bea59c4cca68bc983292bedd4bda28337', level='STATEMENT', operation='TRUNCATE', pgid='pgtrigger_no_truncate_1395d', table='ledger_logentry', when='BEFORE')),
+            model_name="logentry",
+            trigger=pgtrigger.compiler.Trigger(
+                name="no_truncate",
+                sql=pgtrigger.compiler.UpsertTriggerSql(
+                    func="\n    IF EXISTS (SELECT 1 FROM ledger_logentry) THEN\n        RAISE EXCEPTION 'pgtrigger: Cannot truncate table ledger_logentry: the log is append-only';\n    END IF;\n    RETURN NULL;\n",
+                    hash="42be658bea59c4cca68bc983292bedd4bda28337",
+                    level="STATEMENT",
+                    operation="TRUNCATE",
+                    pgid="pgtrigger_no_truncate_1395d",
+                    table="ledger_logentry",
+                    when="BEFORE",
+                ),
+            ),
         ),
         migrations.AddConstraint(
-            model_name='lognode',
-            constraint=models.UniqueConstraint(fields=('level', 'index'), name='one_hash_per_subtree'),
+            model_name="lognode",
+            constraint=models.UniqueConstraint(fields=("level", "index"), name="one_hash_per_subtree"),
         ),
         pgtrigger.migrations.AddTrigger(
-            model_name='lognode',
-            trigger=pgtrigger.compiler.Trigger(name='append_only', sql=pgtrigger.compiler.UpsertTriggerSql(func="RAISE EXCEPTION 'pgtrigger: Cannot update or delete rows from % table', TG_TABLE_NAME;", hash='a3bfd17822f60eaf7d0d0a216d9f44b19e592b51', operation='UPDATE OR DELETE', pgid='pgtrigger_append_only_27b12', table='ledger_lognode', when='BEFORE')),
+            model_name="lognode",
+            trigger=pgtrigger.compiler.Trigger(
+                name="append_only",
+                sql=pgtrigger.compiler.UpsertTriggerSql(
+                    func="RAISE EXCEPTION 'pgtrigger: Cannot update or delete rows from % table', TG_TABLE_NAME;",
+                    hash="a3bfd17822f60eaf7d0d0a216d9f44b19e592b51",
+                    operation="UPDATE OR DELETE",
+                    pgid="pgtrigger_append_only_27b12",
+                    table="ledger_lognode",
+                    when="BEFORE",
+                ),
+            ),
         ),
         pgtrigger.migrations.AddTrigger(
-            model_name='lognode',
-            trigger=pgtrigger.compiler.Trigger(name='no_truncate', sql=pgtrigger.compiler.UpsertTriggerSql(func="\n    IF EXISTS (SELECT 1 FROM ledger_lognode) THEN\n        RAISE EXCEPTION 'pgtrigger: Cannot truncate table ledger_lognode: the log is append-only';\n    END IF;\n    RETURN NULL;\n", hash='4e4c368b8ccfbbcd4dd49fe0f6f9cea57d37493a', level='STATEMENT', operation='TRUNCATE', pgid='pgtrigger_no_truncate_9eef5', table='ledger_lognode', when='BEFORE')),
+            model_name="lognode",
+            trigger=pgtrigger.compiler.Trigger(
+                name="no_truncate",
+                sql=pgtrigger.compiler.UpsertTriggerSql(
+                    func="\n    IF EXISTS (SELECT 1 FROM ledger_lognode) THEN\n        RAISE EXCEPTION 'pgtrigger: Cannot truncate table ledger_lognode: the log is append-only';\n    END IF;\n    RETURN NULL;\n",
+                    hash="4e4c368b8ccfbbcd4dd49fe0f6f9cea57d37493a",
+                    level="STATEMENT",
+                    operation="TRUNCATE",
+                    pgid="pgtrigger_no_truncate_9eef5",
+                    table="ledger_lognode",
+                    when="BEFORE",
+                ),
+            ),
         ),
         migrations.AddField(
-            model_name='order',
-            name='client_model',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='orders', to='ledger.clientmodel'),
+            model_name="order",
+            name="client_model",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT, related_name="orders", to="ledger.clientmodel"
+            ),
         ),
         migrations.AddField(
-            model_name='order',
-            name='entry',
-            field=models.OneToOneField(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='ledger.logentry'),
+            model_name="order",
+            name="entry",
+            field=models.OneToOneField(
+                on_delete=django.db.models.deletion.PROTECT, related_name="+", to="ledger.logentry"
+            ),
         ),
         migrations.AddField(
-            model_name='claim',
-            name='order',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='claims', to='ledger.order'),
+            model_name="claim",
+            name="order",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT, related_name="claims", to="ledger.order"
+            ),
         ),
         migrations.AddField(
-            model_name='proofsubmission',
-            name='claim',
-            field=models.OneToOneField(on_delete=django.db.models.deletion.PROTECT, related_name='proof', to='ledger.claim'),
+            model_name="proofsubmission",
+            name="claim",
+            field=models.OneToOneField(
+                on_delete=django.db.models.deletion.PROTECT, related_name="proof", to="ledger.claim"
+            ),
         ),
         migrations.AddField(
-            model_name='proofsubmission',
-            name='entry',
-            field=models.OneToOneField(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='ledger.logentry'),
+            model_name="proofsubmission",
+            name="entry",
+            field=models.OneToOneField(
+                on_delete=django.db.models.deletion.PROTECT, related_name="+", to="ledger.logentry"
+            ),
         ),
         migrations.AddField(
-            model_name='deletionrequest',
-            name='subject',
-            field=models.OneToOneField(on_delete=django.db.models.deletion.PROTECT, related_name='request', to='ledger.subjectrecord'),
+            model_name="deletionrequest",
+            name="subject",
+            field=models.OneToOneField(
+                on_delete=django.db.models.deletion.PROTECT, related_name="request", to="ledger.subjectrecord"
+            ),
         ),
         migrations.AddField(
-            model_name='verdictrecord',
-            name='entry',
-            field=models.OneToOneField(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='ledger.logentry'),
+            model_name="verdictrecord",
+            name="entry",
+            field=models.OneToOneField(
+                on_delete=django.db.models.deletion.PROTECT, related_name="+", to="ledger.logentry"
+            ),
         ),
         migrations.AddField(
-            model_name='verdictrecord',
-            name='proof',
-            field=models.OneToOneField(on_delete=django.db.models.deletion.PROTECT, related_name='verdict', to='ledger.proofsubmission'),
+            model_name="verdictrecord",
+            name="proof",
+            field=models.OneToOneField(
+                on_delete=django.db.models.deletion.PROTECT, related_name="verdict", to="ledger.proofsubmission"
+            ),
         ),
         migrations.AddField(
-            model_name='window',
-            name='closed_entry',
-            field=models.OneToOneField(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='ledger.logentry'),
+            model_name="window",
+            name="closed_entry",
+            field=models.OneToOneField(
+                blank=True,
+                null=True,
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="+",
+                to="ledger.logentry",
+            ),
         ),
         migrations.AddField(
-            model_name='window',
-            name='mask_entry',
-            field=models.OneToOneField(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='ledger.logentry'),
+            model_name="window",
+            name="mask_entry",
+            field=models.OneToOneField(
+                blank=True,
+                null=True,
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="+",
+                to="ledger.logentry",
+            ),
         ),
         migrations.AddField(
-            model_name='window',
-            name='model',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='windows', to='ledger.globalmodel'),
+            model_name="window",
+            name="model",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT, related_name="windows", to="ledger.globalmodel"
+            ),
         ),
         migrations.AddField(
-            model_name='order',
-            name='window',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='orders', to='ledger.window'),
+            model_name="order",
+            name="window",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT, related_name="orders", to="ledger.window"
+            ),
         ),
         migrations.AddField(
-            model_name='deletionrequest',
-            name='window',
-            field=models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='requests', to='ledger.window'),
+            model_name="deletionrequest",
+            name="window",
+            field=models.ForeignKey(
+                blank=True,
+                null=True,
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="requests",
+                to="ledger.window",
+            ),
         ),
         migrations.AddField(
-            model_name='certificate',
-            name='window',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='certificates', to='ledger.window'),
+            model_name="certificate",
+            name="window",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT, related_name="certificates", to="ledger.window"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='blob',
-            constraint=models.UniqueConstraint(fields=('sha256', 'owner'), name='one_blob_per_owner', nulls_distinct=False),
+            model_name="blob",
+            constraint=models.UniqueConstraint(
+                fields=("sha256", "owner"), name="one_blob_per_owner", nulls_distinct=False
+            ),
         ),
         migrations.AddConstraint(
-            model_name='clientmodel',
-            constraint=models.UniqueConstraint(condition=models.Q(('state', 'current')), fields=('client', 'model'), name='one_current_commitment'),
+            model_name="clientmodel",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("state", "current")), fields=("client", "model"), name="one_current_commitment"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='claim',
-            constraint=models.UniqueConstraint(fields=('order', 'attempt'), name='one_claim_per_attempt'),
+            model_name="claim",
+            constraint=models.UniqueConstraint(fields=("order", "attempt"), name="one_claim_per_attempt"),
         ),
         migrations.AddConstraint(
-            model_name='order',
-            constraint=models.UniqueConstraint(fields=('window', 'client_model'), name='one_order_per_model'),
+            model_name="order",
+            constraint=models.UniqueConstraint(fields=("window", "client_model"), name="one_order_per_model"),
         ),
     ]

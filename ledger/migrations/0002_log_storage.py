@@ -4,37 +4,36 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('ledger', '0001_initial'),
+        ("ledger", "0001_initial"),
     ]
 
     operations = [
         migrations.AlterField(
-            model_name='logentry',
-            name='predicate_type',
+            model_name="logentry",
+            name="predicate_type",
             field=models.CharField(max_length=200),
         ),
         migrations.AlterField(
-            model_name='logentry',
-            name='signer',
-            field=models.CharField(help_text='key ID of the key that was verified', max_length=64),
+            model_name="logentry",
+            name="signer",
+            field=models.CharField(help_text="key ID of the key that was verified", max_length=64),
         ),
         migrations.AlterField(
-            model_name='logentry',
-            name='statement_sha256',
-            field=models.CharField(help_text='of the signed payload', max_length=64),
+            model_name="logentry",
+            name="statement_sha256",
+            field=models.CharField(help_text="of the signed payload", max_length=64),
         ),
         migrations.AddIndex(
-            model_name='logentry',
-            index=models.Index(fields=['predicate_type'], name='entries_by_predicate_type'),
+            model_name="logentry",
+            index=models.Index(fields=["predicate_type"], name="entries_by_predicate_type"),
         ),
         migrations.AddIndex(
-            model_name='logentry',
-            index=models.Index(fields=['signer'], name='entries_by_signer'),
+            model_name="logentry",
+            index=models.Index(fields=["signer"], name="entries_by_signer"),
         ),
         migrations.AddConstraint(
-            model_name='logentry',
-            constraint=models.UniqueConstraint(fields=('statement_sha256',), name='one_entry_per_statement'),
+            model_name="logentry",
+            constraint=models.UniqueConstraint(fields=("statement_sha256",), name="one_entry_per_statement"),
         ),
     ]

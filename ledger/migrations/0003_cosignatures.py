@@ -7,77 +7,150 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('ledger', '0002_log_storage'),
+        ("ledger", "0002_log_storage"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='CheckpointProposal',
+            name="CheckpointProposal",
             fields=[
-                ('size', models.BigIntegerField(primary_key=True, serialize=False)),
-                ('root', models.BinaryField(max_length=32)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
+                ("size", models.BigIntegerField(primary_key=True, serialize=False)),
+                ("root", models.BinaryField(max_length=32)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
             ],
             options={
-                'ordering': ['size'],
+                "ordering": ["size"],
             },
         ),
         migrations.CreateModel(
-            name='Cosignature',
+            name="Cosignature",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('vkey', models.CharField(help_text="the witness's verifier key", max_length=400)),
-                ('line', models.TextField(help_text="signature line of the checkpoint's note")),
-                ('time', models.BigIntegerField(help_text="seconds since 1970, by the witness's clock")),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
+                (
+                    "id",
+                    models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
+                ),
+                ("vkey", models.CharField(help_text="the witness's verifier key", max_length=400)),
+                ("line", models.TextField(help_text="signature line of the checkpoint's note")),
+                ("time", models.BigIntegerField(help_text="seconds since 1970, by the witness's clock")),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
             ],
             options={
-                'ordering': ['proposal', 'vkey'],
+                "ordering": ["proposal", "vkey"],
             },
         ),
         migrations.CreateModel(
-            name='WitnessState',
+            name="WitnessState",
             fields=[
-                ('vkey', models.CharField(max_length=400, primary_key=True, serialize=False)),
-                ('url', models.CharField(max_length=400)),
-                ('state', models.CharField(choices=[('new', 'not asked yet'), ('cosigned', 'cosigned what it was asked to'), ('unreachable', 'does not answer'), ('refused', 'refuses'), ('wrong-key', 'signs with another key'), ('lost', 'ALARM: has cosigned entries that this log no longer has'), ('fork', 'ALARM: has cosigned another history')], default='new', max_length=12)),
-                ('message', models.TextField(blank=True, default='')),
-                ('size', models.BigIntegerField(default=0, help_text='entries that the witness has cosigned, as far as we know')),
-                ('failures', models.PositiveIntegerField(default=0, help_text='in a row; the next try waits longer after each')),
-                ('asked_at', models.DateTimeField(blank=True, null=True)),
-                ('cosigned_at', models.DateTimeField(blank=True, null=True)),
+                ("vkey", models.CharField(max_length=400, primary_key=True, serialize=False)),
+                ("url", models.CharField(max_length=400)),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("new", "not asked yet"),
+                            ("cosigned", "cosigned what it was asked to"),
+                            ("unreachable", "does not answer"),
+                            ("refused", "refuses"),
+                            ("wrong-key", "signs with another key"),
+                            ("lost", "ALARM: has cosigned entries that this log no longer has"),
+                            ("fork", "ALARM: has cosigned another history"),
+                        ],
+                        default="new",
+                        max_length=12,
+                    ),
+                ),
+                ("message", models.TextField(blank=True, default="")),
+                (
+                    "size",
+                    models.BigIntegerField(
+                        default=0, help_text="entries that the witness has cosigned, as far as we know"
+                    ),
+                ),
+                (
+                    "failures",
+                    models.PositiveIntegerField(
+                        default=0, help_text="in a row; the next try waits longer after each"
+                    ),
+                ),
+                ("asked_at", models.DateTimeField(blank=True, null=True)),
+                ("cosigned_at", models.DateTimeField(blank=True, null=True)),
             ],
             options={
-                'verbose_name': 'witness',
-                'verbose_name_plural': 'witnesses',
-                'ordering': ['vkey'],
+                "verbose_name": "witness",
+                "verbose_name_plural": "witnesses",
+                "ordering": ["vkey"],
             },
         ),
         pgtrigger.migrations.AddTrigger(
-            model_name='checkpointproposal',
-            trigger=pgtrigger.compiler.Trigger(name='append_only', sql=pgtrigger.compiler.UpsertTriggerSql(func="RAISE EXCEPTION 'pgtrigger: Cannot update or delete rows from % table', TG_TABLE_NAME;", hash='085d11f4aef683ea08d71de9f421d5635132eeaa', operation='UPDATE OR DELETE', pgid='pgtrigger_append_only_620f9', table='ledger_checkpointproposal', when='BEFORE')),
+            model_name="checkpointproposal",
+            trigger=pgtrigger.compiler.Trigger(
+                name="append_only",
+                sql=pgtrigger.compiler.UpsertTriggerSql(
+                    func="RAISE EXCEPTION 'pgtrigger: Cannot update or delete rows from % table', TG_TABLE_NAME;",
+                    hash="085d11f4aef683ea08d71de9f421d5635132eeaa",
+                    operation="UPDATE OR DELETE",
+                    pgid="pgtrigger_append_only_620f9",
+                    table="ledger_checkpointproposal",
+                    when="BEFORE",
+                ),
+            ),
         ),
         pgtrigger.migrations.AddTrigger(
-            model_name='checkpointproposal',
-            trigger=pgtrigger.compiler.Trigger(name='no_truncate', sql=pgtrigger.compiler.UpsertTriggerSql(func="\n    IF EXISTS (SELECT 1 FROM ledger_checkpointproposal) THEN\n        RAISE EXCEPTION 'pgtrigger: Cannot truncate table ledger_checkpointproposal: the log is append-only';\n    END IF;\n    RETURN NULL;\n", hash='149dfbe71086243b50ba39e20ab33409216c2737', level='STATEMENT', operation='TRUNCATE', pgid='pgtrigger_no_truncate_fa4d0', table='ledger_checkpointproposal', when='BEFORE')),
+            model_name="checkpointproposal",
+            trigger=pgtrigger.compiler.Trigger(
+                name="no_truncate",
+                sql=pgtrigger.compiler.UpsertTriggerSql(
+                    func="\n    IF EXISTS (SELECT 1 FROM ledger_checkpointproposal) THEN\n        RAISE EXCEPTION 'pgtrigger: Cannot truncate table ledger_checkpointproposal: the log is append-only';\n    END IF;\n    RETURN NULL;\n",
+                    hash="149dfbe71086243b50ba39e20ab33409216c2737",
+                    level="STATEMENT",
+                    operation="TRUNCATE",
+                    pgid="pgtrigger_no_truncate_fa4d0",
+                    table="ledger_checkpointproposal",
+                    when="BEFORE",
+                ),
+            ),
         ),
         migrations.AddField(
-            model_name='cosignature',
-            name='proposal',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='cosignatures', to='ledger.checkpointproposal'),
+            model_name="cosignature",
+            name="proposal",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="cosignatures",
+                to="ledger.checkpointproposal",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='cosignature',
-            constraint=models.UniqueConstraint(fields=('proposal', 'vkey'), name='one_cosignature_per_witness'),
+            model_name="cosignature",
+            constraint=models.UniqueConstraint(fields=("proposal", "vkey"), name="one_cosignature_per_witness"),
         ),
         pgtrigger.migrations.AddTrigger(
-            model_name='cosignature',
-            trigger=pgtrigger.compiler.Trigger(name='append_only', sql=pgtrigger.compiler.UpsertTriggerSql(func="RAISE EXCEPTION 'pgtrigger: Cannot update or delete rows from % table', TG_TABLE_NAME;", hash='138d8bf747fb67929e9f941554571d4c3c4cbde6', operation='UPDATE OR DELETE', pgid='pgtrigger_append_only_716b4', table='ledger_cosignature', when='BEFORE')),
+            model_name="cosignature",
+            trigger=pgtrigger.compiler.Trigger(
+                name="append_only",
+                sql=pgtrigger.compiler.UpsertTriggerSql(
+                    func="RAISE EXCEPTION 'pgtrigger: Cannot update or delete rows from % table', TG_TABLE_NAME;",
+                    hash="138d8bf747fb67929e9f941554571d4c3c4cbde6",
+                    operation="UPDATE OR DELETE",
+                    pgid="pgtrigger_append_only_716b4",
+                    table="ledger_cosignature",
+                    when="BEFORE",
+                ),
+            ),
         ),
         pgtrigger.migrations.AddTrigger(
-            model_name='cosignature',
-            trigger=pgtrigger.compiler.Trigger(name='no_truncate', sql=pgtrigger.compiler.UpsertTriggerSql(func="\n    IF EXISTS (SELECT 1 FROM ledger_cosignature) THEN\n        RAISE EXCEPTION 'pgtrigger: Cannot truncate table ledger_cosignature: the log is append-only';\n    END IF;\n    RETURN NULL;\n", hash='136a3747ca2e87bea7fe89b4b4855833d5a2721c', level='STATEMENT', operation='TRUNCATE', pgid='pgtrigger_no_truncate_fab7d', table='ledger_cosignature', when='BEFORE')),
+            model_name="cosignature",
+            trigger=pgtrigger.compiler.Trigger(
+                name="no_truncate",
+                sql=pgtrigger.compiler.UpsertTriggerSql(
+                    func="\n    IF EXISTS (SELECT 1 FROM ledger_cosignature) THEN\n        RAISE EXCEPTION 'pgtrigger: Cannot truncate table ledger_cosignature: the log is append-only';\n    END IF;\n    RETURN NULL;\n",
+                    hash="136a3747ca2e87bea7fe89b4b4855833d5a2721c",
+                    level="STATEMENT",
+                    operation="TRUNCATE",
+                    pgid="pgtrigger_no_truncate_fab7d",
+                    table="ledger_cosignature",
+                    when="BEFORE",
+                ),
+            ),
         ),
     ]

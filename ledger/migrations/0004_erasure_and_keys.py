@@ -7,72 +7,117 @@ from django.db import migrations, models
 
 def keep_keys(apps, schema_editor):
     """Every enrolled client has one key so far."""
-    key = apps.get_model('ledger', 'ClientKey')
-    for client in apps.get_model('ledger', 'Client').objects.exclude(keyid=None).iterator():
+    key = apps.get_model("ledger", "ClientKey")
+    for client in apps.get_model("ledger", "Client").objects.exclude(keyid=None).iterator():
         key.objects.create(
             client=client, public_key=client.public_key, keyid=client.keyid, enrolled_entry=client.enrolled_entry
         )
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('ledger', '0003_cosignatures'),
+        ("ledger", "0003_cosignatures"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='FsckRun',
+            name="FsckRun",
             fields=[
-                ('uuid', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
-                ('started_at', models.DateTimeField()),
-                ('seconds', models.FloatField()),
-                ('entries', models.BigIntegerField(help_text='size of the log that was checked')),
-                ('problem', models.TextField(blank=True, default='', help_text='the first thing that is wrong; empty: all is well')),
+                ("uuid", models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
+                ("started_at", models.DateTimeField()),
+                ("seconds", models.FloatField()),
+                ("entries", models.BigIntegerField(help_text="size of the log that was checked")),
+                (
+                    "problem",
+                    models.TextField(
+                        blank=True, default="", help_text="the first thing that is wrong; empty: all is well"
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'log check',
-                'ordering': ['-started_at'],
+                "verbose_name": "log check",
+                "ordering": ["-started_at"],
             },
         ),
         migrations.AddField(
-            model_name='deletionrequest',
-            name='erased_entry',
-            field=models.OneToOneField(blank=True, help_text='the tombstone: who asked was destroyed', null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='ledger.logentry'),
+            model_name="deletionrequest",
+            name="erased_entry",
+            field=models.OneToOneField(
+                blank=True,
+                help_text="the tombstone: who asked was destroyed",
+                null=True,
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="+",
+                to="ledger.logentry",
+            ),
         ),
         migrations.AddField(
-            model_name='subjectrecord',
-            name='erased_at',
+            model_name="subjectrecord",
+            name="erased_at",
             field=models.DateTimeField(blank=True, null=True),
         ),
         migrations.AddField(
-            model_name='subjectrecord',
-            name='master',
-            field=models.CharField(blank=True, db_index=True, default='', help_text='name of the master key that wraps it; empty in rows from before master keys had names', max_length=200),
+            model_name="subjectrecord",
+            name="master",
+            field=models.CharField(
+                blank=True,
+                db_index=True,
+                default="",
+                help_text="name of the master key that wraps it; empty in rows from before master keys had names",
+                max_length=200,
+            ),
         ),
         migrations.AddField(
-            model_name='subjectrecord',
-            name='purged',
+            model_name="subjectrecord",
+            name="purged",
             field=models.BooleanField(default=False),
         ),
         migrations.AlterField(
-            model_name='subjectrecord',
-            name='wrapped_key',
-            field=models.BinaryField(help_text='the data key, wrapped by the key manager'),
+            model_name="subjectrecord",
+            name="wrapped_key",
+            field=models.BinaryField(help_text="the data key, wrapped by the key manager"),
         ),
         migrations.CreateModel(
-            name='ClientKey',
+            name="ClientKey",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('public_key', models.CharField(help_text='Ed25519, raw, hex', max_length=64)),
-                ('keyid', models.CharField(max_length=64, unique=True)),
-                ('client', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='keys', to='ledger.client')),
-                ('enrolled_entry', models.OneToOneField(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='ledger.logentry')),
-                ('revoked_entry', models.OneToOneField(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='ledger.logentry')),
+                (
+                    "id",
+                    models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
+                ),
+                ("public_key", models.CharField(help_text="Ed25519, raw, hex", max_length=64)),
+                ("keyid", models.CharField(max_length=64, unique=True)),
+                (
+                    "client",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="keys", to="ledger.client"
+                    ),
+                ),
+                (
+                    "enrolled_entry",
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="+", to="ledger.logentry"
+                    ),
+                ),
+                (
+                    "revoked_entry",
+                    models.OneToOneField(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="ledger.logentry",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['enrolled_entry'],
-                'constraints': [models.UniqueConstraint(condition=models.Q(('revoked_entry', None)), fields=('client',), name='one_valid_key_per_client')],
+                "ordering": ["enrolled_entry"],
+                "constraints": [
+                    models.UniqueConstraint(
+                        condition=models.Q(("revoked_entry", None)),
+                        fields=("client",),
+                        name="one_valid_key_per_client",
+                    )
+                ],
             },
         ),
         migrations.RunPython(keep_keys, migrations.RunPython.noop),

@@ -7,39 +7,68 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('ledger', '0004_erasure_and_keys'),
+        ("ledger", "0004_erasure_and_keys"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='Event',
+            name="Event",
             fields=[
-                ('id', models.BigAutoField(primary_key=True, serialize=False)),
-                ('kind', models.CharField(db_index=True, max_length=60)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('actor_kind', models.CharField(max_length=10)),
-                ('actor_id', models.CharField(max_length=64)),
-                ('actor_name', models.CharField(max_length=200)),
-                ('request', models.UUIDField(blank=True, db_index=True, null=True)),
-                ('window', models.UUIDField(blank=True, db_index=True, null=True)),
-                ('order', models.UUIDField(blank=True, db_index=True, null=True)),
-                ('client', models.UUIDField(blank=True, db_index=True, null=True)),
-                ('model', models.UUIDField(blank=True, db_index=True, null=True)),
-                ('data', models.JSONField(default=dict)),
-                ('entry', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='events', to='ledger.logentry')),
+                ("id", models.BigAutoField(primary_key=True, serialize=False)),
+                ("kind", models.CharField(db_index=True, max_length=60)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                ("actor_kind", models.CharField(max_length=10)),
+                ("actor_id", models.CharField(max_length=64)),
+                ("actor_name", models.CharField(max_length=200)),
+                ("request", models.UUIDField(blank=True, db_index=True, null=True)),
+                ("window", models.UUIDField(blank=True, db_index=True, null=True)),
+                ("order", models.UUIDField(blank=True, db_index=True, null=True)),
+                ("client", models.UUIDField(blank=True, db_index=True, null=True)),
+                ("model", models.UUIDField(blank=True, db_index=True, null=True)),
+                ("data", models.JSONField(default=dict)),
+                (
+                    "entry",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="events",
+                        to="ledger.logentry",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['id'],
+                "ordering": ["id"],
             },
         ),
         pgtrigger.migrations.AddTrigger(
-            model_name='event',
-            trigger=pgtrigger.compiler.Trigger(name='append_only', sql=pgtrigger.compiler.UpsertTriggerSql(func="RAISE EXCEPTION 'pgtrigger: Cannot update or delete rows from % table', TG_TABLE_NAME;", hash='952eb006181bdf0fe666def3d6c73c4b3c3a9c1e', operation='UPDATE OR DELETE', pgid='pgtrigger_append_only_b44a2', table='ledger_event', when='BEFORE')),
+            model_name="event",
+            trigger=pgtrigger.compiler.Trigger(
+                name="append_only",
+                sql=pgtrigger.compiler.UpsertTriggerSql(
+                    func="RAISE EXCEPTION 'pgtrigger: Cannot update or delete rows from % table', TG_TABLE_NAME;",
+                    hash="952eb006181bdf0fe666def3d6c73c4b3c3a9c1e",
+                    operation="UPDATE OR DELETE",
+                    pgid="pgtrigger_append_only_b44a2",
+                    table="ledger_event",
+                    when="BEFORE",
+                ),
+            ),
         ),
         pgtrigger.migrations.AddTrigger(
-            model_name='event',
-            trigger=pgtrigger.compiler.Trigger(name='no_truncate', sql=pgtrigger.compiler.UpsertTriggerSql(func="\n    IF EXISTS (SELECT 1 FROM ledger_event) THEN\n        RAISE EXCEPTION 'pgtrigger: Cannot truncate table ledger_event: the log is append-only';\n    END IF;\n    RETURN NULL;\n", hash='20360ae4d6832ad2ddced10a44360d2a4f3a7810', level='STATEMENT', operation='TRUNCATE', pgid='pgtrigger_no_truncate_2c860', table='ledger_event', when='BEFORE')),
+            model_name="event",
+            trigger=pgtrigger.compiler.Trigger(
+                name="no_truncate",
+                sql=pgtrigger.compiler.UpsertTriggerSql(
+                    func="\n    IF EXISTS (SELECT 1 FROM ledger_event) THEN\n        RAISE EXCEPTION 'pgtrigger: Cannot truncate table ledger_event: the log is append-only';\n    END IF;\n    RETURN NULL;\n",
+                    hash="20360ae4d6832ad2ddced10a44360d2a4f3a7810",
+                    level="STATEMENT",
+                    operation="TRUNCATE",
+                    pgid="pgtrigger_no_truncate_2c860",
+                    table="ledger_event",
+                    when="BEFORE",
+                ),
+            ),
         ),
     ]

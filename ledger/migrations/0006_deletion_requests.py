@@ -10,304 +10,571 @@ from django.db import migrations, models
 
 def fill_datasets(apps, schema_editor):
     """So far every reference names one class."""
-    for request in apps.get_model('ledger', 'DeletionRequest').objects.iterator():
-        request.dataset = request.forget['dataset']
-        request.save(update_fields=['dataset'])
+    for request in apps.get_model("ledger", "DeletionRequest").objects.iterator():
+        request.dataset = request.forget["dataset"]
+        request.save(update_fields=["dataset"])
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('ledger', '0005_events'),
+        ("ledger", "0005_events"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='RegulationTerms',
+            name="RegulationTerms",
             fields=[
-                ('regulation', models.CharField(choices=[('gdpr', 'GDPR'), ('uk-gdpr', 'UK GDPR'), ('ccpa', 'CCPA/CPRA'), ('lgpd', 'LGPD'), ('other', 'Other')], max_length=10, primary_key=True, serialize=False)),
-                ('months', models.PositiveSmallIntegerField(help_text='to answer, counted from the receipt; added to the days')),
-                ('days', models.PositiveSmallIntegerField()),
-                ('extension_months', models.PositiveSmallIntegerField(help_text='0 months and 0 days: no extension')),
-                ('extension_days', models.PositiveSmallIntegerField()),
-                ('notice', models.CharField(choices=[('in-first-period', 'told to the person inside the first period'), ('none', 'no notice needed')], help_text='what an extension needs', max_length=20)),
-                ('acknowledge_business_days', models.PositiveSmallIntegerField(help_text='to confirm the receipt, Monday to Friday, public holidays included; 0: not asked for')),
-                ('identity_required', models.BooleanField(default=True, help_text='no approval before the person was identified')),
-                ('identity_days', models.PositiveSmallIntegerField(help_text='after so many days without identification an open request expires; 0: never')),
-                ('four_eyes', models.BooleanField(default=False, help_text='two officers must approve')),
-                ('exclude_filer', models.BooleanField(default=False, help_text='who filed a request does not approve it')),
+                (
+                    "regulation",
+                    models.CharField(
+                        choices=[
+                            ("gdpr", "GDPR"),
+                            ("uk-gdpr", "UK GDPR"),
+                            ("ccpa", "CCPA/CPRA"),
+                            ("lgpd", "LGPD"),
+                            ("other", "Other"),
+                        ],
+                        max_length=10,
+                        primary_key=True,
+                        serialize=False,
+                    ),
+                ),
+                (
+                    "months",
+                    models.PositiveSmallIntegerField(
+                        help_text="to answer, counted from the receipt; added to the days"
+                    ),
+                ),
+                ("days", models.PositiveSmallIntegerField()),
+                (
+                    "extension_months",
+                    models.PositiveSmallIntegerField(help_text="0 months and 0 days: no extension"),
+                ),
+                ("extension_days", models.PositiveSmallIntegerField()),
+                (
+                    "notice",
+                    models.CharField(
+                        choices=[
+                            ("in-first-period", "told to the person inside the first period"),
+                            ("none", "no notice needed"),
+                        ],
+                        help_text="what an extension needs",
+                        max_length=20,
+                    ),
+                ),
+                (
+                    "acknowledge_business_days",
+                    models.PositiveSmallIntegerField(
+                        help_text="to confirm the receipt, Monday to Friday, public holidays included; 0: not asked for"
+                    ),
+                ),
+                (
+                    "identity_required",
+                    models.BooleanField(default=True, help_text="no approval before the person was identified"),
+                ),
+                (
+                    "identity_days",
+                    models.PositiveSmallIntegerField(
+                        help_text="after so many days without identification an open request expires; 0: never"
+                    ),
+                ),
+                ("four_eyes", models.BooleanField(default=False, help_text="two officers must approve")),
+                (
+                    "exclude_filer",
+                    models.BooleanField(default=False, help_text="who filed a request does not approve it"),
+                ),
             ],
             options={
-                'verbose_name_plural': 'regulation terms',
-                'ordering': ['regulation'],
+                "verbose_name_plural": "regulation terms",
+                "ordering": ["regulation"],
             },
         ),
         migrations.AddField(
-            model_name='deletionrequest',
-            name='acknowledge_by',
+            model_name="deletionrequest",
+            name="acknowledge_by",
             field=models.DateTimeField(blank=True, null=True),
         ),
         migrations.AddField(
-            model_name='deletionrequest',
-            name='acknowledged_entry',
-            field=models.OneToOneField(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='ledger.logentry'),
+            model_name="deletionrequest",
+            name="acknowledged_entry",
+            field=models.OneToOneField(
+                blank=True,
+                null=True,
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="+",
+                to="ledger.logentry",
+            ),
         ),
         migrations.AddField(
-            model_name='deletionrequest',
-            name='closure_entry',
-            field=models.OneToOneField(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='ledger.logentry'),
+            model_name="deletionrequest",
+            name="closure_entry",
+            field=models.OneToOneField(
+                blank=True,
+                null=True,
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="+",
+                to="ledger.logentry",
+            ),
         ),
         migrations.AddField(
-            model_name='deletionrequest',
-            name='closure_reason',
-            field=models.CharField(blank=True, default='', max_length=60),
+            model_name="deletionrequest",
+            name="closure_reason",
+            field=models.CharField(blank=True, default="", max_length=60),
         ),
         migrations.AddField(
-            model_name='deletionrequest',
-            name='content_key',
-            field=models.CharField(blank=True, db_index=True, default='', help_text='keyed hash of what was filed, so that importing a file twice files once; empty once erased', max_length=64),
+            model_name="deletionrequest",
+            name="content_key",
+            field=models.CharField(
+                blank=True,
+                db_index=True,
+                default="",
+                help_text="keyed hash of what was filed, so that importing a file twice files once; empty once erased",
+                max_length=64,
+            ),
         ),
         migrations.AddField(
-            model_name='deletionrequest',
-            name='dataset',
-            field=models.CharField(db_index=True, default='', max_length=200),
+            model_name="deletionrequest",
+            name="dataset",
+            field=models.CharField(db_index=True, default="", max_length=200),
             preserve_default=False,
         ),
         migrations.AddField(
-            model_name='deletionrequest',
-            name='duplicate_of',
-            field=models.ForeignKey(blank=True, help_text='an earlier request of the same person about the same data', null=True, on_delete=django.db.models.deletion.PROTECT, related_name='duplicates', to='ledger.deletionrequest'),
+            model_name="deletionrequest",
+            name="duplicate_of",
+            field=models.ForeignKey(
+                blank=True,
+                help_text="an earlier request of the same person about the same data",
+                null=True,
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="duplicates",
+                to="ledger.deletionrequest",
+            ),
         ),
         migrations.AddField(
-            model_name='deletionrequest',
-            name='duplicate_reason',
-            field=models.CharField(blank=True, default='', max_length=60),
+            model_name="deletionrequest",
+            name="duplicate_reason",
+            field=models.CharField(blank=True, default="", max_length=60),
         ),
         migrations.AddField(
-            model_name='deletionrequest',
-            name='extension_entry',
-            field=models.OneToOneField(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='ledger.logentry'),
+            model_name="deletionrequest",
+            name="extension_entry",
+            field=models.OneToOneField(
+                blank=True,
+                null=True,
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="+",
+                to="ledger.logentry",
+            ),
         ),
         migrations.AddField(
-            model_name='deletionrequest',
-            name='extension_reason',
-            field=models.CharField(blank=True, default='', max_length=60),
+            model_name="deletionrequest",
+            name="extension_reason",
+            field=models.CharField(blank=True, default="", max_length=60),
         ),
         migrations.AddField(
-            model_name='deletionrequest',
-            name='filed_by',
-            field=models.CharField(blank=True, default='', help_text='kind:id of who filed it', max_length=80),
+            model_name="deletionrequest",
+            name="filed_by",
+            field=models.CharField(blank=True, default="", help_text="kind:id of who filed it", max_length=80),
         ),
         migrations.AddField(
-            model_name='deletionrequest',
-            name='frozen',
-            field=models.OneToOneField(blank=True, help_text='the samples as they were at approval, sealed', null=True, on_delete=django.db.models.deletion.PROTECT, related_name='frozen_for', to='ledger.subjectrecord'),
+            model_name="deletionrequest",
+            name="frozen",
+            field=models.OneToOneField(
+                blank=True,
+                help_text="the samples as they were at approval, sealed",
+                null=True,
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="frozen_for",
+                to="ledger.subjectrecord",
+            ),
         ),
         migrations.AddField(
-            model_name='deletionrequest',
-            name='held',
-            field=models.BooleanField(default=False, help_text='under a legal hold'),
+            model_name="deletionrequest",
+            name="held",
+            field=models.BooleanField(default=False, help_text="under a legal hold"),
         ),
         migrations.AddField(
-            model_name='deletionrequest',
-            name='matches',
-            field=models.PositiveIntegerField(blank=True, help_text='samples to forget', null=True),
+            model_name="deletionrequest",
+            name="matches",
+            field=models.PositiveIntegerField(blank=True, help_text="samples to forget", null=True),
         ),
         migrations.AddField(
-            model_name='deletionrequest',
-            name='notified_at',
-            field=models.DateTimeField(blank=True, help_text='when the person was told of the extension', null=True),
+            model_name="deletionrequest",
+            name="notified_at",
+            field=models.DateTimeField(
+                blank=True, help_text="when the person was told of the extension", null=True
+            ),
         ),
         migrations.AddField(
-            model_name='deletionrequest',
-            name='policy',
-            field=models.JSONField(default=dict, help_text='identification and approval, as they were when it was filed'),
+            model_name="deletionrequest",
+            name="policy",
+            field=models.JSONField(
+                default=dict, help_text="identification and approval, as they were when it was filed"
+            ),
         ),
         migrations.AddField(
-            model_name='deletionrequest',
-            name='reference',
-            field=models.CharField(blank=True, default='', help_text='logged commitment to the samples', max_length=64),
+            model_name="deletionrequest",
+            name="reference",
+            field=models.CharField(
+                blank=True, default="", help_text="logged commitment to the samples", max_length=64
+            ),
         ),
         migrations.AddField(
-            model_name='deletionrequest',
-            name='status_callback_urls',
+            model_name="deletionrequest",
+            name="status_callback_urls",
             field=models.JSONField(blank=True, default=list),
         ),
         migrations.AddField(
-            model_name='deletionrequest',
-            name='subject_key',
-            field=models.CharField(blank=True, db_index=True, default='', help_text='keyed hash of the subject, to find other requests of the same person; empty once erased', max_length=64),
+            model_name="deletionrequest",
+            name="subject_key",
+            field=models.CharField(
+                blank=True,
+                db_index=True,
+                default="",
+                help_text="keyed hash of the subject, to find other requests of the same person; empty once erased",
+                max_length=64,
+            ),
         ),
         migrations.AddField(
-            model_name='deletionrequest',
-            name='subject_request_id',
-            field=models.UUIDField(blank=True, help_text="the controller's own number of the request (OpenDSR)", null=True, unique=True),
+            model_name="deletionrequest",
+            name="subject_request_id",
+            field=models.UUIDField(
+                blank=True, help_text="the controller's own number of the request (OpenDSR)", null=True, unique=True
+            ),
         ),
         migrations.AddField(
-            model_name='deletionrequest',
-            name='terms',
-            field=models.JSONField(blank=True, help_text='periods as logged with the request; empty: by law', null=True),
+            model_name="deletionrequest",
+            name="terms",
+            field=models.JSONField(
+                blank=True, help_text="periods as logged with the request; empty: by law", null=True
+            ),
         ),
         migrations.AddField(
-            model_name='deletionrequest',
-            name='verified',
-            field=models.BooleanField(default=False, help_text='what the last identity check said'),
+            model_name="deletionrequest",
+            name="verified",
+            field=models.BooleanField(default=False, help_text="what the last identity check said"),
         ),
         migrations.AlterField(
-            model_name='deletionrequest',
-            name='forget',
-            field=models.JSONField(help_text='which data: {"dataset", "class" or "classes"}; where samples or a query are in the vault, {"dataset", "sealed"}'),
+            model_name="deletionrequest",
+            name="forget",
+            field=models.JSONField(
+                help_text='which data: {"dataset", "class" or "classes"}; where samples or a query are in the vault, {"dataset", "sealed"}'
+            ),
         ),
         migrations.AlterField(
-            model_name='deletionrequest',
-            name='regulation',
-            field=models.CharField(choices=[('gdpr', 'GDPR'), ('uk-gdpr', 'UK GDPR'), ('ccpa', 'CCPA/CPRA'), ('lgpd', 'LGPD'), ('other', 'Other')], max_length=10),
+            model_name="deletionrequest",
+            name="regulation",
+            field=models.CharField(
+                choices=[
+                    ("gdpr", "GDPR"),
+                    ("uk-gdpr", "UK GDPR"),
+                    ("ccpa", "CCPA/CPRA"),
+                    ("lgpd", "LGPD"),
+                    ("other", "Other"),
+                ],
+                max_length=10,
+            ),
         ),
         migrations.AlterField(
-            model_name='deletionrequest',
-            name='state',
-            field=models.CharField(choices=[('open', 'Open'), ('in_progress', 'In Progress'), ('fulfilled', 'Fulfilled'), ('denied', 'Denied'), ('expired', 'Expired'), ('revoked', 'Revoked')], db_index=True, default='open', max_length=12),
+            model_name="deletionrequest",
+            name="state",
+            field=models.CharField(
+                choices=[
+                    ("open", "Open"),
+                    ("in_progress", "In Progress"),
+                    ("fulfilled", "Fulfilled"),
+                    ("denied", "Denied"),
+                    ("expired", "Expired"),
+                    ("revoked", "Revoked"),
+                ],
+                db_index=True,
+                default="open",
+                max_length=12,
+            ),
         ),
         migrations.AlterField(
-            model_name='job',
-            name='kind',
-            field=models.CharField(choices=[('mask', 'Mask'), ('challenge', 'Challenge'), ('verify', 'Verify'), ('import', 'Import')], max_length=20),
+            model_name="job",
+            name="kind",
+            field=models.CharField(
+                choices=[("mask", "Mask"), ("challenge", "Challenge"), ("verify", "Verify"), ("import", "Import")],
+                max_length=20,
+            ),
         ),
         migrations.CreateModel(
-            name='DatasetIndex',
+            name="DatasetIndex",
             fields=[
-                ('uuid', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
-                ('name', models.CharField(help_text='the data set, as models and requests call it', max_length=200)),
-                ('digest', models.CharField(help_text='SHA-256 over all samples, see docs/formats.md', max_length=64)),
-                ('samples', models.PositiveIntegerField()),
-                ('fields', models.JSONField(help_text='names of fields that queries may use')),
-                ('current', models.BooleanField(default=True)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
+                ("uuid", models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
+                (
+                    "name",
+                    models.CharField(help_text="the data set, as models and requests call it", max_length=200),
+                ),
+                (
+                    "digest",
+                    models.CharField(help_text="SHA-256 over all samples, see docs/formats.md", max_length=64),
+                ),
+                ("samples", models.PositiveIntegerField()),
+                ("fields", models.JSONField(help_text="names of fields that queries may use")),
+                ("current", models.BooleanField(default=True)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
             ],
             options={
-                'verbose_name_plural': 'dataset indexes',
-                'ordering': ['name', '-created_at'],
-                'constraints': [models.UniqueConstraint(condition=models.Q(('current', True)), fields=('name',), name='one_current_index_per_dataset')],
+                "verbose_name_plural": "dataset indexes",
+                "ordering": ["name", "-created_at"],
+                "constraints": [
+                    models.UniqueConstraint(
+                        condition=models.Q(("current", True)),
+                        fields=("name",),
+                        name="one_current_index_per_dataset",
+                    )
+                ],
             },
         ),
         migrations.AddField(
-            model_name='deletionrequest',
-            name='index',
-            field=models.ForeignKey(blank=True, help_text='the sample index by which an approval found the samples', null=True, on_delete=django.db.models.deletion.PROTECT, related_name='requests', to='ledger.datasetindex'),
+            model_name="deletionrequest",
+            name="index",
+            field=models.ForeignKey(
+                blank=True,
+                help_text="the sample index by which an approval found the samples",
+                null=True,
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="requests",
+                to="ledger.datasetindex",
+            ),
         ),
         migrations.CreateModel(
-            name='IdentityCheck',
+            name="IdentityCheck",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('method', models.CharField(max_length=60)),
-                ('result', models.CharField(choices=[('verified', 'Verified'), ('failed', 'Failed')], max_length=10)),
-                ('checked_at', models.DateTimeField()),
-                ('detail', models.OneToOneField(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='identity_check', to='ledger.subjectrecord')),
-                ('entry', models.OneToOneField(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='ledger.logentry')),
-                ('request', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='identity_checks', to='ledger.deletionrequest')),
+                (
+                    "id",
+                    models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
+                ),
+                ("method", models.CharField(max_length=60)),
+                (
+                    "result",
+                    models.CharField(choices=[("verified", "Verified"), ("failed", "Failed")], max_length=10),
+                ),
+                ("checked_at", models.DateTimeField()),
+                (
+                    "detail",
+                    models.OneToOneField(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="identity_check",
+                        to="ledger.subjectrecord",
+                    ),
+                ),
+                (
+                    "entry",
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="+", to="ledger.logentry"
+                    ),
+                ),
+                (
+                    "request",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="identity_checks",
+                        to="ledger.deletionrequest",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['entry'],
+                "ordering": ["entry"],
             },
         ),
         migrations.CreateModel(
-            name='IndexedSample',
+            name="IndexedSample",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('position', models.PositiveIntegerField()),
-                ('sample', models.CharField(help_text='its name in requests', max_length=200)),
-                ('label', models.PositiveIntegerField(blank=True, help_text='its class', null=True)),
-                ('fields', models.JSONField(default=dict, help_text='further fields, nothing personal')),
-                ('index', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='rows', to='ledger.datasetindex')),
+                (
+                    "id",
+                    models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
+                ),
+                ("position", models.PositiveIntegerField()),
+                ("sample", models.CharField(help_text="its name in requests", max_length=200)),
+                ("label", models.PositiveIntegerField(blank=True, help_text="its class", null=True)),
+                ("fields", models.JSONField(default=dict, help_text="further fields, nothing personal")),
+                (
+                    "index",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="rows", to="ledger.datasetindex"
+                    ),
+                ),
             ],
             options={
-                'ordering': ['index', 'position'],
+                "ordering": ["index", "position"],
             },
         ),
         migrations.CreateModel(
-            name='LegalHold',
+            name="LegalHold",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('reason', models.CharField(max_length=60)),
-                ('lift_reason', models.CharField(blank=True, default='', max_length=60)),
-                ('lifted_entry', models.OneToOneField(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='ledger.logentry')),
-                ('request', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='holds', to='ledger.deletionrequest')),
-                ('set_entry', models.OneToOneField(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='ledger.logentry')),
+                (
+                    "id",
+                    models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
+                ),
+                ("reason", models.CharField(max_length=60)),
+                ("lift_reason", models.CharField(blank=True, default="", max_length=60)),
+                (
+                    "lifted_entry",
+                    models.OneToOneField(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="ledger.logentry",
+                    ),
+                ),
+                (
+                    "request",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="holds",
+                        to="ledger.deletionrequest",
+                    ),
+                ),
+                (
+                    "set_entry",
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="+", to="ledger.logentry"
+                    ),
+                ),
             ],
             options={
-                'ordering': ['set_entry'],
+                "ordering": ["set_entry"],
             },
         ),
         migrations.CreateModel(
-            name='RequestImport',
+            name="RequestImport",
             fields=[
-                ('uuid', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
-                ('format', models.CharField(choices=[('csv', 'CSV'), ('jsonl', 'JSON lines')], max_length=10)),
-                ('dry_run', models.BooleanField(default=False)),
-                ('lines', models.PositiveIntegerField(default=0, help_text='lines that hold a request')),
-                ('filed', models.PositiveIntegerField(default=0)),
-                ('already', models.PositiveIntegerField(default=0, help_text='filed before')),
-                ('refused', models.PositiveIntegerField(default=0)),
-                ('actor_kind', models.CharField(max_length=10)),
-                ('actor_id', models.CharField(max_length=64)),
-                ('actor_name', models.CharField(max_length=200)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('finished_at', models.DateTimeField(blank=True, null=True)),
-                ('file', models.OneToOneField(blank=True, help_text='until read', null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='ledger.subjectrecord')),
-                ('report', models.OneToOneField(blank=True, help_text='line by line', null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='ledger.subjectrecord')),
+                ("uuid", models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
+                ("format", models.CharField(choices=[("csv", "CSV"), ("jsonl", "JSON lines")], max_length=10)),
+                ("dry_run", models.BooleanField(default=False)),
+                ("lines", models.PositiveIntegerField(default=0, help_text="lines that hold a request")),
+                ("filed", models.PositiveIntegerField(default=0)),
+                ("already", models.PositiveIntegerField(default=0, help_text="filed before")),
+                ("refused", models.PositiveIntegerField(default=0)),
+                ("actor_kind", models.CharField(max_length=10)),
+                ("actor_id", models.CharField(max_length=64)),
+                ("actor_name", models.CharField(max_length=200)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                ("finished_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "file",
+                    models.OneToOneField(
+                        blank=True,
+                        help_text="until read",
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="ledger.subjectrecord",
+                    ),
+                ),
+                (
+                    "report",
+                    models.OneToOneField(
+                        blank=True,
+                        help_text="line by line",
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="ledger.subjectrecord",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-created_at'],
+                "ordering": ["-created_at"],
             },
         ),
         migrations.CreateModel(
-            name='VaultKey',
+            name="VaultKey",
             fields=[
-                ('name', models.CharField(max_length=40, primary_key=True, serialize=False)),
-                ('record', models.OneToOneField(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='ledger.subjectrecord')),
+                ("name", models.CharField(max_length=40, primary_key=True, serialize=False)),
+                (
+                    "record",
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="+", to="ledger.subjectrecord"
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='Approval',
+            name="Approval",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('officer', models.CharField(help_text='kind:id of who approved', max_length=80)),
-                ('name', models.CharField(max_length=200)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('request', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='approvals', to='ledger.deletionrequest')),
+                (
+                    "id",
+                    models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
+                ),
+                ("officer", models.CharField(help_text="kind:id of who approved", max_length=80)),
+                ("name", models.CharField(max_length=200)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                (
+                    "request",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="approvals",
+                        to="ledger.deletionrequest",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['pk'],
-                'constraints': [models.UniqueConstraint(fields=('request', 'officer'), name='one_approval_per_officer')],
+                "ordering": ["pk"],
+                "constraints": [
+                    models.UniqueConstraint(fields=("request", "officer"), name="one_approval_per_officer")
+                ],
             },
         ),
         pgtrigger.migrations.AddTrigger(
-            model_name='approval',
-            trigger=pgtrigger.compiler.Trigger(name='append_only', sql=pgtrigger.compiler.UpsertTriggerSql(func="RAISE EXCEPTION 'pgtrigger: Cannot update or delete rows from % table', TG_TABLE_NAME;", hash='2f0f7338b0a96a49ed789ed36f2c2c412dcf71e3', operation='UPDATE OR DELETE', pgid='pgtrigger_append_only_c6157', table='ledger_approval', when='BEFORE')),
+            model_name="approval",
+            trigger=pgtrigger.compiler.Trigger(
+                name="append_only",
+                sql=pgtrigger.compiler.UpsertTriggerSql(
+                    func="RAISE EXCEPTION 'pgtrigger: Cannot update or delete rows from % table', TG_TABLE_NAME;",
+                    hash="2f0f7338b0a96a49ed789ed36f2c2c412dcf71e3",
+                    operation="UPDATE OR DELETE",
+                    pgid="pgtrigger_append_only_c6157",
+                    table="ledger_approval",
+                    when="BEFORE",
+                ),
+            ),
         ),
         pgtrigger.migrations.AddTrigger(
-            model_name='approval',
-            trigger=pgtrigger.compiler.Trigger(name='no_truncate', sql=pgtrigger.compiler.UpsertTriggerSql(func="\n    IF EXISTS (SELECT 1 FROM ledger_approval) THEN\n        RAISE EXCEPTION 'pgtrigger: Cannot truncate table ledger_approval: the log is append-only';\n    END IF;\n    RETURN NULL;\n", hash='4d4d07f8eeec071b4471b467f88ac2d64b8e63bf', level='STATEMENT', operation='TRUNCATE', pgid='pgtrigger_no_truncate_369fc', table='ledger_approval', when='BEFORE')),
+            model_name="approval",
+            trigger=pgtrigger.compiler.Trigger(
+                name="no_truncate",
+                sql=pgtrigger.compiler.UpsertTriggerSql(
+                    func="\n    IF EXISTS (SELECT 1 FROM ledger_approval) THEN\n        RAISE EXCEPTION 'pgtrigger: Cannot truncate table ledger_approval: the log is append-only';\n    END IF;\n    RETURN NULL;\n",
+                    hash="4d4d07f8eeec071b4471b467f88ac2d64b8e63bf",
+                    level="STATEMENT",
+                    operation="TRUNCATE",
+                    pgid="pgtrigger_no_truncate_369fc",
+                    table="ledger_approval",
+                    when="BEFORE",
+                ),
+            ),
         ),
         migrations.AddIndex(
-            model_name='indexedsample',
-            index=models.Index(fields=['index', 'label'], name='samples_by_label'),
+            model_name="indexedsample",
+            index=models.Index(fields=["index", "label"], name="samples_by_label"),
         ),
         migrations.AddIndex(
-            model_name='indexedsample',
-            index=django.contrib.postgres.indexes.GinIndex(fields=['fields'], name='samples_by_fields', opclasses=['jsonb_path_ops']),
+            model_name="indexedsample",
+            index=django.contrib.postgres.indexes.GinIndex(
+                fields=["fields"], name="samples_by_fields", opclasses=["jsonb_path_ops"]
+            ),
         ),
         migrations.AddConstraint(
-            model_name='indexedsample',
-            constraint=models.UniqueConstraint(fields=('index', 'position'), name='one_sample_per_position'),
+            model_name="indexedsample",
+            constraint=models.UniqueConstraint(fields=("index", "position"), name="one_sample_per_position"),
         ),
         migrations.AddConstraint(
-            model_name='indexedsample',
-            constraint=models.UniqueConstraint(fields=('index', 'sample'), name='one_position_per_sample'),
+            model_name="indexedsample",
+            constraint=models.UniqueConstraint(fields=("index", "sample"), name="one_position_per_sample"),
         ),
         migrations.AddConstraint(
-            model_name='legalhold',
-            constraint=models.UniqueConstraint(condition=models.Q(('lifted_entry', None)), fields=('request',), name='one_hold_at_a_time'),
+            model_name="legalhold",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("lifted_entry", None)), fields=("request",), name="one_hold_at_a_time"
+            ),
         ),
         migrations.RunPython(fill_datasets, migrations.RunPython.noop),
     ]

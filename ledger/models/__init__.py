@@ -21,12 +21,12 @@ from ledger.models.requests import (
     RequestImport,
 )
 from ledger.models.vault import SubjectRecord, VaultKey
-from ledger.models.windows import Order, Window
+from ledger.models.windows import Order, OrderNotice, Policy, Suspension, Window
 
 __all__ = [
     "Approval", "Blob", "Certificate", "Challenge", "Checkpoint", "CheckpointProposal", "CircuitRelease",
-    "Claim", "Client", "ClientKey", "ClientModel", "Cosignature", "DatasetIndex", "DeletionRequest", "Event",
-    "FsckRun", "GlobalModel", "IdentityCheck", "IndexedSample", "Job", "LegalHold", "LogEntry", "LogNode",
-    "Objection", "Order", "ProofSubmission", "RegulationTerms", "RequestImport", "SubjectRecord", "VaultKey",
-    "VerdictRecord", "Window", "WitnessState",
+    "Claim", "Client", "ClientKey", "ClientModel", "Cosignature", "DatasetIndex", "DeletionRequest",
+    "Event", "FsckRun", "GlobalModel", "IdentityCheck", "IndexedSample", "Job", "LegalHold", "LogEntry",
+    "LogNode", "Objection", "Order", "OrderNotice", "Policy", "ProofSubmission", "RegulationTerms",
+    "RequestImport", "SubjectRecord", "Suspension", "VaultKey", "VerdictRecord", "Window", "WitnessState",
 ]  # fmt: skip

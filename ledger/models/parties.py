@@ -60,6 +60,14 @@ class GlobalModel(models.Model):
     total_weights = models.BigIntegerField(help_text="weights in all target tensors")
     dataset = models.CharField(max_length=200)
     mask_config = models.JSONField(default=dict, help_text="default configuration of mask jobs")
+    supersedes = models.ForeignKey(
+        "self", models.PROTECT, null=True, blank=True, related_name="successors", help_text="the release before it"
+    )
+    retired_entry = models.OneToOneField(
+        "ledger.LogEntry", models.PROTECT, null=True, blank=True, related_name="+", help_text="out of use since"
+    )
+    batched_at = models.DateTimeField(null=True, blank=True, help_text="when its schedule last came round")
+    retired_reason = models.CharField(max_length=20, blank=True, default="")
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

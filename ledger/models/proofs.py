@@ -28,6 +28,11 @@ class Claim(models.Model):
     def __str__(self) -> str:
         return f"claim {self.attempt} of {self.order}"
 
+    @property
+    def is_late(self) -> bool:
+        """Whether it came in after its order's due date, to the second, as the challenge says."""
+        return self.entry.created_at.replace(microsecond=0) > self.order.due_at
+
 
 class Challenge(models.Model):
     """The checkpoint that fixes a claim's random field elements."""
@@ -76,12 +81,22 @@ class VerdictRecord(models.Model):
 
 
 class Certificate(models.Model):
-    """What was done about one request."""
+    """What was done about one request on one model. A supplement brings an earlier one up to date."""
 
     uuid = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    request = models.OneToOneField("ledger.DeletionRequest", models.PROTECT, related_name="certificate")
+    request = models.ForeignKey("ledger.DeletionRequest", models.PROTECT, related_name="certificates")
     window = models.ForeignKey("ledger.Window", models.PROTECT, related_name="certificates")
-    complete = models.BooleanField(help_text="every order of the window was met")
+    complete = models.BooleanField(
+        help_text="as many clients as the window's policy asks for have met their orders"
+    )
+    supplements = models.OneToOneField(
+        "self",
+        models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="supplement",
+        help_text="what it brings up to date",
+    )
     entry = models.OneToOneField("ledger.LogEntry", models.PROTECT, related_name="+")
 
     class Meta:

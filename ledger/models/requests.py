@@ -136,7 +136,9 @@ class DeletionRequest(models.Model):
         "ledger.SubjectRecord", models.PROTECT, null=True, blank=True, related_name="frozen_for",
         help_text="the samples as they were at approval, sealed",
     )  # fmt: skip
-    window = models.ForeignKey("ledger.Window", models.PROTECT, null=True, blank=True, related_name="requests")
+    fulfilled_entry = models.OneToOneField(
+        "ledger.LogEntry", models.PROTECT, null=True, blank=True, related_name="+"
+    )
 
     class Meta:
         ordering = ["due_at"]

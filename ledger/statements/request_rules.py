@@ -23,6 +23,7 @@ from ledger.statements.predicates import (
     RequestClosure,
     RequestDecision,
     RequestExtension,
+    RequestFulfilment,
     RequestHold,
     Tombstone,
 )
@@ -39,7 +40,7 @@ class Life:
     state: str = lifecycle.OPEN
     held: bool = False
     extended: bool = False
-    window: int | None = None  # index of the window-close that took it in
+    windows: dict[int, int] = field(default_factory=dict)  # by model: the window-close that took it in
     checks: int = 0  # of identity
     holds: int = 0  # set or lifted
 
@@ -63,6 +64,8 @@ class Requests:
                 self._check_extension(predicate, index)
             case RequestClosure():
                 self._check_closure(predicate, index)
+            case RequestFulfilment():
+                _expect_transition(self.lives[predicate.request], lifecycle.FULFILLED, f"fulfilment {index}")
             case RequestAcknowledgement():
                 self._expect_live(predicate.request, f"{predicate.slug} {index}")
             case IdentityCheck():
@@ -71,11 +74,11 @@ class Requests:
             case Tombstone():
                 _refuse_held(self.lives[predicate.request], f"tombstone {index}")
 
-    def check_window(self, request: str, index: int) -> None:
-        """Raise RuleError unless the window that closes at entry `index` may take in this request."""
+    def check_window(self, request: str, model: int, index: int) -> None:
+        """Raise RuleError unless the window on `model` that closes at entry `index` may take in this request."""
         life = self.lives[request]
-        if life.state != lifecycle.IN_PROGRESS or life.window is not None:
-            where = f"in window {life.window}" if life.window is not None else life.state
+        if life.state != lifecycle.IN_PROGRESS or model in life.windows:
+            where = f"in window {life.windows[model]}" if model in life.windows else life.state
             raise RuleError(f"window {index} holds request {request}, which is {where}")
         _refuse_held(life, f"window {index}")
 
@@ -96,12 +99,14 @@ class Requests:
                 self.lives[predicate.request].extended = True
             case RequestClosure():
                 self.lives[predicate.request].state = predicate.state
-            case Certificate() if all(outcome.status == "met" for outcome in predicate.outcomes):
+            case Certificate() if predicate.complete is None and predicate.is_complete:
+                self.lives[predicate.request].state = lifecycle.FULFILLED
+            case RequestFulfilment():
                 self.lives[predicate.request].state = lifecycle.FULFILLED
 
-    def enter_window(self, request: str, index: int) -> None:
-        """The window that closed at entry `index` has taken in this request."""
-        self.lives[request].window = index
+    def enter_window(self, request: str, model: int, index: int) -> None:
+        """The window on `model` that closed at entry `index` has taken in this request."""
+        self.lives[request].windows[model] = index
 
     def _check_decision(self, said: RequestDecision, index: int) -> None:
         life = self.lives[said.request]
@@ -121,8 +126,9 @@ class Requests:
         _expect_transition(life, said.state, by)
         if said.state == lifecycle.EXPIRED:
             _refuse_held(life, by)
-        if life.window is not None:
-            raise RuleError(f"{by} comes after window {life.window} has closed with request {said.request} in it")
+        if life.windows:
+            window = min(life.windows.values())
+            raise RuleError(f"{by} comes after window {window} has closed with request {said.request} in it")
 
     def _check_extension(self, said: RequestExtension, index: int) -> None:
         by, life = f"extension {index}", self._expect_live(said.request, f"extension {index}")

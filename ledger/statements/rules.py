@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from functools import singledispatch
 from typing import Any, TypeVar
 
-from ledger.statements import coverage_rules
+from ledger.statements import coverage_rules, window_rules
 from ledger.statements.errors import RuleError
 from ledger.statements.predicates import (
     Certificate,
@@ -31,12 +31,15 @@ from ledger.statements.predicates import (
     CircuitRelease,
     Claim,
     ClientKeyRevocation,
+    ClientSuspension,
     DeletionRequest,
     IdentityCheck,
     Mask,
     ModelCommitment,
     ModelRelease,
+    ModelRetirement,
     Order,
+    OrderException,
     OrderObjection,
     Predicate,
     Proof,
@@ -44,6 +47,7 @@ from ledger.statements.predicates import (
     RequestClosure,
     RequestDecision,
     RequestExtension,
+    RequestFulfilment,
     RequestHold,
     Tombstone,
     Verdict,
@@ -54,7 +58,6 @@ from ledger.statements.predicates.certificate import Outcome
 from ledger.statements.request_rules import Requests, Step
 
 Kind = TypeVar("Kind", bound=Predicate)
-_STATUS = {"accepted": "met", "rejected": "rejected"}
 
 
 @dataclass
@@ -72,6 +75,7 @@ class Story:
     verdicts: defaultdict[int, list[int]] = field(default_factory=lambda: defaultdict(list))  # by order
     once: dict[tuple[str, object], int] = field(default_factory=dict)  # what may be said once: (slug, about)
     requests: Requests = field(default_factory=Requests)
+    windows: window_rules.Windows = field(default_factory=window_rules.Windows)
 
     def get(self, ref: LogRef, kind: type[Kind], by: str) -> Kind:
         """The statement that another one refers to. Raises RuleError."""
@@ -100,8 +104,9 @@ class Story:
                 self.verdicts[claim.order.index].append(index)
             case WindowClose():
                 for request in _requests_of(predicate, self, index):
-                    self.requests.enter_window(request, index)
+                    self.requests.enter_window(request, predicate.model.index, index)
         self.requests.add(predicate)
+        self.windows.add(index, predicate)
         about = _said_once(predicate)
         if about is not None:
             self.once[predicate.slug, about] = index
@@ -153,7 +158,7 @@ def _said_once(predicate: Predicate) -> object:  # noqa: PLR0911 - one for each 
     """What a statement is about, where a second one about the same is refused; else None."""
     match predicate:
         case (
-            DeletionRequest() | RequestDecision() | Certificate() | Tombstone()
+            DeletionRequest() | RequestDecision() | Tombstone()
             | RequestAcknowledgement() | RequestExtension() | RequestClosure()
         ):  # fmt: skip
             return predicate.request
@@ -167,12 +172,12 @@ def _said_once(predicate: Predicate) -> object:  # noqa: PLR0911 - one for each 
             return predicate.claim.index
         case Verdict():
             return predicate.proof.index
-    return None
+    return window_rules.said_once(predicate)
 
 
 @singledispatch
 def _check(_predicate: Predicate, _story: Story, _index: int) -> None:
-    """Releases and enrolments refer to nothing; rotations are the key ring's."""
+    """Circuit releases and enrolments refer to nothing; rotations are the key ring's."""
 
 
 @_check.register
@@ -201,11 +206,12 @@ def _(said: ClientKeyRevocation, story: Story, index: int) -> None:
 @_check.register
 def _(said: WindowClose, story: Story, index: int) -> None:
     story.get(said.model, ModelRelease, f"window {index}")
+    window_rules.check_close(said, story, index)
     for ref in said.decisions:
         decision = story.get(ref, RequestDecision, f"window {index}")
         same(decision.decision, "approved", f"window {index} holds a request that was not approved")
     for request in _requests_of(said, story, index):
-        story.requests.check_window(request, index)
+        story.requests.check_window(request, said.model.index, index)
 
 
 def _requests_of(said: WindowClose, story: Story, index: int) -> list[str]:
@@ -242,6 +248,7 @@ def _(order: Order, story: Story, index: int) -> None:
     same(commitment.circuit, order.circuit, f"{by} names another circuit release than the commitment")
     same((mask.window, mask.model), (order.window, commitment.model), f"{by} mixes windows or models")
     coverage_rules.check_order(order, index)
+    window_rules.check_order(order, story, index)
 
 
 @_check.register
@@ -257,6 +264,7 @@ def _(said: OrderObjection, story: Story, index: int) -> None:
 def _(claim: Claim, story: Story, index: int) -> None:
     by = f"order {claim.order.index}"
     order = story.get(claim.order, Order, f"claim {index}")
+    window_rules.refuse_excepted(claim.order, story, f"claim {index}")
     earlier = story.claims[claim.order.index]
     number = len(earlier) + 1
     same((claim.client, claim.attempt), (order.client, number), f"claim {index} is not attempt {number} of {by}")
@@ -283,6 +291,7 @@ def _(proof: Proof, story: Story, index: int) -> None:
     challenge = story.get(proof.challenge, Challenge, by)
     same(claim.client, proof.client, f"{by} is by another client than its claim")
     same(challenge.claim, proof.claim, f"{by} answers a challenge of another claim")
+    window_rules.refuse_excepted(claim.order, story, by)
 
 
 @_check.register
@@ -314,16 +323,41 @@ def _(certificate: Certificate, story: Story, index: int) -> None:
     )
     for outcome in certificate.outcomes:
         _check_outcome(outcome, story, index)
+    window_rules.check_certificate(certificate, story, index)
+
+
+@_check.register
+def _(said: ModelRelease, story: Story, index: int) -> None:
+    if said.supersedes is not None:
+        story.get(said.supersedes, ModelRelease, f"release {index}")
+
+
+@_check.register
+def _(said: RequestFulfilment, story: Story, index: int) -> None:
+    window_rules.check_fulfilment(said, story, index)
+
+
+@_check.register
+def _(said: OrderException, story: Story, index: int) -> None:
+    window_rules.check_exception(said, story, index)
+
+
+@_check.register
+def _(said: ClientSuspension, story: Story, index: int) -> None:
+    window_rules.check_suspension(said, story, index)
+
+
+@_check.register
+def _(said: ModelRetirement, story: Story, index: int) -> None:
+    window_rules.check_retirement(said, story, index)
 
 
 def _check_outcome(outcome: Outcome, story: Story, index: int) -> None:
     story.get(outcome.order, Order, f"certificate {index}")
     if outcome.verdict is not None:
         story.expect(outcome.verdict, f"certificate {index}")
-    verdicts, claims = story.verdicts[outcome.order.index], story.claims[outcome.order.index]
-    last = story.statements[verdicts[-1]] if verdicts else None
-    answered = isinstance(last, Verdict) and last.claim.index == claims[-1]
-    expected = _STATUS[last.result] if isinstance(last, Verdict) and answered else "unanswered"
+    verdicts = story.verdicts[outcome.order.index]
+    expected = window_rules.expected_status(outcome.order.index, story)
     same(outcome.status, expected, f"certificate {index} says {outcome.status} where the verdicts say {expected}")
     if verdicts and (outcome.verdict is None or outcome.verdict.index != verdicts[-1]):
         raise RuleError(f"certificate {index} does not refer to the last verdict, at log index {verdicts[-1]}")

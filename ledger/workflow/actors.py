@@ -8,6 +8,8 @@ from typing import Final, Literal
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.contrib.auth.models import AnonymousUser
 
+from ledger.models import Client
+
 
 @dataclass(frozen=True)
 class Actor:
@@ -30,3 +32,8 @@ SYSTEM: Final = Actor("system", "system", "system")  # background work and comma
 def officer(user: AbstractBaseUser | AnonymousUser) -> Actor:
     """The actor that a logged-in user is."""
     return Actor("officer", str(user.pk), user.get_username())
+
+
+def client_actor(row: Client) -> Actor:
+    """The actor that an enrolled client is."""
+    return Actor("client", str(row.pk), row.name)

@@ -8,10 +8,23 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from django.conf import settings
+from django.db.models import Q, QuerySet
 
 from ledger import blobs, keys, log, publication
-from ledger.models import Checkpoint, CircuitRelease, ClientKey, LogEntry, Order, Window
+from ledger.models import (
+    Checkpoint,
+    CircuitRelease,
+    Client,
+    ClientKey,
+    ClientModel,
+    LogEntry,
+    Order,
+    Suspension,
+    Window,
+)
+from ledger.statements import predicates
 from ledger.statements.predicates import KeyRotation
+from ledger.statements.predicates.certificate import NotOrdered
 from ledger.statements.predicates.circuit_release import VERIFIER_ROLES
 from ledger.workflow.errors import WorkflowError
 from ledger.workflow.step import exclusive, get_or_refuse
@@ -36,7 +49,9 @@ def _bundle(window_id: uuid.UUID | str) -> dict[str, Any]:
     if window.mask_entry is None:
         raise WorkflowError("no-mask", f"window {window.uuid} is {window.state}: there is nothing to audit yet")
     orders = list(window.orders.select_related("client_model__client", "client_model__circuit").order_by("entry"))
-    found = [*_entries(window, orders), *_key_entries(orders)]
+    late = _late_commitments(window)
+    held = [*(order.client_model for order in orders), *late]
+    found = [*_entries(window, orders, late), *_key_entries(held)]
     entries = sorted({entry.index: entry for entry in found if entry}.values(), key=_index)
     head = _head_covering(entries[-1])
     sizes = {claim.challenge.checkpoint_id for claim in _challenged(orders)}
@@ -51,7 +66,7 @@ def _bundle(window_id: uuid.UUID | str) -> dict[str, Any]:
             {"size": size, "proof": [_text(node) for node in log.consistency(size, head.size)]}
             for size in sorted(sizes)
         ],
-        "blobs": {digest: _text(blobs.read(digest)) for digest in sorted(set(_digests(window, orders)))},
+        "blobs": {digest: _text(blobs.read(digest)) for digest in sorted(set(_digests(window, orders, held)))},
     }
 
 
@@ -67,7 +82,7 @@ def _head_covering(entry: LogEntry) -> Checkpoint:
         return head
 
 
-def _entries(window: Window, orders: list[Order]) -> Iterator[LogEntry | None]:
+def _entries(window: Window, orders: list[Order], late: list[ClientModel]) -> Iterator[LogEntry | None]:
     yield from (window.model.entry, window.closed_entry, window.mask_entry)
     for request in window.requests.all():
         yield from (request.filed_entry, request.decision_entry, request.erased_entry)
@@ -76,11 +91,12 @@ def _entries(window: Window, orders: list[Order]) -> Iterator[LogEntry | None]:
             yield check.entry
         for hold in request.holds.select_related("set_entry", "lifted_entry"):
             yield from (hold.set_entry, hold.lifted_entry)
+    yield from _model_entries(window, late)
     for certificate in window.certificates.all():
         yield certificate.entry
     for order in orders:
         held = order.client_model
-        yield from (held.circuit.entry, held.entry, order.entry)
+        yield from (held.circuit.entry, held.entry, order.entry, order.exception_entry)
         yield order.objection.entry if hasattr(order, "objection") else None
         for claim in order.claims.all():
             yield claim.entry
@@ -91,10 +107,44 @@ def _entries(window: Window, orders: list[Order]) -> Iterator[LogEntry | None]:
                 yield claim.proof.verdict.entry if hasattr(claim.proof, "verdict") else None
 
 
-def _key_entries(orders: list[Order]) -> Iterator[LogEntry | None]:
+def _model_entries(window: Window, late: list[ClientModel]) -> Iterator[LogEntry | None]:
+    """Releases that the model supersedes, and what certificates refer to of clients without an order."""
+    model = window.model.supersedes
+    while model is not None:
+        yield model.entry
+        model = model.supersedes
+    for suspension in _suspensions(window):
+        yield from (suspension.set_entry, suspension.lifted_entry)
+    for held in late:
+        yield from (held.circuit.entry, held.entry)
+
+
+def _not_ordered(window: Window) -> list[NotOrdered]:
+    """The clients that certificates name as those without an order."""
+    said = [
+        log.statement(certificate.entry).predicate for certificate in window.certificates.select_related("entry")
+    ]
+    return [one for it in said if isinstance(it, predicates.Certificate) for one in it.not_ordered]
+
+
+def _suspensions(window: Window) -> QuerySet[Suspension]:
+    """All suspensions of the clients that have orders, or that certificates name: the rules count them."""
+    clients = {one.client for one in _not_ordered(window)}
+    ordered = Client.objects.filter(models__orders__window=window)
+    found = Suspension.objects.filter(Q(client__in=clients) | Q(client__in=ordered))
+    return found.select_related("set_entry", "lifted_entry")
+
+
+def _late_commitments(window: Window) -> list[ClientModel]:
+    """Commitments after the mask, as certificates name them."""
+    indices = [one.ref.index for one in _not_ordered(window) if one.reason == "committed-after-mask"]
+    return list(ClientModel.objects.filter(entry__in=indices).select_related("entry", "circuit__entry"))
+
+
+def _key_entries(held: list[ClientModel]) -> Iterator[LogEntry | None]:
     """Every rotation of a key, and every enrolment and revocation of the clients concerned."""
     yield from LogEntry.objects.filter(predicate_type=KeyRotation.type_uri())
-    clients = {order.client_model.client_id for order in orders}
+    clients = {one.client_id for one in held}
     for key in ClientKey.objects.filter(client__in=clients).select_related("enrolled_entry", "revoked_entry"):
         yield from (key.enrolled_entry, key.revoked_entry)
 
@@ -104,13 +154,14 @@ def _challenged(orders: list[Order]) -> Iterator[Any]:
         yield from order.claims.filter(challenge__isnull=False)
 
 
-def _digests(window: Window, orders: list[Order]) -> Iterator[str]:
+def _digests(window: Window, orders: list[Order], held: list[ClientModel]) -> Iterator[str]:
     yield window.mask_sha256
-    releases: set[CircuitRelease] = {order.client_model.circuit for order in orders}
+    releases: set[CircuitRelease] = {one.circuit for one in held}
     for release in releases:
         yield from (release.blobs[role] for role in VERIFIER_ROLES)
+    for one in held:
+        yield from (one.weights_sha256, one.curvature_sha256)
     for order in orders:
-        yield from (order.client_model.weights_sha256, order.client_model.curvature_sha256)
         for claim in order.claims.all():
             yield from (claim.weights_sha256, claim.solution_sha256)
             if hasattr(claim, "proof"):

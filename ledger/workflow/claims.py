@@ -5,10 +5,14 @@ from __future__ import annotations
 import uuid
 
 from ledger import log, publication, queue
-from ledger.models import Challenge, Claim, Job, Order, Window
+from ledger.models import Challenge, Claim, Job, Order
 from ledger.statements import predicates
+from ledger.statements.coverage import FULL, of_attempt
 from ledger.workflow import points
+from ledger.workflow.actors import client_actor
 from ledger.workflow.errors import WorkflowError
+from ledger.workflow.orders import expect_answerable, record_about
+from ledger.workflow.settling import unsettle_window
 from ledger.workflow.step import (
     Accepted,
     Submission,
@@ -25,7 +29,8 @@ def accept_claim(body: bytes) -> Accepted:
     """Log a client's claim (a DSSE envelope) to have met its order, and ask for its challenge.
 
     Each attempt is logged: after a rejection the next one has the next number. Raises WorkflowError: not an
-    order of this client, or files that do not fit (422); a claim pending, met or certified before (409).
+    order of this client, or files that do not fit (422); a claim pending, met, excepted, or too late even for a
+    supplement (409).
     """
     submission = open_submission(body, predicates.Claim)
     return replayed(submission.envelope) or _accept(submission)
@@ -52,16 +57,14 @@ def _accept(submission: Submission[predicates.Claim]) -> Accepted:
     )
     order.state, order.attempt = Order.State.CLAIMED, said.attempt
     order.save()
-    Window.objects.filter(pk=order.window_id, state=Window.State.SETTLED).update(state=Window.State.MASKED)
+    unsettle_window(order.window)
+    record_about("order.claimed", order, client_actor(client), entry=accepted.entry, late=claim.is_late)
     queue.enqueue(Job.Kind.CHALLENGE, claim.uuid)
     return accepted
 
 
 def _expect_open(order: Order, attempt: int) -> None:
-    if order.window.state == Window.State.CERTIFIED:
-        raise WorkflowError(
-            "window-certified", f"the window of order {order.uuid} is certified: claims come too late"
-        )
+    expect_answerable(order)
     if order.state == Order.State.MET:
         raise WorkflowError("order-met", f"order {order.uuid} is met already: there is nothing more to claim")
     if order.state not in (Order.State.ISSUED, Order.State.REJECTED):
@@ -106,12 +109,24 @@ def draw_challenge(claim_id: uuid.UUID | str) -> Challenge:
 
 @exclusive
 def _draw(claim_id: uuid.UUID | str) -> Challenge:
-    claim = get_or_refuse(Claim.objects.select_related("order", "entry"), "claim", uuid=claim_id)
+    claim = get_or_refuse(
+        Claim.objects.select_related("order__window", "order__client_model", "entry"), "claim", uuid=claim_id
+    )
     known = Challenge.objects.filter(claim=claim).first()
     if known is not None:
         return known
     checkpoint = log.first_checkpoint_covering(claim.entry)
-    entry = log_own(predicates.Challenge(claim=log.entry_ref(claim.entry), checkpoint=checkpoint.note))
-    claim.order.state = Order.State.CHALLENGED
-    claim.order.save()
+    order = claim.order
+    sampled = of_attempt(order.coverage, claim.attempt) != FULL
+    entry = log_own(
+        predicates.Challenge(
+            claim=log.entry_ref(claim.entry),
+            checkpoint=checkpoint.note,
+            claimed_at=claim.entry.created_at,
+            draw_secret=order.draw_secret if sampled else None,
+        )
+    )
+    order.state = Order.State.CHALLENGED
+    order.save()
+    record_about("order.challenged", order, entry=entry)
     return Challenge.objects.create(claim=claim, checkpoint=checkpoint, entry=entry)

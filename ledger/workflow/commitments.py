@@ -33,6 +33,10 @@ def _accept(submission: Submission[ModelCommitment]) -> Accepted:
             f"log entry {ref.index} is no {what} release with that leaf hash: GET /releases",
             422,
         )
+    if model.retired_entry_id is not None:
+        raise WorkflowError(
+            "model-retired", f"the model of log entry {model.entry_id} was retired: it is out of use"
+        )
     _refuse_while_ordered(submission, model)
     _check_points(submission, model, CircuitParameters.model_validate(circuit.parameters))
     accepted = submission.append()
@@ -52,7 +56,8 @@ def _accept(submission: Submission[ModelCommitment]) -> Accepted:
 
 def _refuse_while_ordered(submission: Submission[ModelCommitment], model: GlobalModel) -> None:
     orders = Order.objects.filter(client_model__client=submission.client, client_model__model=model)
-    pending = orders.exclude(state=Order.State.MET).exclude(window__state=Window.State.CERTIFIED).first()
+    over = (Order.State.MET, Order.State.EXCEPTED)
+    pending = orders.exclude(state__in=over).exclude(window__state=Window.State.CERTIFIED).first()
     if pending is not None:
         raise WorkflowError(
             "order-pending",

@@ -7,9 +7,11 @@ import uuid
 
 from ledger import publication, queue
 from ledger.log import NotCosignedError
+from ledger.workflow.batches import certify_due, run_schedules
 from ledger.workflow.errors import WorkflowError
 from ledger.workflow.imports import drop_reports
 from ledger.workflow.request_steps import expire_unverified
+from ledger.workflow.silence import chase
 from ledger.workflow.step import exclusive
 
 logger = logging.getLogger(__name__)
@@ -54,10 +56,13 @@ def ask_witnesses_now() -> int:
 
 
 def sweep() -> int:
-    """The beat's round: end requests that nobody was identified for, destroy old reports, publish what is new in
-    the log, wake workers for lost jobs. Returns how many of these.
+    """The beat's round: requests and files whose time is over, windows by schedule, silent clients, certificates;
+    then publish what is new in the log and wake workers for lost jobs. Returns how many of these.
     """
     expire_unverified()
     drop_reports()
+    run_schedules()
+    chase()
+    certify_due()
     publish_new_entries()
     return queue.sweep()

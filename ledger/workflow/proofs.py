@@ -14,7 +14,11 @@ from ledger.statements import canonical, coverage, coverage_rules, predicates
 from ledger.statements.predicates.base import LogRef
 from ledger.statements.predicates.verdict import Caught, Failure
 from ledger.workflow import points
+from ledger.workflow.actors import client_actor
+from ledger.workflow.certificates import supplement
 from ledger.workflow.errors import WorkflowError
+from ledger.workflow.orders import expect_answerable, record_about
+from ledger.workflow.settling import settle_window
 from ledger.workflow.step import (
     Accepted,
     Submission,
@@ -25,6 +29,7 @@ from ledger.workflow.step import (
     open_submission,
     replayed,
 )
+from ledger.workflow.suspension import lift_for
 
 MAX_FAILURES: Final = 200
 MAX_FAILURE_BYTES: Final = 30_000  # of all failures together: a leaf has 65,535 bytes, a third of it base64
@@ -91,17 +96,16 @@ def accept_proof(body: bytes) -> Accepted:
 
 def _accept(submission: Submission[predicates.Proof]) -> Accepted:
     client, said = submission.client, submission.predicate
-    claims = Claim.objects.filter(order__client_model__client=client).select_related("order__window")
+    claims = Claim.objects.filter(order__client_model__client=client).select_related(
+        "order__window", "order__client_model"
+    )
     claim = claims.filter(entry=log.resolve(said.claim)).first()
     if claim is None:
         raise WorkflowError(
             "wrong-reference", f"log entry {said.claim.index} is no claim of client {client.uuid}", 422
         )
     order = claim.order
-    if order.window.state == Window.State.CERTIFIED:
-        raise WorkflowError(
-            "window-certified", f"the window of order {order.uuid} is certified: proofs come too late"
-        )
+    expect_answerable(order)
     if order.state != Order.State.CHALLENGED or claim.attempt != order.attempt:
         raise WorkflowError(
             "not-challenged",
@@ -113,6 +117,7 @@ def _accept(submission: Submission[predicates.Proof]) -> Accepted:
     proof = ProofSubmission.objects.create(claim=claim, bundle_sha256=said.bundle_sha256, entry=accepted.entry)
     order.state = Order.State.PROVED
     order.save()
+    record_about("order.proved", order, client_actor(client), entry=accepted.entry)
     queue.enqueue(Job.Kind.VERIFY, proof.uuid)
     return accepted
 
@@ -165,10 +170,15 @@ def record_verdict(proof_id: uuid.UUID | str, result: VerdictResult) -> VerdictR
     """Log what the verifier found; the order is met, or rejected and open for another attempt.
 
     Once met, the claim's points are the client's weights and the model-commitment is superseded: before it
-    can follow another mask, the client logs a new one for the weights and curvature it now has. Again for the
+    can follow another mask, the client logs a new one for the weights and curvature it now has. A client that was
+    suspended for this order is reinstated; a window that was certified without it gets supplements. Again for the
     same proof: the first verdict stands. Raises WorkflowError (404).
     """
-    proof = get_or_refuse(ProofSubmission.objects.select_related("claim__order"), "proof", uuid=proof_id)
+    proof = get_or_refuse(
+        ProofSubmission.objects.select_related("claim__order__window", "claim__order__client_model"),
+        "proof",
+        uuid=proof_id,
+    )
     known = VerdictRecord.objects.filter(proof=proof).first()
     if known is not None:
         return known
@@ -200,6 +210,11 @@ def record_verdict(proof_id: uuid.UUID | str, result: VerdictResult) -> VerdictR
         entry=entry,
     )
     _settle(order, proof.claim, accepted=result.accepted)
+    record_about("order.met" if result.accepted else "order.rejected", order, entry=entry)
+    if result.accepted:
+        lift_for(order)
+        if order.window.state == Window.State.CERTIFIED:
+            supplement(order.window)
     return verdict
 
 
@@ -218,9 +233,7 @@ def _settle(order: Order, claim: Claim, *, accepted: bool) -> None:
         order.client_model.state = ClientModel.State.SUPERSEDED
         order.client_model.unlearned_by = claim
         order.client_model.save()
-    over = (Order.State.MET, Order.State.REJECTED)
-    if not order.window.orders.exclude(state__in=over).exists():
-        Window.objects.filter(pk=order.window_id, state=Window.State.MASKED).update(state=Window.State.SETTLED)
+    settle_window(order.window)
 
 
 def _fit(failures: Sequence[tuple[int | None, str]]) -> list[Failure]:

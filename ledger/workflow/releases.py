@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import math
+import uuid
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, get_args
 
-from ledger import blobs
-from ledger.models import CircuitRelease, GlobalModel
+from django.utils import timezone
+
+from ledger import blobs, log
+from ledger.models import CircuitRelease, DeletionRequest, GlobalModel, Window
 from ledger.statements import predicates
 from ledger.statements.predicates.circuit_release import ROLES
+from ledger.workflow import events
+from ledger.workflow.actors import SYSTEM, Actor
 from ledger.workflow.errors import WorkflowError
-from ledger.workflow.step import exclusive, log_own
+from ledger.workflow.fulfilment import fulfil
+from ledger.workflow.step import exclusive, get_or_refuse, log_own
+
+RETIREMENTS: Final[tuple[str, ...]] = get_args(predicates.ModelRetirement.model_fields["reason"].annotation)
 
 
 @exclusive
@@ -46,10 +54,12 @@ def register_model(
 ) -> GlobalModel:
     """Store a global model's file and log its release. `dataset` and `mask_config` serve its mask jobs.
 
-    Raises WorkflowError (422) if the file is not the one that the predicate names.
+    A release may supersede another one; that stays in use, with windows of its own, until it is retired. Raises
+    WorkflowError (422) if the file is not the one that the predicate names, or what it supersedes is not in use.
     """
     _expect_digest(path, predicate.file_sha256, "the model file")
-    entry = log_own(predicate)
+    before = _superseded(predicate)
+    entry = log_own(predicate.model_copy(update={"dataset": dataset}))
     model, _ = GlobalModel.objects.get_or_create(
         entry=entry,
         defaults={
@@ -59,9 +69,55 @@ def register_model(
             "total_weights": sum(math.prod(target.shape) for target in predicate.targets),
             "dataset": dataset,
             "mask_config": dict(mask_config),
+            "supersedes": before,
         },
     )
     return model
+
+
+@exclusive
+def retire_model(model_id: uuid.UUID | str, reason: str, *, actor: Actor = SYSTEM) -> GlobalModel:
+    """A global model is out of use: no more windows and commitments on it. Logged. Again: nothing happens.
+
+    Requests that waited for this model only are fulfilled. Raises WorkflowError: unknown (404), unknown reason
+    (422), a window that is not certified (409).
+    """
+    model = get_or_refuse(GlobalModel.objects.all(), "model", uuid=model_id)
+    if reason not in RETIREMENTS:
+        raise WorkflowError(
+            "bad-reason", f"got the reason {reason!r:.100}, expected one of {', '.join(RETIREMENTS)}", 422
+        )
+    if model.retired_entry_id is not None:
+        return model
+    window = model.windows.exclude(state=Window.State.CERTIFIED).first()
+    if window is not None:
+        what = "discard" if window.state == Window.State.OPEN else "certify"
+        raise WorkflowError(
+            "window-pending", f"window {window.uuid} of this model is {window.state}: {what} it first"
+        )
+    said = predicates.ModelRetirement.model_validate(
+        {"model": log.entry_ref(model.entry), "reason": reason, "retired_at": timezone.now()}
+    )
+    model.retired_entry, model.retired_reason = log_own(said), reason
+    model.save()
+    events.record(
+        "model.retired", actor=actor, model=model.uuid, entry=model.retired_entry, data={"reason": reason}
+    )
+    waiting = DeletionRequest.objects.filter(state=DeletionRequest.State.IN_PROGRESS)
+    for request in waiting.filter(dataset=model.dataset).order_by("filed_entry"):
+        fulfil(request)
+    return model
+
+
+def _superseded(predicate: predicates.ModelRelease) -> GlobalModel | None:
+    if predicate.supersedes is None:
+        return None
+    before = GlobalModel.objects.filter(entry=log.resolve(predicate.supersedes), retired_entry=None).first()
+    if before is None:
+        raise WorkflowError(
+            "wrong-reference", f"log entry {predicate.supersedes.index} is no model release in use", 422
+        )
+    return before
 
 
 def _expect_digest(path: Path, expected: str, what: str) -> None:

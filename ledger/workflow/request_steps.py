@@ -193,13 +193,14 @@ def revoke(request_id: Id, reason: str = "subject-withdrew", *, actor: Actor = S
     """
     request = _live(request_id)
     expect_code("revocation", reason)
-    if request.window is not None and request.window.state != Window.State.OPEN:
+    window = request.windows.exclude(state=Window.State.OPEN).first()
+    if window is not None:
         raise WorkflowError(
             "window-closed",
-            f"window {request.window_id} has closed with request {request.uuid} in it: clients are being told to "
+            f"window {window.uuid} has closed with request {request.uuid} in it: clients are being told to "
             "unlearn, and that cannot be called back",
         )
-    request.window = None
+    request.windows.clear()
     return _close(request, DeletionRequest.State.REVOKED, reason, actor)
 
 

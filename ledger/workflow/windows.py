@@ -11,13 +11,18 @@ from pathlib import Path
 from typing import Any
 
 from django.utils import timezone
+from pydantic.alias_generators import to_camel
 
 from ledger import blobs, log, queue
-from ledger.models import ClientModel, DeletionRequest, GlobalModel, Job, Order, Window
+from ledger.models import GlobalModel, Job, Order, Window
 from ledger.statements import predicates
+from ledger.statements.predicates.window_policy import WindowPolicy
 from ledger.workflow import events
 from ledger.workflow.actors import SYSTEM, Actor
 from ledger.workflow.errors import WorkflowError
+from ledger.workflow.membership import enter, expect_resolved, open_one
+from ledger.workflow.orders import OURS, issue_orders
+from ledger.workflow.policies import effective
 from ledger.workflow.references import compose, public_forget, public_recipe
 from ledger.workflow.step import exclusive, get_or_refuse, log_own
 
@@ -42,73 +47,99 @@ def open_window(
     model: GlobalModel | uuid.UUID | str,
     mask_config: Mapping[str, Any] | None,
     request_ids: Iterable[uuid.UUID | str],
+    *,
+    policy: Mapping[str, Any] | None = None,
+    actor: Actor = SYSTEM,
 ) -> Window:
-    """Open a window for approved requests that name samples of one data set; its mask forgets them all.
+    """Open a window for requests about a model's data set; its mask forgets what all of them name.
 
-    The mask configuration is the model's default, overlaid with `mask_config`; dataset and forget set come
-    from the requests. Raises WorkflowError: unknown model or request (404), request not approved or in a
-    window (409), requests that do not go together (422).
+    The mask configuration is the model's default, overlaid with its policy's and with `mask_config`; what to forget
+    follows from the requests when the window closes. `policy` holds what differs from the model's policy. Raises
+    WorkflowError: unknown model or request (404), request over or in a window of this model, model retired (409),
+    requests or policy that do not fit (422).
     """
     if not isinstance(model, GlobalModel):
         model = get_or_refuse(GlobalModel.objects.all(), "model", uuid=model)
-    requests = [_approved(request_id) for request_id in dict.fromkeys(map(str, request_ids))]
-    if not requests:
+    if model.retired_entry_id is not None:
+        raise WorkflowError("model-retired", f"model {model.uuid} was retired: nothing is to be unlearned on it")
+    ids = list(request_ids)
+    if not ids:
         raise WorkflowError("no-requests", "a window needs at least one approved request, got none", 422)
-    dataset = requests[0].dataset
-    if any(request.dataset != dataset for request in requests):
-        raise WorkflowError("mixed-requests", "a mask forgets samples of one data set: open a window for each", 422)
-    config = {**model.mask_config, **(mask_config or {})}
-    wanted = {"dataset": dataset, "forget": public_forget(requests)}
-    for key, value in wanted.items():
-        if (mask_config or {}).get(key, value) != value:
-            raise WorkflowError(
-                "wrong-forget-set",
-                f"the mask's {key} is {config[key]!r}, but the requests say {value!r}",
-                422,
-            )
-    if dataset != model.dataset:
-        raise WorkflowError(
-            "wrong-dataset",
-            f"the requests name dataset {dataset!r}, the model {model.dataset!r}",
-            422,
-        )
-    window = Window.objects.create(model=model, mask_config=config | wanted)
-    DeletionRequest.objects.filter(pk__in=[request.pk for request in requests]).update(window=window)
+    changes = _window_changes(model, policy or {})
+    config = {**model.mask_config, **effective(model, changes).mask_config, **(mask_config or {})}
+    window = Window.objects.create(model=model, mask_config=config, policy=changes)
+    enter(window, ids)
+    _expect_no_other_forget_set(window, mask_config or {})
+    events.record("window.opened", actor=actor, window=window.uuid, model=model.uuid)
     return window
 
 
 @exclusive
 def close_window(window_id: uuid.UUID | str, *, actor: Actor = SYSTEM) -> Window:
-    """Fix the window's requests in the log and start its mask job.
+    """Fix the window's requests and its policy in the log and start its mask job.
 
-    Raises WorkflowError (409) unless it is open, or while another window of the model is not certified: its
-    orders and ours would be about the same weights.
+    Raises WorkflowError (409) unless it is open and all of its requests are resolved, or while another window of
+    the model is not certified: its orders and ours would be about the same weights.
     """
-    window = get_or_refuse(Window.objects.all(), "window", uuid=window_id)
-    if window.state != Window.State.OPEN:
-        raise WorkflowError("not-open", f"window {window.uuid} is {window.state}, only open ones are closed")
-    earlier = window.model.windows.exclude(state__in=[Window.State.OPEN, Window.State.CERTIFIED]).first()
-    if earlier is not None:
-        raise WorkflowError(
-            "window-pending", f"window {earlier.uuid} of this model is {earlier.state}: certify it first"
-        )
-    held = window.requests.filter(held=True).first()
-    if held is not None:
-        raise WorkflowError("held", f"request {held.uuid} in this window is under a legal hold: lift that first")
-    decisions = [request.decision_entry for request in window.requests.order_by("decision_entry")]
+    window = open_one(window_id)
+    expect_resolved(window)
+    _expect_turn(window)
+    requests = window.requests.select_related("decision_entry").order_by("decision_entry")
+    decisions = [request.decision_entry for request in requests]
+    if not decisions:
+        raise WorkflowError("no-requests", f"window {window.uuid} is empty: put requests into it, or discard it")
+    policy = effective(window.model, window.policy).logged()
     window.closed_entry = log_own(
         predicates.WindowClose(
             window=str(window.uuid),
             model=log.entry_ref(window.model.entry),
             decisions=[log.entry_ref(entry) for entry in decisions if entry is not None],
             closed_at=timezone.now(),
+            policy=policy,
         )
     )
-    window.state = Window.State.CLOSED
+    window.mask_config |= {"dataset": window.model.dataset, "forget": public_forget(requests)}
+    window.policy, window.state = policy.model_dump(mode="json", by_alias=True), Window.State.CLOSED
     window.save()
-    events.record("window.closed", actor=actor, window=window.uuid, entry=window.closed_entry)
+    events.record(
+        "window.closed", actor=actor, window=window.uuid, model=window.model_id, entry=window.closed_entry
+    )
     queue.enqueue(Job.Kind.MASK, window.uuid)
     return window
+
+
+def _expect_turn(window: Window) -> None:
+    """One window of a model after the other, and no late answer is overtaken while it is being judged."""
+    earlier = window.model.windows.exclude(state__in=[Window.State.OPEN, Window.State.CERTIFIED]).first()
+    if earlier is not None:
+        raise WorkflowError(
+            "window-pending", f"window {earlier.uuid} of this model is {earlier.state}: certify it first"
+        )
+    judged = Order.objects.filter(window__model=window.model, state__in=OURS).first()
+    if judged is not None:
+        raise WorkflowError(
+            "order-pending", f"order {judged.uuid} was answered late and is {judged.state}: wait for its verdict"
+        )
+
+
+def _window_changes(model: GlobalModel, policy: Mapping[str, Any]) -> dict[str, Any]:
+    """What a single window may ask otherwise than its model's policy."""
+    alien = sorted(set(policy) - {to_camel(name) for name in WindowPolicy.model_fields})
+    if alien:
+        raise WorkflowError("bad-policy", f"{alien[0]} belongs to a model's policy, not to a single window's", 422)
+    effective(model, policy)
+    return dict(policy)
+
+
+def _expect_no_other_forget_set(window: Window, mask_config: Mapping[str, Any]) -> None:
+    wanted = {"dataset": window.model.dataset, "forget": public_forget(window.requests.all())}
+    for key, value in wanted.items():
+        if mask_config.get(key, value) != value:
+            raise WorkflowError(
+                "wrong-forget-set",
+                f"the mask's {key} is {mask_config[key]!r}, but the requests say {value!r}",
+                422,
+            )
 
 
 def mask_case(window_id: uuid.UUID | str) -> MaskCase:
@@ -161,37 +192,8 @@ def publish_mask(
     )
     window.mask_sha256, window.masked, window.state = blob.sha256, masked, Window.State.MASKED
     window.save()
-    _issue_orders(window)
-    return window
-
-
-def _issue_orders(window: Window) -> None:
-    assert window.mask_entry is not None
-    due_at = min(request.due_at for request in window.requests.all())
-    committed = ClientModel.objects.filter(
-        model=window.model, state=ClientModel.State.CURRENT, entry__index__lt=window.mask_entry.index
+    events.record(
+        "window.masked", window=window.uuid, model=window.model_id, entry=window.mask_entry, data={"masked": masked}
     )
-    for client_model in committed.select_related("client", "circuit__entry", "entry").order_by("entry"):
-        name = uuid.uuid4()
-        entry = log_own(
-            predicates.Order(
-                order=str(name),
-                window=str(window.uuid),
-                client=str(client_model.client.uuid),
-                commitment=log.entry_ref(client_model.entry),
-                mask=log.entry_ref(window.mask_entry),
-                circuit=log.entry_ref(client_model.circuit.entry),
-                due_at=due_at,
-            )
-        )
-        Order.objects.create(uuid=name, window=window, client_model=client_model, due_at=due_at, entry=entry)
-
-
-def _approved(request_id: str) -> DeletionRequest:
-    request = get_or_refuse(DeletionRequest.objects.all(), "deletion request", uuid=request_id)
-    if request.state != DeletionRequest.State.IN_PROGRESS or request.window_id is not None:
-        where = f"is in window {request.window_id}" if request.window_id else f"is {request.state}"
-        raise WorkflowError("not-available", f"request {request.uuid} {where}: a window takes approved, free ones")
-    if request.held:
-        raise WorkflowError("held", f"request {request.uuid} is under a legal hold: lift it first")
-    return request
+    issue_orders(window)
+    return window

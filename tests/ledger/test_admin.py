@@ -16,6 +16,8 @@ from ledger.workflow import imports, jobs, proofs, request_steps, requests, wind
 from ledger.workflow.actors import SYSTEM
 from ledger.workflow.certificates import certify
 from ledger.workflow.datasets import Sample, register_dataset
+from ledger.workflow.policies import set_policy
+from ledger.workflow.suspension import suspend_client
 from ledger.workflow.terms import change_terms
 from tests.ledger.story import FORGET, TOTAL, Story, verdict
 
@@ -38,6 +40,8 @@ def told(story: Story) -> Story:
     proofs.record_verdict(story.proved(party, window.orders.get()).uuid, verdict(accepted=False))
     certify(window.uuid)
     change_terms("other", {"days": 20})
+    set_policy(None, {})
+    suspend_client(party.row.uuid)
     register_dataset("d", [Sample("a", 0, {}), Sample("b", 1, {})])
     imports.import_now('{"regulation": "gdpr"}', "jsonl", actor=SYSTEM)
     proposal = models.CheckpointProposal.objects.create(size=log.size(), root=log.root_at(log.size()))
@@ -70,7 +74,7 @@ def test_every_page_opens_and_none_can_be_edited(told: Story, boss: Browser, mod
         assert b'name="_save"' not in page.content
         assert boss.post(change, {}).status_code == 403
     assert boss.post(reverse(f"admin:ledger_{name}_delete", args=[row.pk]), {"post": "yes"}).status_code == 403
-    if model not in (models.Client, models.DeletionRequest, models.RequestImport):
+    if model not in (models.Client, models.DeletionRequest, models.Policy, models.RequestImport):
         assert boss.get(reverse(f"admin:ledger_{name}_add")).status_code == 403
 
 
@@ -130,11 +134,11 @@ def test_requests_are_decided(story: Story, boss: Browser) -> None:
 def test_windows_are_opened_closed_and_certified(story: Story, boss: Browser) -> None:
     request = story.approved_request()
     assert "Opened <a" in act(boss, models.DeletionRequest, "open_window", request)
-    assert "approved, free ones" in act(boss, models.DeletionRequest, "open_window", request)
+    assert "once is enough" in act(boss, models.DeletionRequest, "open_window", request)
     window = models.Window.objects.get()
     assert list(window.requests.all()) == [request]
     assert "there is no mask" in act(boss, models.Window, "certify", window)
-    assert "being computed" in act(boss, models.Window, "close", window)
+    assert "being computed" in act(boss, models.Window, "close", window, sure="yes")
     windows.publish_mask(window.uuid, b"mask", 1, TOTAL, {})
     assert "certified" in act(boss, models.Window, "certify", window)
     assert models.Certificate.objects.count() == 1

@@ -11,18 +11,22 @@ from ledger.statements.predicates.circuit_release import CircuitRelease
 from ledger.statements.predicates.claim import Claim
 from ledger.statements.predicates.client_enrolment import ClientEnrolment
 from ledger.statements.predicates.client_key_revocation import ClientKeyRevocation
+from ledger.statements.predicates.client_suspension import ClientSuspension
 from ledger.statements.predicates.deletion_request import DeletionRequest, RequestDecision, Terms
 from ledger.statements.predicates.identity_check import IdentityCheck
 from ledger.statements.predicates.key_rotation import KeyRotation
 from ledger.statements.predicates.mask import Mask
 from ledger.statements.predicates.model_commitment import ModelCommitment
 from ledger.statements.predicates.model_release import ModelRelease
+from ledger.statements.predicates.model_retirement import ModelRetirement
 from ledger.statements.predicates.order import Order
+from ledger.statements.predicates.order_exception import OrderException
 from ledger.statements.predicates.order_objection import OrderObjection
 from ledger.statements.predicates.proof import Proof
 from ledger.statements.predicates.request_acknowledgement import RequestAcknowledgement
 from ledger.statements.predicates.request_closure import RequestClosure
 from ledger.statements.predicates.request_extension import RequestExtension
+from ledger.statements.predicates.request_fulfilment import RequestFulfilment
 from ledger.statements.predicates.request_hold import RequestHold
 from ledger.statements.predicates.tombstone import Tombstone
 from ledger.statements.predicates.verdict import Verdict
@@ -33,7 +37,7 @@ PREDICATES: Final[dict[str, type[Predicate]]] = {
     for kind in (
         CircuitRelease, ModelRelease, ClientEnrolment, ModelCommitment, DeletionRequest, RequestDecision,
         WindowClose, Mask, Order, Claim, Challenge, Proof, Verdict, Certificate, KeyRotation,
-        ClientKeyRevocation, Tombstone,
+        ClientKeyRevocation, Tombstone, ClientSuspension, ModelRetirement, OrderException, RequestFulfilment,
         RequestAcknowledgement, IdentityCheck, RequestExtension, RequestHold, RequestClosure,
         OrderObjection,
     )
@@ -41,7 +45,8 @@ PREDICATES: Final[dict[str, type[Predicate]]] = {
 
 __all__ = [
     "PREDICATES", "Certificate", "Challenge", "CircuitRelease", "Claim", "ClientEnrolment",
-    "ClientKeyRevocation", "DeletionRequest", "IdentityCheck", "KeyRotation", "Mask", "ModelCommitment",
-    "ModelRelease", "Order", "OrderObjection", "Predicate", "Proof", "RequestAcknowledgement", "RequestClosure",
-    "RequestDecision", "RequestExtension", "RequestHold", "Terms", "Tombstone", "Verdict", "WindowClose",
+    "ClientKeyRevocation", "ClientSuspension", "DeletionRequest", "IdentityCheck", "KeyRotation", "Mask",
+    "ModelCommitment", "ModelRelease", "ModelRetirement", "Order", "OrderException", "OrderObjection",
+    "Predicate", "Proof", "RequestAcknowledgement", "RequestClosure", "RequestDecision", "RequestExtension",
+    "RequestFulfilment", "RequestHold", "Terms", "Tombstone", "Verdict", "WindowClose",
 ]  # fmt: skip

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from ledger.statements.predicates.base import LogRef, Predicate
+from ledger.statements.predicates.base import LogRef, Predicate, Time
 
 
 class Challenge(Predicate):
@@ -16,6 +16,7 @@ class Challenge(Predicate):
 
     claim: LogRef
     checkpoint: str = Field(min_length=1, max_length=10_000)
+    claimed_at: Time | None = Field(default=None, description="when the claim came in: late, if after the due date")
     draw_secret: str | None = Field(
         default=None, pattern=r"^[0-9a-f]{64}$", description="32 bytes in hex, where a sample of chunks is drawn"
     )

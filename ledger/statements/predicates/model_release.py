@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from ledger.statements.predicates.base import Count, Part, Predicate, Sha256
+from ledger.statements.predicates.base import Count, LogRef, Part, Predicate, Sha256
 
 
 class TargetTensor(Part):
@@ -25,3 +25,5 @@ class ModelRelease(Predicate):
     file_sha256: Sha256
     architecture: dict[str, Any] = Field(description="what unlearning.backbones.build takes")
     targets: list[TargetTensor] = Field(min_length=1, max_length=1000)
+    dataset: str | None = Field(default=None, min_length=1, max_length=200, description="what it was trained on")
+    supersedes: LogRef | None = Field(default=None, description="the release that this one follows")

@@ -7,6 +7,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from ledger.statements.predicates.base import LogRef, Predicate, Time, Uuid
+from ledger.statements.predicates.window_policy import WindowPolicy
 
 
 class WindowClose(Predicate):
@@ -18,3 +19,4 @@ class WindowClose(Predicate):
     model: LogRef
     decisions: list[LogRef] = Field(min_length=1, max_length=500)
     closed_at: Time
+    policy: WindowPolicy | None = Field(default=None, description="null: the defaults of a WindowPolicy")

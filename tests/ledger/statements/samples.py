@@ -10,6 +10,7 @@ from ledger.statements.predicates.certificate import Outcome
 from ledger.statements.predicates.circuit_release import Circuit, CircuitParameters, Srs
 from ledger.statements.predicates.model_release import TargetTensor
 from ledger.statements.predicates.verdict import Failure
+from ledger.statements.predicates.window_policy import WindowPolicy
 
 UUID = "01234567-89ab-cdef-0123-456789abcdef"
 SHA = "0f" * 32
@@ -51,8 +52,15 @@ SAMPLES: list[p.Predicate] = [
     ),
     p.KeyRotation(role="log", old_key=SHA, new_key="1e" * 32, rotated_at=TIME),
     p.ClientKeyRevocation(client=UUID, enrolled=REF, reason="lost", revoked_at=TIME),
+    p.ClientSuspension(client=UUID, action="suspend", number=1, reason="unanswered", decided_at=TIME),
+    p.ModelRetirement(model=REF, reason="superseded", retired_at=TIME),
+    p.OrderException(order=REF, client=UUID, reason="client-gone", excepted_at=TIME),
+    p.RequestFulfilment(request=UUID, decision=REF, certificates=[REF], fulfilled_at=TIME),
     p.Tombstone(request=UUID, filed=REF, reason="subject-asked", erased_at=TIME),
-    p.WindowClose(window=UUID, model=REF, decisions=[REF], closed_at=TIME),
+    p.WindowClose(
+        window=UUID, model=REF, decisions=[REF], closed_at=TIME,
+        policy=WindowPolicy(coverage="sampled(20)", quorum_percent=90, order_days=14, remind_days_before=[3]),
+    ),
     p.Mask(
         window=UUID, closed=REF, model=REF, mask_sha256=SHA, masked=10, total=100,
         recipe={"budget": 0.04, "seed": 0, "forget": {"class": 8}, "note": None},
@@ -63,7 +71,7 @@ SAMPLES: list[p.Predicate] = [
         order=REF, client=UUID, attempt=1, weights_sha256=SHA, weights_root=SHA, solution_sha256=SHA,
         solution_root=SHA, other_tensors_sha256=SHA,
     ),
-    p.Challenge(claim=REF, checkpoint="log\n1\nAAAA\n\n— log AAAA\n"),
+    p.Challenge(claim=REF, checkpoint="log\n1\nAAAA\n\n— log AAAA\n", claimed_at=TIME, draw_secret=SHA),
     p.Proof(claim=REF, challenge=REF, client=UUID, bundle_sha256=SHA),
     p.Verdict(
         proof=REF, claim=REF, bundle_sha256=SHA, result="rejected", failures=[Failure(chunk=3, reason="no")],

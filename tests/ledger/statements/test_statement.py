@@ -104,9 +104,11 @@ def test_a_wrong_type_is_refused_for_every_field(predicate):
     payload = json.loads(sign_statement(predicate, KEY).payload)
     for name in payload["predicate"]:
         for wrong in (True, "☃", 5.5, [[]], {"x": 1}):
-            if isinstance(wrong, dict) and name in {"recipe", "architecture"}:
+            if isinstance(wrong, dict) and name in {"recipe", "architecture", "policy"}:
                 continue
-            free = {"name", "engine", "checkpoint", "detection"}
+            if wrong is True and name == "complete":
+                continue
+            free = {"name", "engine", "checkpoint", "detection", "dataset"}
             if isinstance(wrong, str) and (
                 name in free or (name == "reason" and "decision" in payload["predicate"])
             ):

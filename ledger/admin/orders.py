@@ -1,0 +1,153 @@
+"""Orders: who has answered, who is reminded, who is excepted; and clients that get no more of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.db.models import Exists, OuterRef, QuerySet
+from django.http import HttpRequest, HttpResponse
+
+from ledger.admin.base import ReadOnlyAdmin, ask_each, each, entry_link, link
+from ledger.models import Order, OrderNotice, Suspension
+from ledger.workflow.actors import officer
+from ledger.workflow.orders import EXCEPTIONS, except_order
+from ledger.workflow.silence import ESCALATED, remind
+from ledger.workflow.suspension import LIFT, SUSPEND, reinstate_client, suspend_client
+
+
+class ExceptionForm(forms.Form):
+    """Why a client is released from an order; a code, because it goes into the log."""
+
+    reason = forms.ChoiceField(choices=[(code, code) for code in EXCEPTIONS])
+
+
+class SuspensionForm(forms.Form):
+    """Why a client gets no more orders."""
+
+    reason = forms.ChoiceField(choices=[(code, code) for code in SUSPEND])
+
+
+class LiftForm(forms.Form):
+    """Why it gets orders again."""
+
+    reason = forms.ChoiceField(choices=[(code, code) for code in LIFT])
+
+
+class EscalatedFilter(admin.SimpleListFilter):
+    """What officers should look into."""
+
+    title = "escalated"
+    parameter_name = "escalated"
+
+    def lookups(self, _request: HttpRequest, _page: Any) -> list[tuple[str, str]]:
+        return [("yes", "escalated")]
+
+    def queryset(self, _request: HttpRequest, rows: QuerySet[Order]) -> QuerySet[Order]:
+        told = OrderNotice.objects.filter(order=OuterRef("pk"), key=ESCALATED)
+        return rows.filter(Exists(told)) if self.value() == "yes" else rows
+
+
+class NoticeInline(admin.TabularInline):
+    model = OrderNotice
+    fields = ["key", "created_at"]
+    readonly_fields = ["key", "created_at"]
+    extra = 0
+    can_delete = False
+    verbose_name_plural = "steps that were taken"
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+@admin.register(Order)
+class OrderAdmin(ReadOnlyAdmin):
+    list_display = [
+        "uuid",
+        "client",
+        "window_link",
+        "state",
+        "attempt",
+        "coverage",
+        "due_at",
+        "objection",
+        "logged",
+    ]
+    list_filter = ["state", EscalatedFilter, "due_at", "objection__reason", "window"]
+    search_fields = ["uuid", "client_model__client__name", "window__uuid"]
+    list_select_related = ["client_model__client", "window__model", "entry", "objection"]
+    inlines = [NoticeInline]
+    actions = ["remind", "release", "suspend", "reinstate"]
+    # The secret of a draw is nobody's business before the challenge discloses it.
+    fields = [
+        "uuid", "client", "window_link", "state", "attempt", "coverage", "due_at", "objection", "exception_reason", "excepted",
+        "logged",
+    ]  # fmt: skip
+    logged = entry_link("entry", "log entry")
+    excepted = entry_link("exception_entry", "exception")
+
+    @admin.display(description="client", ordering="client_model__client__name")
+    def client(self, row: Order) -> str:
+        return link(row.client_model.client)
+
+    @admin.display(description="window")
+    def window_link(self, row: Order) -> str:
+        return link(row.window)
+
+    @admin.action(description="Remind the clients of selected orders", permissions=["decide"])
+    def remind(self, request: HttpRequest, rows: QuerySet[Order]) -> None:
+        actor = officer(request.user)
+        each(request, rows, lambda row: remind(row.pk, actor=actor), "reminded")
+
+    @admin.action(description="Except selected orders …", permissions=["decide"])
+    def release(self, request: HttpRequest, rows: QuerySet[Order]) -> HttpResponse | None:
+        actor = officer(request.user)
+        return ask_each(
+            self, request, rows, "release", ExceptionForm, "Except the order", "excepted",
+            lambda row, v: except_order(row.pk, v["reason"], actor=actor),
+            "The client is released from it; certificates will list it as excepted. This cannot be taken back.",
+        )  # fmt: skip
+
+    @admin.action(description="Suspend the clients of selected orders …", permissions=["decide"])
+    def suspend(self, request: HttpRequest, rows: QuerySet[Order]) -> HttpResponse | None:
+        actor = officer(request.user)
+        return ask_each(
+            self, request, rows, "suspend", SuspensionForm, "Suspend the client", "suspended",
+            lambda row, v: suspend_client(row.client_model.client_id, v["reason"], actor=actor),
+            "It gets no more orders, and the certificates of that time name it.",
+        )  # fmt: skip
+
+    @admin.action(description="Reinstate the clients of selected orders …", permissions=["decide"])
+    def reinstate(self, request: HttpRequest, rows: QuerySet[Order]) -> HttpResponse | None:
+        actor = officer(request.user)
+        return ask_each(
+            self, request, rows, "reinstate", LiftForm, "Reinstate the client", "reinstated",
+            lambda row, v: reinstate_client(row.client_model.client_id, v["reason"], actor=actor),
+        )  # fmt: skip
+
+    def has_decide_permission(self, request: Any) -> bool:
+        return bool(request.user.has_perm("ledger.change_window"))
+
+
+@admin.register(Suspension)
+class SuspensionAdmin(ReadOnlyAdmin):
+    list_display = ["client", "reason", "since", "until", "lift_reason"]
+    list_filter = ["reason", ("lifted_entry", admin.EmptyFieldListFilter)]
+    search_fields = ["client__name", "client__uuid"]
+    list_select_related = ["client", "set_entry", "lifted_entry"]
+    fields = ["client", "order", "reason", "since", "until", "lift_reason"]
+    actions = ["reinstate"]
+    since = entry_link("set_entry", "since")
+    until = entry_link("lifted_entry", "until")
+
+    @admin.action(description="Reinstate selected clients …", permissions=["decide"])
+    def reinstate(self, request: HttpRequest, rows: QuerySet[Suspension]) -> HttpResponse | None:
+        actor = officer(request.user)
+        return ask_each(
+            self, request, rows, "reinstate", LiftForm, "Reinstate the client", "reinstated",
+            lambda row, v: reinstate_client(row.client_id, v["reason"], actor=actor),
+        )  # fmt: skip
+
+    def has_decide_permission(self, request: Any) -> bool:
+        return bool(request.user.has_perm("ledger.change_window"))
