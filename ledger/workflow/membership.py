@@ -105,6 +105,8 @@ def _expect_free(request: DeletionRequest, model: GlobalModel) -> None:
         raise WorkflowError(
             "not-available", f"request {request.uuid} is {request.state}: a window takes open and approved ones"
         )
+    if request.held:
+        raise WorkflowError("held", f"request {request.uuid} is under a legal hold: lift it first")
     other = request.windows.filter(model=model).first()
     if other is not None:
         raise WorkflowError(
