@@ -81,8 +81,8 @@ class OrderAdmin(ReadOnlyAdmin):
     actions = ["remind", "release", "suspend", "reinstate"]
     # The secret of a draw is nobody's business before the challenge discloses it.
     fields = [
-        "uuid", "client", "window_link", "state", "attempt", "coverage", "due_at", "objection", "exception_reason", "excepted",
-        "logged",
+        "uuid", "client", "window_link", "state", "attempt", "coverage", "due_at", "objection", "exception_reason",
+        "excepted", "logged",
     ]  # fmt: skip
     logged = entry_link("entry", "log entry")
     excepted = entry_link("exception_entry", "exception")
