@@ -74,7 +74,7 @@ def other_contents():
     }
 
 
-@pytest.mark.parametrize(("name", "contents"), other_contents().items())
+@pytest.mark.parametrize(("name", "contents"), other_contents().items(), ids=list(other_contents()))
 def test_other_files(tmp_path, name, contents):
     path = tmp_path / "key.pem"
     path.write_bytes(contents)
