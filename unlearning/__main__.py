@@ -8,6 +8,8 @@
 - `personalise` trains it, as a whole, by LoRA or by AdaptFormer, on one client's shifted part of the data and
   writes `personal.safetensors`, `data.npz` (the client's private training data) and `test.npz` (test data with
   the same shift).
+- `mask` chooses the weights to zero for a forget set and writes `mask.bin`, `recipe.json` and, where asked for,
+  `directions.bin`; `inspect-mask` says what a mask file masks and what proving it will cost a client.
 - `evaluate` prints a model's accuracy, optionally after zeroing the weights of a mask file.
 - `measure` does the same for many at once: it reads a JSON list of {weights, data, mask?, onlyClass?,
   withoutClass?} from standard input and prints the list of accuracies.
@@ -22,20 +24,26 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
 import torch
-from rich.console import Console
-from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
-from rich.progress import Progress as Bar
 
-from unlearning import backbones, corpora, datasets, evaluate, fetch, maskfile, personalize, reproduce
+from unlearning import (
+    backbones,
+    corpora,
+    datasets,
+    evaluate,
+    fetch,
+    mask_commands,
+    maskfile,
+    personalize,
+    reproduce,
+)
+from unlearning.console import bar, console
 from unlearning.errors import ArchitectureError, DatasetError, MaskError, UnlearningError
-from unlearning.progress import Progress
 
 GLOBAL_EPOCHS, GLOBAL_LR = 20, 2e-3
 PERSONAL_EPOCHS, PERSONAL_LR = 30, 1e-3
@@ -116,6 +124,7 @@ def _parser() -> argparse.ArgumentParser:
     many.add_argument("--architecture", type=Path, required=True)
     many.add_argument("--targets-pattern", default=backbones.DEFAULT_PATTERN)
     many.set_defaults(run=_measure)
+    mask_commands.add(commands)
     return parser
 
 
@@ -132,7 +141,7 @@ def _training(parser: argparse.ArgumentParser, epochs: int, lr: float) -> None:
 
 
 def _fetch(options: argparse.Namespace) -> None:
-    with _bar("fetching") as progress:
+    with bar("fetching") as progress:
         found = fetch.fetch(options.name, options.archive, progress)
     print(found)
 
@@ -143,7 +152,7 @@ def _train(options: argparse.Namespace) -> None:
     torch.set_num_threads(max(1, options.threads))
     torch.manual_seed(options.seed)
     model = backbones.build(architecture)
-    with _bar("training") as progress:
+    with bar("training") as progress:
         personalize.train(model, *data.train, options.epochs, options.lr, options.seed, progress)
     options.out.mkdir(parents=True, exist_ok=True)
     backbones.save(options.out / "global.safetensors", model.state_dict())
@@ -153,13 +162,13 @@ def _train(options: argparse.Namespace) -> None:
     targets = [{"name": name, "shape": list(state[name].shape)} for name in backbones.target_names(model)]
     (options.out / "targets.json").write_text(json.dumps(targets, indent=2) + "\n", encoding="utf-8")
     (options.out / "architecture.json").write_text(json.dumps(architecture, indent=2) + "\n", encoding="utf-8")
-    _console().print(f"test accuracy {evaluate.accuracy(model, *data.test):.4f}; wrote {options.out}")
+    console().print(f"test accuracy {evaluate.accuracy(model, *data.test):.4f}; wrote {options.out}")
 
 
 def _index(options: argparse.Namespace) -> None:
     labels = datasets.classes(options.dataset, datasets.load(options.dataset).train)
     _write_index(options.out, labels)
-    _console().print(f"{len(labels)} samples; wrote {options.out}")
+    console().print(f"{len(labels)} samples; wrote {options.out}")
 
 
 def _write_index(path: Path, labels: datasets.Labels) -> None:
@@ -176,7 +185,7 @@ def _personalise(options: argparse.Namespace) -> None:
     test = datasets.Part(datasets.shift(data.test.x, options.shift, seed + 500_000), data.test.y)
     model = backbones.with_weights(_read_json(options.architecture), backbones.load(options.weights))
     before = evaluate.accuracy(model, *test)
-    with _bar(f"personalising, {options.shift}") as progress:
+    with bar(f"personalising, {options.shift}") as progress:
         how = personalize.Personalisation(personalize.Training(options.epochs, options.lr), options.method)
         model = personalize.personalise(model, private, how, seed, progress)
     options.out.mkdir(parents=True, exist_ok=True)
@@ -184,7 +193,7 @@ def _personalise(options: argparse.Namespace) -> None:
     datasets.save_npz(options.out / "data.npz", private)
     datasets.save_npz(options.out / "test.npz", test)
     after = evaluate.accuracy(model, *test)
-    _console().print(f"accuracy on the client's test data {before:.4f} -> {after:.4f}; wrote {options.out}")
+    console().print(f"accuracy on the client's test data {before:.4f} -> {after:.4f}; wrote {options.out}")
 
 
 def _evaluate(options: argparse.Namespace) -> None:
@@ -227,7 +236,7 @@ def _reproduce(options: argparse.Namespace) -> None:
     seeds = options.seeds.split(",")
     if not all(seed.strip().isdecimal() for seed in seeds):
         raise UnlearningError(f"got seeds {options.seeds!r}, expected whole numbers separated by commas")
-    with _bar(options.name) as progress:
+    with bar(options.name) as progress:
         figures = reproduce.run(
             options.name, [int(seed) for seed in seeds], options.out, progress, work=options.work
         )
@@ -296,18 +305,6 @@ def _read_json(path: Path) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise ArchitectureError(f"{path} holds a {type(document).__name__}, expected an architecture object")
     return document
-
-
-def _console() -> Console:
-    return Console(stderr=True)
-
-
-@contextmanager
-def _bar(title: str) -> Iterator[Progress]:
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
-    with Bar(*columns, console=_console()) as bar:
-        task = bar.add_task(title, total=1.0)
-        yield lambda fraction, message: bar.update(task, completed=fraction, description=f"{title}: {message}")
 
 
 if __name__ == "__main__":

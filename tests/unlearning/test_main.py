@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from unlearning import backbones, datasets, maskfile
+from unlearning import backbones, datasets, maskfile, recipe
 from unlearning.__main__ import main
 
 
@@ -101,3 +101,54 @@ def test_training_on_source_code_makes_a_language_model(tmp_path, monkeypatch, c
     assert "samples" in capsys.readouterr().out
     assert main(["evaluate", *common, *data, "--only-class", "1"]) == 2
     assert "no class" in capsys.readouterr().err
+
+
+def test_a_mask_from_the_command_line_is_the_recipes_and_says_what_it_costs(tiny, tmp_path, capsys):
+    command = [
+        "mask",
+        "--architecture",
+        str(tiny / "architecture.json"),
+        "--weights",
+        str(tiny / "global.safetensors"),
+    ]
+    (tmp_path / "config").write_text('{"dataset": "digits", "samples": 10, "directions": {}, "chunkWeights": 1024}')
+    chosen = ["--config", str(tmp_path / "config"), "--forget", '{"classes": [3, 4]}', "--granularity", "row"]
+    assert main([*command, *chosen, "--budget", "2", "--out", str(tmp_path / "out")]) == 0
+    printed = capsys.readouterr().out
+    made = json.loads((tmp_path / "out" / "recipe.json").read_text())
+    assert (made["budget"], made["forget"], made["granularity"]) == (0.02, {"classes": [3, 4]}, "row")
+    mask = maskfile.read_mask((tmp_path / "out" / "mask.bin").read_bytes())
+    assert len(mask.indices) == 164
+    assert (tmp_path / "out" / "directions.bin").exists()
+    assert f"touched   {len(mask.touched)} of 8 chunks of 1,024 weights" in printed
+    assert recipe.recipe_digest(made) in printed
+
+    file = str(tmp_path / "out" / "mask.bin")
+    figures = ["--cpu-seconds-per-chunk", "2", "--proof-bytes-per-chunk", "10"]
+    assert main(["inspect-mask", file, "--json", *figures]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["sha256"] == made["maskSha256"]
+    assert (found["cpuSeconds"], found["proofBytes"]) == (2 * len(mask.touched), 10 * len(mask.touched))
+
+
+def test_bad_mask_commands_end_with_one_sentence(tiny, tmp_path, capsys):
+    command = [
+        "mask",
+        "--architecture",
+        str(tiny / "architecture.json"),
+        "--weights",
+        str(tiny / "global.safetensors"),
+    ]
+    (tmp_path / "list").write_text("[]")
+    for arguments, message in [
+        ([*command, "--dataset", "digits", "--forget", '{"class": 11}', "--out", "x"], "class 11 has 0"),
+        ([*command, "--dataset", "digits", "--forget", "{}", "--out", "x"], "exactly one of class"),
+        ([*command, "--config", str(tmp_path / "list"), "--out", "x"], "holds no JSON object"),
+        (["inspect-mask", str(tiny / "data.npz")], "expected a mask file"),
+        (["inspect-mask", str(tmp_path / "absent")], "No such file"),
+        (["inspect-mask", str(tmp_path / "list"), "--cpu-seconds-per-chunk", "-1"], "cannot be negative"),
+    ]:
+        assert main(arguments) == 2
+        error = capsys.readouterr().err
+        assert message in error
+        assert error.count("Traceback") == 0
