@@ -22,6 +22,7 @@ from ledger.statements.predicates.model_release import TargetTensor
 from ledger.statements.statement import sign_statement
 from ledger.tlog import merkle
 from ledger.workflow import claims, clients, commitments, proofs, releases, request_steps, requests, windows
+from ledger.workflow.errors import WorkflowError
 from ledger.workflow.step import Accepted
 
 PARAMETERS = CircuitParameters(
@@ -207,3 +208,19 @@ def verdict(*, accepted: bool = True) -> proofs.VerdictResult:
 def nobody() -> str:
     """A UUID that names nothing."""
     return str(uuid.uuid4())
+
+
+def refused(code: str, status: int):
+    """The next call is refused with this code and status, and the log does not grow."""
+
+    class Refusal:
+        def __enter__(self) -> None:
+            self.before = log.size()
+
+        def __exit__(self, kind, error, trace) -> bool:
+            assert isinstance(error, WorkflowError), f"expected a refusal, got {error!r}"
+            assert (error.code, error.status) == (code, status), error.sentence
+            assert log.size() == self.before
+            return True
+
+    return Refusal()
