@@ -125,8 +125,15 @@ def dataset(row: DatasetIndex) -> Json:
 def imported(row: RequestImport, summary: Summary | None = None) -> Json:
     """An import with its report: of each line what became of it."""
     lines: Any = imports.report_lines(row) if summary is None else [one.json() for one in summary.lines]
+    return import_line(row) | {"report": lines}
+
+
+def import_line(row: RequestImport) -> Json:
+    """An import in a list."""
     return {
         "uuid": str(row.uuid),
+        "createdAt": time(row.created_at),
+        "officer": row.actor_name,
         "format": row.format,
         "dryRun": row.dry_run,
         "finishedAt": time(row.finished_at),
@@ -134,7 +141,6 @@ def imported(row: RequestImport, summary: Summary | None = None) -> Json:
         "filed": row.filed,
         "already": row.already,
         "refused": row.refused,
-        "report": lines,
     }
 
 

@@ -3,8 +3,8 @@
 | name | value |
 |---|---|
 | state, regulation | one of theirs |
-| held, verified | true, false |
-| dueBefore | a time with zone |
+| held, verified, acknowledged | true, false |
+| dueBefore, acknowledgeBefore | a time with zone |
 | dataset | a data set's name |
 | model, window | a UUID; of a model: requests about its data set |
 | after, limit | the `next` of the page before; at most 100 |
@@ -44,7 +44,9 @@ _FILTERS: Final[Known] = {
     "regulation": ("regulation", choice(Regulation.values)),
     "held": ("held", filters.flag),
     "verified": ("verified", filters.flag),
+    "acknowledged": ("acknowledged_entry__isnull", lambda name, value: not filters.flag(name, value)),
     "dueBefore": ("due_at__lt", moment),
+    "acknowledgeBefore": ("acknowledge_by__lt", moment),
     "dataset": ("dataset", text),
     "model": ("dataset", _dataset_of),
     "window": ("windows", uuid_of),

@@ -12,7 +12,7 @@ from rest_framework.response import Response
 
 from ledger.api import render, render_requests, request_filters, request_inputs
 from ledger.api.auth import OfficerView
-from ledger.api.filters import page
+from ledger.api.filters import moment, page, query
 from ledger.api.inputs import parse
 from ledger.api.limits import refuse_larger
 from ledger.models import DatasetIndex, DeletionRequest, Job, RequestImport
@@ -159,9 +159,17 @@ class _JsonLines(_Text):
 
 
 class Imports(OfficerView):
-    """POST a CSV file (text/csv) or JSON lines (application/x-ndjson) of requests; ?dryRun=true files nothing."""
+    """POST a CSV file (text/csv) or JSON lines (application/x-ndjson) of requests; ?dryRun=true files nothing.
+    GET: what was imported before, newest first, without the reports.
+    """
 
     parser_classes = [_Csv, _JsonLines]
+
+    def get(self, request: Request) -> Response:
+        """`next` is the `before` of the following page."""
+        rows = query(request, RequestImport.objects.order_by("-created_at"), {"before": ("created_at__lt", moment)})
+        found, following = page(request, rows, lambda row: row.created_at.isoformat())
+        return Response({"imports": [render_requests.import_line(row) for row in found], "next": following})
 
     def post(self, request: Request) -> Response:
         """200 with a line-by-line report; 202 for a large file, whose report comes when a worker has read it."""

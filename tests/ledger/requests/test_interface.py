@@ -135,6 +135,10 @@ class TestOverTheWire:
         assert found(regulation="ccpa") == found(held="true") == names["2"]
         assert found(verified="true") == names["3"] | names["4"]
         assert found(dataset="else") == names["3"]
+        request_steps.acknowledge(one.uuid)
+        assert found(acknowledged="true") == names["1"]
+        late = (timezone.now() + timedelta(days=30)).strftime("%Y-%m-%dT%H:%M:%SZ")
+        assert found(acknowledged="false", acknowledgeBefore=late) == names["2"]
         assert found(model=str(story.model.uuid)) == names["1"] | names["2"] | names["4"]
         assert found(window=str(window.uuid)) == names["4"]
         soon = (timezone.now() + timedelta(days=15)).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -213,6 +217,14 @@ class TestImports:
         imports.run_import(waiting["uuid"], lambda *_: None)
         done = ann.get(answer.headers["Location"]).json()
         assert (done["filed"], len(done["report"])) == (imports.AT_ONCE + 1, imports.AT_ONCE + 1)
+
+    def test_they_are_listed(self, ann: Browser) -> None:
+        names = [upload(ann, self.lines(count)).json()["uuid"] for count in (1, 2, 3)]
+        first = get(ann, "/requests/imports", limit=2)
+        assert [(line["uuid"], line["lines"]) for line in first["imports"]] == [(names[2], 3), (names[1], 2)]
+        assert "report" not in first["imports"][0]
+        rest = get(ann, "/requests/imports", limit=2, before=first["next"])
+        assert ([line["uuid"] for line in rest["imports"]], rest["next"]) == ([names[0]], None)
 
     def test_what_is_refused(self, ann: Browser) -> None:
         expect_problem(upload(ann, ""), 422, "bad-file")
