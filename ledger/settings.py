@@ -50,6 +50,7 @@ LEDGER_FOUR_EYES = _flag("LEDGER_FOUR_EYES")
 LEDGER_IMPORT_REPORT_DAYS = 30  # then the line-by-line reports of imports are destroyed
 LEDGER_BLOB_LIMIT = 64 * 1024 * 1024  # bytes in one blob
 LEDGER_JOB_ATTEMPTS = 3
+LEDGER_INVITATION_DAYS = 14  # an enrolment token is good for, unless an officer says otherwise
 CELERY_BROKER_URL = os.environ.get("CELERY_BROKER_URL", "")
 
 SECRET_KEY: Any = os.environ.get("DJANGO_SECRET_KEY") or SimpleLazyObject(secret_key)
@@ -137,7 +138,12 @@ REST_FRAMEWORK = {
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAdminUser"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
-    "DEFAULT_THROTTLE_RATES": {"public": "600/minute", "statements": "120/minute", "tiles": "6000/minute"},
+    "DEFAULT_THROTTLE_RATES": {
+        "public": "600/minute",
+        "statements": "120/minute",
+        "tiles": "6000/minute",
+        "bad-tokens": "10/hour",
+    },
     "EXCEPTION_HANDLER": "ledger.api.problems.handle",
     "NUM_PROXIES": 1 if HTTPS else 0,
 }

@@ -3,6 +3,7 @@
     unlearning-agent --state DIR enrol --server URL --client UUID --token TOKEN
     unlearning-agent --state DIR enrol --replace --token TOKEN
     unlearning-agent --state DIR commit --weights model.safetensors --data data.npz
+    unlearning-agent --state DIR keys list | add | rotate | revoke | use
     unlearning-agent --state DIR status
     unlearning-agent --state DIR run [--order UUID]          unlearn, prove and submit in one go
     unlearning-agent --state DIR unlearn | prove | submit    one step
@@ -139,27 +140,16 @@ def _run(make_agent: Callable[..., Agent], options: argparse.Namespace, report: 
         backend = EzklBackend()
     limits = Limits(getattr(options, "max_drop", None), getattr(options, "force", False))
     agent = make_agent(options.state, backend, options.jobs, options.cache, report, limits)
-    if options.command == "enrol":
-        return DONE, [_enrol(agent, options)]
-    if options.command == "commit":
-        agent.keep_limit()
-        ref = agent.commit(
-            options.weights, options.data, options.samples, evaluation=options.evaluation, anew=options.anew
-        )
-        return DONE, [f"committed at log index {ref.index}"]
-    if options.command == "status":
-        return _status(agent)
-    if options.command == "object":
-        ref = agent.object(agent.order(options.order), options.reason)
-        return DONE, [f"objection to order {options.order} at log index {ref.index}"]
+    if options.command in _TELLING:
+        return DONE, _TELLING[options.command](agent, options)
     if options.command == "watch":
         watch(agent, _say)
     return _carry_out(agent, options)
 
 
-def _enrol(agent: Agent, options: argparse.Namespace) -> str:
+def _enrol(agent: Agent, options: argparse.Namespace) -> list[str]:
     if options.replace:
-        return f"enrolled a new key at log index {agent.replace_key(options.token).index}"
+        return [f"enrolled a new key at log index {agent.replace_key(options.token).index}"]
     if not (options.server and options.client):
         raise AgentError("enrol needs --server and --client, from the provider's invitation")
     ref = agent.enrol(
@@ -167,18 +157,57 @@ def _enrol(agent: Agent, options: argparse.Namespace) -> str:
         options.witness, options.quorum,
     )  # fmt: skip
     agent.keep_limit()
-    return f"enrolled at log index {ref.index}"
+    return [f"enrolled at log index {ref.index}"]
 
 
-def _status(agent: Agent) -> tuple[int, list[str]]:
+def _commit(agent: Agent, options: argparse.Namespace) -> list[str]:
+    agent.keep_limit()
+    ref = agent.commit(
+        options.weights, options.data, options.samples, evaluation=options.evaluation, anew=options.anew
+    )
+    return [f"committed at log index {ref.index}"]
+
+
+def _object(agent: Agent, options: argparse.Namespace) -> list[str]:
+    ref = agent.object(agent.order(options.order), options.reason)
+    return [f"objection to order {options.order} at log index {ref.index}"]
+
+
+def _keys(agent: Agent, options: argparse.Namespace) -> list[str]:
+    keys = agent.keys
+    if options.action == "add":
+        added = keys.add(options.out, options.label)
+        return [f"added key {added}; its private half is in {options.out}: keep it as safe as this folder"]
+    if options.action == "rotate":
+        return [f"this folder now signs with key {keys.rotate(options.label)}"]
+    if options.action == "revoke":
+        return [f"revoked key {keys.revoke(options.key, options.reason)}"]
+    if options.action == "use":
+        return [f"this folder now signs with key {keys.use(options.key)}"]
+    table = Table("key", "label", "since entry", "until entry", "")
+    for key in keys.listed():
+        until = str(key["revoked"]["index"]) if key["revoked"] else ""
+        own = "this folder's" if key["own"] else ""
+        table.add_row(key["keyid"][:16], key["label"], str(key["since"]["index"]), until, own)
+    return [_shown(table)]
+
+
+def _shown(table: Table) -> str:
+    console = Console()
+    with console.capture() as captured:
+        console.print(table)
+    return captured.get().rstrip()
+
+
+def _status(agent: Agent, _options: argparse.Namespace) -> list[str]:
     table = Table("order", "state", "attempt", "due", "verdict")
     for order in agent.orders():
         verdict = order["verdict"]["result"] if order["verdict"] else ""
         table.add_row(order["uuid"], order["state"], str(order["attempt"]), order["dueAt"], verdict)
-    console = Console()
-    with console.capture() as captured:
-        console.print(table if table.row_count else "no orders")
-    return DONE, [captured.get().rstrip()]
+    return [_shown(table) if table.row_count else "no orders"]
+
+
+_TELLING: Final = {"enrol": _enrol, "commit": _commit, "keys": _keys, "status": _status, "object": _object}
 
 
 def _carry_out(agent: Agent, options: argparse.Namespace) -> tuple[int, list[str]]:

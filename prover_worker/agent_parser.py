@@ -9,6 +9,7 @@ from typing import Final, get_args
 
 from ledger.statements.predicates import OrderObjection
 from prover_worker.agent_log import LEVELS, versions
+from prover_worker.client_keys import REASONS as REVOCATIONS
 from prover_worker.damage import DEFAULT_MAX_DROP
 
 REASONS: Final = get_args(OrderObjection.model_fields["reason"].annotation)
@@ -34,6 +35,7 @@ def parser(prog: str = "unlearning-agent") -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", required=True)
     _enrol(commands.add_parser("enrol", help="register this client's key"))
     _commit(commands.add_parser("commit", help="commit to the personalised model and its curvature"))
+    _keys(commands.add_parser("keys", help="list, add, rotate or revoke this client's keys"))
     commands.add_parser("status", help="show this client's orders")
     for name, text in (
         ("unlearn", "compensate, and log the claim of what was done"),
@@ -66,6 +68,21 @@ def _enrol(enrol: argparse.ArgumentParser) -> None:
     )
     enrol.add_argument("--quorum", type=int, help="how many of the witnesses (default: all)")
     _max_drop(enrol, kept=True)
+
+
+def _keys(command: argparse.ArgumentParser) -> None:
+    actions = command.add_subparsers(dest="action", required=True)
+    actions.add_parser("list", help="show all keys that the ledger knows")
+    add = actions.add_parser("add", help="make one more key, for another machine or the safe")
+    add.add_argument("--out", type=Path, required=True, help="file for the new private key")
+    add.add_argument("--label", default="", help="what to call it; seen by you and the provider's officers only")
+    rotate = actions.add_parser("rotate", help="replace this folder's key by a new one")
+    rotate.add_argument("--label", default="")
+    revoke = actions.add_parser("revoke", help="end another key of this client")
+    revoke.add_argument("key", help="its ID, or an unmistakable beginning of it")
+    revoke.add_argument("--reason", choices=REVOCATIONS, default="lost")
+    use = actions.add_parser("use", help="let this folder sign with another valid key, as when its own was revoked")
+    use.add_argument("key", type=Path, help="file of the private key")
 
 
 def _commit(commit: argparse.ArgumentParser) -> None:

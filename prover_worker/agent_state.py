@@ -2,7 +2,8 @@
 
     folder.json         the schema of the folder, and who works in it (the lock is held on folder.lock)
     agent.json          server, client handle, pinned keys, the client's own limits
-    key.pem             Ed25519 private key
+    key.pem             Ed25519 private key; key.XXXX.pem are those before it
+    key.new.pem, key-change.json   a change of keys under way
     seen.note           last checkpoint accepted
     release/            circuit release: predicate and files by role
     commitment/         the committed model, grid weights, factors, salt seed, point files, log reference,

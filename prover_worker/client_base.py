@@ -19,6 +19,7 @@ from ledger.tlog.merkle import root_of
 from prover_worker import curve
 from prover_worker.agent_state import Folder
 from prover_worker.backend import Backend
+from prover_worker.client_keys import ClientKeys
 from prover_worker.commitments import ChunkSecrets
 from prover_worker.damage import DEFAULT_MAX_DROP, Limits
 from prover_worker.errors import AgentError
@@ -66,6 +67,11 @@ class ClientBase:
             )
 
     @property
+    def keys(self) -> ClientKeys:
+        """The client's keys, and what can be done with them."""
+        return ClientKeys(self.state)
+
+    @property
     def _key(self) -> Any:
         return keys.load_private(self.state.file("key.pem"))
 
@@ -76,6 +82,7 @@ class ClientBase:
     def _ledger(self) -> LedgerClient:
         if not self.state.has("agent.json"):
             raise AgentError(f"{self.state.path} holds no enrolled client; run `enrol` first")
+        self.keys.finish()
         known = self.state.read_json("agent.json")
         return LedgerClient(known["server"], self._key, Trust(**known["trust"]), self.state.file("seen.note"))
 

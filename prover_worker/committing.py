@@ -72,6 +72,7 @@ class Committing(ClientBase):
         statement. A client that lost the folder enrols with `enrol` into a new one, and commits anew.
         """
         known = self.state.read_json("agent.json")
+        self.keys.abandon()
         self._make_key("key.new.pem")
         key = keys.load_private(self.state.file("key.new.pem"))
         predicate = ClientEnrolment(client=known["client"], public_key=keys.public_hex(key))

@@ -38,6 +38,14 @@ class LedgerAway(AgentError):  # noqa: N818 - nobody's fault, and over sooner or
         self.retry_after = retry_after
 
 
+class Refused(AgentError):  # noqa: N818 - an answer, not a fault
+    """The ledger has answered a request with an error of the given HTTP status."""
+
+    def __init__(self, text: str, status: int) -> None:
+        super().__init__(text)
+        self.status = status
+
+
 class LimitExceeded(AgentError):  # noqa: N818 - a decision, not a fault
     """An order would damage the model beyond the client's own limit. Nothing was logged."""
 

@@ -19,7 +19,7 @@ import httpx2
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ledger.statements.httpsig import client_hooks
-from prover_worker.errors import AgentError, LedgerAway
+from prover_worker.errors import AgentError, LedgerAway, Refused
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ class LedgerHttp:
     def request(self, method: str, path: str, **arguments: Any) -> httpx2.Response:
         """The answer, if it is one of success.
 
-        Raises LedgerAway when the ledger is still away or busy at the end of the patience, AgentError when it
+        Raises LedgerAway when the ledger is still away or busy at the end of the patience, Refused when it
         refuses.
         """
         deadline, pause = time.monotonic() + self._patience, _FIRST_PAUSE
@@ -74,7 +74,7 @@ class LedgerHttp:
         text = f"the ledger refused {method} {path} with {response.status_code}: {_detail(response)}"
         if response.status_code in _BUSY:
             raise LedgerAway(text, retry_after(response.headers.get("Retry-After")))
-        raise AgentError(text)
+        raise Refused(text, response.status_code)
 
 
 def retry_after(value: str | None, now: datetime | None = None) -> float | None:

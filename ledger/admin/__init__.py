@@ -6,6 +6,7 @@ from django.contrib import admin
 
 from ledger.admin import (
     checks,
+    clients,
     events,
     intake,
     jobs,
@@ -20,8 +21,8 @@ from ledger.admin import (
 )
 
 __all__ = [
-    "checks", "events", "intake", "jobs", "log", "orders", "parties", "policies", "proofs", "requests", "windows",
-    "witnesses",
+    "checks", "clients", "events", "intake", "jobs", "log", "orders", "parties", "policies", "proofs", "requests",
+    "windows", "witnesses",
 ]  # fmt: skip
 
 admin.site.site_header = "Unlearning ledger"

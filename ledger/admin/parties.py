@@ -1,51 +1,18 @@
-"""Clients (invited here), models, circuit releases, commitments."""
+"""Models, circuit releases, commitments."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from django import forms
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 
-from ledger.admin.base import AddByUseCase, ReadOnlyAdmin, UseCaseForm, ask_each, entry_link, link
-from ledger.models import CircuitRelease, Client, ClientModel, GlobalModel
+from ledger.admin.base import ReadOnlyAdmin, ask_each, entry_link, link
+from ledger.models import CircuitRelease, ClientModel, GlobalModel
 from ledger.workflow.actors import officer
-from ledger.workflow.clients import invite_client
 from ledger.workflow.releases import RETIREMENTS, retire_model
-
-
-class InvitationForm(UseCaseForm):
-    """Only a name; the workflow makes the rest."""
-
-    name = forms.CharField(max_length=200)
-
-    class Meta:
-        model = Client
-        fields: list[str] = []
-
-    def carry_out(self, values: dict[str, Any]) -> Client:
-        client, self.token = invite_client(values["name"])
-        return client
-
-
-@admin.register(Client)
-class ClientAdmin(AddByUseCase):
-    use_case_form = InvitationForm
-    list_display = ["name", "uuid", "enrolled", "short_keyid", "invited_at", "token_used_at"]
-    search_fields = ["name", "uuid", "keyid"]
-    list_filter = ["invited_at", ("enrolled_entry", admin.EmptyFieldListFilter)]
-    list_select_related = ["enrolled_entry"]
-    fields = ["name", "uuid", "public_key", "keyid", "enrolled", "invited_at", "token_used_at"]
-    enrolled = entry_link("enrolled_entry", "enrolled")
-
-    @admin.display(description="key ID")
-    def short_keyid(self, row: Client) -> str:
-        return f"{row.keyid[:16]}…" if row.keyid else "–"
-
-    def save_model(self, request: HttpRequest, obj: Client, form: Any, change: bool) -> None:
-        messages.warning(request, f"enrolment token of {obj.name}, shown this once: {form.token}")
 
 
 class RetirementForm(forms.Form):

@@ -12,10 +12,10 @@ from rest_framework.permissions import BasePermission, IsAdminUser
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
-from ledger.models import Client
+from ledger.models import Client, ClientKey
 from ledger.statements import httpsig, keys
 from ledger.statements.errors import SignatureError
-from ledger.workflow.actors import Actor, officer
+from ledger.workflow.actors import Actor, client_actor, officer
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,7 @@ class ClientUser:
     """`request.user` of a signed request."""
 
     client: Client
+    key: ClientKey
     is_authenticated: bool = True
     is_active: bool = True
     is_staff: bool = False
@@ -41,14 +42,23 @@ class ClientSignature(BaseAuthentication):
         if "Signature-Input" not in request.headers:
             return None
         http: HttpRequest = request._request  # noqa: SLF001 - the body's bytes, not parsed
+        found: dict[str, ClientKey] = {}
+
+        def public_key(keyid: str) -> Ed25519PublicKey | None:
+            key = ClientKey.objects.filter(revoked_entry=None, keyid=keyid).select_related("client").first()
+            if key is None:
+                return None
+            found[keyid] = key
+            return keys.public_from_hex(key.public_key)
+
         try:
             keyid = httpsig.verify_request(
-                str(http.method), http.build_absolute_uri(), http.headers, http.body, _public_key
+                str(http.method), http.build_absolute_uri(), http.headers, http.body, public_key
             )
         except SignatureError as error:
             raise AuthenticationFailed(str(error)) from error
-        client = Client.objects.get(keyid=keyid)
-        return ClientUser(client), client
+        key = found[keyid]
+        return ClientUser(key.client, key), key.client
 
     def authenticate_header(self, _request: Request) -> str:
         """Makes DRF answer 401, with this challenge."""
@@ -78,7 +88,7 @@ class ClientView(APIView):
     @property
     def actor(self) -> Actor:
         """The same, as use cases record it."""
-        return Actor("client", str(self.client.uuid), self.client.name)
+        return client_actor(self.client)
 
 
 class OfficerView(APIView):
@@ -91,8 +101,3 @@ class OfficerView(APIView):
     def actor(self) -> Actor:
         """Who asks, as use cases record it."""
         return officer(self.request.user)
-
-
-def _public_key(keyid: str) -> Ed25519PublicKey | None:
-    client = Client.objects.filter(keyid=keyid).first()
-    return None if client is None else keys.public_from_hex(client.public_key)

@@ -21,12 +21,32 @@ class NewClient(Input):
     """POST /clients."""
 
     name: str
+    days: int | None = None
+
+
+class NewToken(Input):
+    """POST /clients/{id}/token."""
+
+    days: int | None = None
 
 
 class Reenrolment(Input):
     """POST /clients/{id}/reenrol."""
 
     reason: str = "lost"
+    days: int | None = None
+
+
+class Revocation(Input):
+    """POST /clients/{id}/keys/{keyid}/revoke."""
+
+    reason: str
+
+
+class Label(Input):
+    """PATCH /me/keys/{keyid}."""
+
+    label: str
 
 
 Body = TypeVar("Body", bound=Input)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import logging
 
 from django.http import Http404, HttpResponse
 from rest_framework.request import Request
@@ -12,13 +13,15 @@ from rest_framework.views import APIView
 
 from ledger import keys, log
 from ledger.api import render
-from ledger.api.limits import refuse_larger
+from ledger.api.limits import BadTokens, refuse_larger
 from ledger.models import Checkpoint, CircuitRelease, GlobalModel, LogEntry
 from ledger.statements.dsse import MAX_ENVELOPE_BYTES
 from ledger.statements.keys import public_hex
 from ledger.tlog.errors import ProofError
 from ledger.workflow.errors import WorkflowError
 from ledger.workflow.intake import accept_statement
+
+logger = logging.getLogger(__name__)
 
 
 class PublicView(APIView):
@@ -40,7 +43,16 @@ class Statements(PublicView):
         """201 with the log entry; 200 if the statement was there already."""
         refuse_larger(request, MAX_ENVELOPE_BYTES, "a statement's envelope")
         http = request._request  # noqa: SLF001 - the very bytes that were sent
-        accepted = accept_statement(http.body, http.headers.get("Enrolment-Token", ""))
+        token, bad_tokens = http.headers.get("Enrolment-Token", ""), BadTokens()
+        if token and not bad_tokens.allow_request(request, self):
+            self.throttled(request, bad_tokens.wait() or 1.0)
+        try:
+            accepted = accept_statement(http.body, token)
+        except WorkflowError as error:
+            if error.code in BadTokens.COUNTED:
+                bad_tokens.count(request, self)
+                logger.warning("an enrolment token was refused (%s): %s", error.code, error.sentence)
+            raise
         return Response(render.entry(accepted.entry), status=201 if accepted.created else 200)
 
 

@@ -10,6 +10,8 @@ from ledger import log
 from ledger.models import (
     CircuitRelease,
     Claim,
+    Client,
+    ClientKey,
     ClientModel,
     GlobalModel,
     Job,
@@ -59,6 +61,51 @@ def model(row: GlobalModel) -> Json:
         "supersedes": None if row.supersedes_id is None else str(row.supersedes_id),
         "retired": ref(row.retired_entry),
     }
+
+
+def client(row: Client, now: datetime) -> Json:
+    """A client in one line of a list."""
+    return {
+        "uuid": str(row.uuid),
+        "name": row.name,
+        "state": row.state_at(now),
+        "invitedAt": time(row.invited_at),
+        "tokenExpiresAt": None if row.token_used_at else time(row.token_expires_at),
+        "enrolled": ref(row.enrolled_entry),
+        "retired": ref(row.retired_entry),
+    }
+
+
+def client_detail(row: Client, now: datetime) -> Json:
+    """A client with its keys and what it has committed to."""
+    models = row.models.select_related("entry", "model__entry").order_by("entry")
+    return client(row, now) | {
+        "keys": client_keys(row),
+        "models": [client_model(held) for held in models],
+    }
+
+
+def client_keys(row: Client) -> list[Json]:
+    """All keys of a client, oldest first."""
+    keys = row.keys.select_related("enrolled_entry", "revoked_entry").order_by("enrolled_entry")
+    return [client_key(key) for key in keys]
+
+
+def client_key(row: ClientKey) -> Json:
+    """A key; `since` and `revoked` say where in the log it begins and ends."""
+    return {
+        "keyid": row.keyid,
+        "publicKey": row.public_key,
+        "label": row.label,
+        "valid": row.revoked_entry_id is None,
+        "since": ref(row.enrolled_entry),
+        "revoked": ref(row.revoked_entry),
+    }
+
+
+def client_model(row: ClientModel) -> Json:
+    """A commitment of a client."""
+    return {"commitment": ref(row.entry), "model": ref(row.model.entry), "state": row.state}
 
 
 def order(row: Order) -> Json:

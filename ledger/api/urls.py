@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path, re_path
 
-from ledger.api import clients, officers, orders, public, requests, windows, witnesses
+from ledger.api import client_admin, clients, me, orders, public, requests, windows, witnesses
 
 urlpatterns = [
     path("statements", public.Statements.as_view()),
@@ -18,8 +18,6 @@ urlpatterns = [
     path("blobs/<str:sha256>", clients.BlobView.as_view()),
     path("orders", clients.Orders.as_view()),
     path("orders/<uuid:order_id>", clients.OrderView.as_view()),
-    path("clients", officers.Clients.as_view()),
-    path("clients/<uuid:client_id>/reenrol", officers.ClientReenrolment.as_view()),
     path("requests", requests.Requests.as_view()),
     path("requests/preview", requests.Preview.as_view()),
     path("requests/imports", requests.Imports.as_view()),
@@ -54,5 +52,14 @@ urlpatterns = [
     path("models/<uuid:model_id>/retire", windows.ModelRetirement.as_view()),
     path("models/<uuid:model_id>/policy", windows.ModelPolicy.as_view()),
     path("policy", windows.DefaultPolicy.as_view()),
+    path("me", me.Me.as_view()),
+    path("me/keys", me.Keys.as_view()),
+    path("me/keys/<str:keyid>", me.Key.as_view()),
+    path("clients", client_admin.Clients.as_view()),
+    path("clients/<uuid:client_id>", client_admin.ClientView.as_view()),
+    path("clients/<uuid:client_id>/token", client_admin.ClientToken.as_view()),
+    path("clients/<uuid:client_id>/reenrol", client_admin.ClientReenrolment.as_view()),
+    path("clients/<uuid:client_id>/keys/<str:keyid>/revoke", client_admin.ClientKeyRevocation.as_view()),
+    path("clients/<uuid:client_id>/retire", client_admin.ClientRetirement.as_view()),
     re_path(r"^.*$", public.Nothing.as_view()),
 ]

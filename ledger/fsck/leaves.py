@@ -17,7 +17,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from ledger.statements import keys
 from ledger.statements.dsse import PAYLOAD_TYPE, Envelope
 from ledger.statements.errors import KeyMaterialError, SignatureError, StatementError
-from ledger.statements.predicates import ClientEnrolment, KeyRotation, Predicate
+from ledger.statements.predicates import (
+    ClientEnrolment,
+    ClientKeyAddition,
+    ClientKeyRotation,
+    KeyRotation,
+    Predicate,
+)
 from ledger.statements.statement import Statement
 from ledger.tlog.checkpoint import Checkpoint, open_checkpoint
 from ledger.tlog.errors import NoteError, TlogError
@@ -173,7 +179,7 @@ def _signed_by(envelope: Envelope, predicate: Predicate, candidates: Candidates)
     """The keys that have signed, among those that the hints name and those that the statement brings."""
     wanted = {candidates.get(signature.keyid) for signature in envelope.signatures}
     match predicate:
-        case ClientEnrolment():
+        case ClientEnrolment() | ClientKeyAddition() | ClientKeyRotation():
             wanted.add(predicate.public_key)
         case KeyRotation():
             wanted |= {predicate.old_key, predicate.new_key}

@@ -29,7 +29,7 @@ Row = dict[str, Any]
 
 #: Each table's key, and what the log determines of a row, in Django's words for it.
 _COLUMNS: Final[dict[type[models.Model], tuple[str, tuple[str, ...]]]] = {
-    m.Client: ("uuid", ("public_key", "keyid", "enrolled_entry_id")),
+    m.Client: ("uuid", ("enrolled_entry_id", "retired_entry_id")),
     m.ClientKey: ("keyid", ("client_id", "public_key", "enrolled_entry_id", "revoked_entry_id")),
     m.CircuitRelease: ("entry_id", ("parameters", "blobs", "srs_provenance")),
     m.GlobalModel: ("entry_id", (
@@ -66,7 +66,7 @@ _COLUMNS: Final[dict[type[models.Model], tuple[str, tuple[str, ...]]]] = {
     m.Certificate: ("entry_id", ("request_id", "window_id", "complete", "supplements__entry_id")),
 }  # fmt: skip
 _NOT_YET: Final[dict[type[models.Model], Row]] = {
-    m.Client: {"public_key": "", "keyid": None, "enrolled_entry_id": None},
+    m.Client: {"enrolled_entry_id": None, "retired_entry_id": None},
     m.Window: {"closed_entry_id": None, "mask_entry_id": None, "mask_sha256": "", "masked": None, "state": "open"},
 }
 
@@ -77,6 +77,7 @@ class Tables:
 
     rows: defaultdict[type[models.Model], dict[Hashable, Row]] = field(default_factory=lambda: defaultdict(dict))
     current: dict[tuple[str, int], int] = field(default_factory=dict)  # commitment by client and model entry
+    keys: dict[int, Row] = field(default_factory=dict)  # rows of clients' keys, by the entry that brought each
 
     def apply(self, index: int, predicate: Predicate, story: Story) -> None:
         """Let entry `index`, which may follow `story`, change the rows."""
@@ -128,19 +129,54 @@ def _apply(_predicate: Predicate, _tables: Tables, _index: int, _story: Story) -
 
 @_apply.register
 def _(it: said.ClientEnrolment, tables: Tables, index: int, _story: Story) -> None:
-    keyid = keys.keyid(keys.public_from_hex(it.public_key))
-    client = UUID(it.client)
-    tables.rows[m.Client][client] = {"public_key": it.public_key, "keyid": keyid, "enrolled_entry_id": index}
-    tables.rows[m.ClientKey][keyid] = {
-        "client_id": client, "public_key": it.public_key, "enrolled_entry_id": index, "revoked_entry_id": None,
-    }  # fmt: skip
+    tables.rows[m.Client][UUID(it.client)] = {"enrolled_entry_id": index, "retired_entry_id": None}
+    _bring_key(it, tables, index)
+
+
+@_apply.register
+def _(it: said.ClientKeyAddition, tables: Tables, index: int, _story: Story) -> None:
+    _bring_key(it, tables, index)
+
+
+@_apply.register
+def _(it: said.ClientKeyRotation, tables: Tables, index: int, _story: Story) -> None:
+    tables.keys[it.replaces.index]["revoked_entry_id"] = index
+    _bring_key(it, tables, index)
 
 
 @_apply.register
 def _(it: said.ClientKeyRevocation, tables: Tables, index: int, _story: Story) -> None:
-    client = tables.rows[m.Client][UUID(it.client)]
-    tables.rows[m.ClientKey][client["keyid"]]["revoked_entry_id"] = index
-    client.update(_NOT_YET[m.Client])
+    tables.keys[it.enrolled.index]["revoked_entry_id"] = index
+
+
+@_apply.register
+def _(it: said.ClientRetirement, tables: Tables, index: int, _story: Story) -> None:
+    client = UUID(it.client)
+    tables.rows[m.Client].setdefault(client, {"enrolled_entry_id": None})["retired_entry_id"] = index
+    for row in tables.rows[m.ClientKey].values():
+        if row["client_id"] == client and row["revoked_entry_id"] is None:
+            row["revoked_entry_id"] = index
+    for row in tables.rows[m.ClientModel].values():
+        if row["client_id"] == client and row["state"] == m.ClientModel.State.CURRENT:
+            row["state"] = m.ClientModel.State.RETIRED
+
+
+@_apply.register
+def _(it: said.ClientModelRetirement, tables: Tables, _index: int, _story: Story) -> None:
+    tables.rows[m.ClientModel][it.commitment.index]["state"] = m.ClientModel.State.RETIRED
+
+
+def _bring_key(
+    it: said.ClientEnrolment | said.ClientKeyAddition | said.ClientKeyRotation, tables: Tables, index: int
+) -> None:
+    row = {
+        "client_id": UUID(it.client),
+        "public_key": it.public_key,
+        "enrolled_entry_id": index,
+        "revoked_entry_id": None,
+    }
+    keyid = keys.keyid(keys.public_from_hex(it.public_key))
+    tables.keys[index] = tables.rows[m.ClientKey][keyid] = row
 
 
 @_apply.register

@@ -51,6 +51,12 @@ KINDS: Final[dict[str, str]] = {
     "model.retired": "a global model is out of use",
     "request.fulfilled": "every model that a request concerns was dealt with",
     "policy.changed": "an officer changed how windows of a model come about",
+    "client.token-issued": "an officer gave a client another enrolment token",
+    "client.key-added": "a client added a key",
+    "client.key-rotated": "a client replaced a key by a new one",
+    "client.key-revoked": "a client's key was revoked, by the client or an officer",
+    "client.model-retired": "a client put its copy of a model out of use",
+    "client.retired": "an officer retired a client",
 }
 
 

@@ -3,23 +3,54 @@
 from __future__ import annotations
 
 import uuid
+from datetime import datetime
 
 from django.db import models
+
+
+class ClientQuerySet(models.QuerySet["Client"]):
+    """Clients by what the log and the clock make of them."""
+
+    def in_state(self, state: Client.State, now: datetime) -> ClientQuerySet:
+        """Those whose `state_at(now)` is `state`."""
+        retired, enrolled = models.Q(retired_entry__isnull=False), models.Q(enrolled_entry__isnull=False)
+        valid = models.Exists(ClientKey.objects.filter(client=models.OuterRef("pk"), revoked_entry=None))
+        expired = models.Q(token_expires_at__lte=now)
+        match state:
+            case Client.State.RETIRED:
+                return self.filter(retired)
+            case Client.State.ENROLLED:
+                return self.filter(valid, ~retired)
+            case Client.State.KEYLESS:
+                return self.filter(~valid, ~retired, enrolled)
+            case Client.State.EXPIRED:
+                return self.filter(~retired, ~enrolled, expired)
+        return self.filter(~retired, ~enrolled, ~expired)
 
 
 class Client(models.Model):
     """A party that holds a personalised model. Its name stays here; the log knows the UUID only."""
 
+    class State(models.TextChoices):
+        INVITED = "invited", "invited"
+        EXPIRED = "expired", "invitation expired"
+        ENROLLED = "enrolled", "enrolled"
+        KEYLESS = "keyless", "without a valid key"
+        RETIRED = "retired", "retired"
+
     uuid = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     name = models.CharField(max_length=200, unique=True)
     token_hash = models.CharField(max_length=64, unique=True, help_text="SHA-256 of the enrolment token")
+    token_expires_at = models.DateTimeField(help_text="from then on the token enrols nobody")
     token_used_at = models.DateTimeField(null=True, blank=True)
-    public_key = models.CharField(max_length=64, blank=True, default="", help_text="Ed25519, raw, hex")
-    keyid = models.CharField(max_length=64, unique=True, null=True, blank=True)
     enrolled_entry = models.OneToOneField(
-        "ledger.LogEntry", models.PROTECT, null=True, blank=True, related_name="+"
-    )
+        "ledger.LogEntry", models.PROTECT, null=True, blank=True, related_name="+",
+        help_text="its latest client-enrolment",
+    )  # fmt: skip
+    retired_entry = models.OneToOneField("ledger.LogEntry", models.PROTECT, null=True, blank=True, related_name="+")
     invited_at = models.DateTimeField(auto_now_add=True)
+
+    objects = ClientQuerySet.as_manager()
 
     class Meta:
         ordering = ["name"]
@@ -27,22 +58,35 @@ class Client(models.Model):
     def __str__(self) -> str:
         return self.name
 
+    def state_at(self, now: datetime) -> Client.State:
+        """What may be expected of this client."""
+        if self.retired_entry_id is not None:
+            return self.State.RETIRED
+        if any(key.revoked_entry_id is None for key in self.keys.all()):  # prefetched for lists
+            return self.State.ENROLLED
+        if self.enrolled_entry_id is not None:
+            return self.State.KEYLESS
+        return self.State.EXPIRED if self.token_expires_at <= now else self.State.INVITED
+
 
 class ClientKey(models.Model):
-    """A key that a client has or had. `Client.public_key` repeats the one that is valid now."""
+    """A key that a client has or had. Any that was not revoked signs for it."""
 
     client = models.ForeignKey(Client, models.PROTECT, related_name="keys")
     public_key = models.CharField(max_length=64, help_text="Ed25519, raw, hex")
     keyid = models.CharField(max_length=64, unique=True)
-    enrolled_entry = models.OneToOneField("ledger.LogEntry", models.PROTECT, related_name="+")
-    revoked_entry = models.OneToOneField("ledger.LogEntry", models.PROTECT, null=True, blank=True, related_name="+")
+    label = models.CharField(max_length=100, blank=True, default="", help_text="the client's own; not in the log")
+    enrolled_entry = models.OneToOneField(
+        "ledger.LogEntry", models.PROTECT, related_name="+", help_text="what brought it"
+    )
+    revoked_entry = models.ForeignKey(
+        "ledger.LogEntry", models.PROTECT, null=True, blank=True, related_name="+", help_text="what ended it"
+    )
 
     class Meta:
         ordering = ["enrolled_entry"]
-        constraints = [
-            models.UniqueConstraint(
-                fields=["client"], condition=models.Q(revoked_entry=None), name="one_valid_key_per_client"
-            )
+        indexes = [
+            models.Index(fields=["client"], condition=models.Q(revoked_entry=None), name="valid_keys_by_client")
         ]
 
     def __str__(self) -> str:
@@ -100,6 +144,7 @@ class ClientModel(models.Model):
     class State(models.TextChoices):
         CURRENT = "current"
         SUPERSEDED = "superseded"
+        RETIRED = "retired"
 
     uuid = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     client = models.ForeignKey(Client, models.PROTECT, related_name="models")

@@ -3,9 +3,11 @@
 A `KeyRing` walks the log from its start and knows, at every index, the provider's key, the log's key, and the
 key of each client:
 
-- clients sign commitments, claims, proofs and objections with the key of their latest client-enrolment, which that
-  key signs itself. A client-key-revocation ends it; only then may another enrolment follow, with a key never
-  revoked;
+- clients sign what they say with any of their valid keys. A client-enrolment brings the first one and is signed by
+  it. A client-key-addition brings another and is signed by both a valid key and the new one, a client-key-rotation
+  by the key that goes and the one that comes. A client-key-revocation, by the provider or a valid key, ends one;
+  only the provider ends a client's last one, and only then may another enrolment follow. No key comes twice;
+- a client-retirement ends all keys of a client for good;
 - a key-rotation must be signed by the provider's key, by the key that goes and by the key that comes;
 - everything else is the provider's.
 
@@ -16,16 +18,20 @@ A checkpoint of size s is signed by the log's key as it is after entry s - 1.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from ledger.statements.dsse import Envelope
-from ledger.statements.errors import RuleError, StatementError
+from ledger.statements.errors import RuleError, SignatureError, StatementError
 from ledger.statements.keys import public_from_hex
 from ledger.statements.predicates import (
     Claim,
     ClientEnrolment,
+    ClientKeyAddition,
     ClientKeyRevocation,
+    ClientKeyRotation,
+    ClientModelRetirement,
+    ClientRetirement,
     KeyRotation,
     ModelCommitment,
     OrderObjection,
@@ -44,9 +50,9 @@ class KeyRing:
 
     provider: str
     log_keys: list[tuple[int, str]]
-    clients: dict[str, tuple[int, str]] = field(default_factory=dict)  # client: index of its enrolment, key
-    revoked: set[str] = field(default_factory=set)  # keys that sign nothing any more
-    keyless: set[str] = field(default_factory=set)  # clients whose key was revoked
+    clients: dict[str, tuple[tuple[int, str], ...]] = field(default_factory=dict)  # valid keys: (index, key)
+    used: set[str] = field(default_factory=set)  # keys that clients brought, and those that were rotated away
+    retired: set[str] = field(default_factory=set)  # clients
 
     @classmethod
     def rooted(cls, provider: str, log: str, rotations: Sequence[tuple[int, Envelope]] = ()) -> KeyRing:
@@ -77,59 +83,63 @@ class KeyRing:
             ring.open(index, envelope)
         return ring
 
-    def signers(self, index: int, predicate: Predicate) -> tuple[str, ...]:
-        """The public keys that must have signed `predicate` if it is entry `index`. Raises RuleError."""
+    def signers(self, index: int, predicate: Predicate) -> tuple[frozenset[str], ...]:
+        """Who must have signed `predicate` if it is entry `index`: a key of each set. Raises RuleError."""
         match predicate:
-            case ClientEnrolment():
-                if predicate.client in self.clients:
-                    raise RuleError(
-                        f"log entry {index} enrols client {predicate.client} again, while its first key is valid"
-                    )
-                if predicate.public_key in self.revoked:
-                    raise RuleError(f"log entry {index} enrols a key that was revoked: a new key is due")
-                return (predicate.public_key,)
-            case ModelCommitment() | Claim() | Proof() | OrderObjection():
-                if predicate.client not in self.clients:
-                    was = (
-                        "whose key was revoked"
-                        if predicate.client in self.keyless
-                        else "which was not enrolled before"
-                    )
-                    raise RuleError(f"log entry {index} is by client {predicate.client}, {was}")
-                return (self.clients[predicate.client][1],)
+            case ClientEnrolment() | ClientKeyAddition() | ClientKeyRotation():
+                self._expect_new(index, predicate)
+                return *self._vouching(index, predicate), frozenset({predicate.public_key})
+            case ClientKeyRevocation(by="client"):
+                return (self._any_of(index, predicate.client),)
+            case ModelCommitment() | Claim() | Proof() | OrderObjection() | ClientModelRetirement():
+                return (self._any_of(index, predicate.client),)
             case KeyRotation():
-                return tuple(dict.fromkeys((self.provider, self._current(index, predicate), predicate.new_key)))
-        return (self.provider,)
+                needed = dict.fromkeys((self.provider, self._current(index, predicate), predicate.new_key))
+                return tuple(frozenset({key}) for key in needed)
+        return (frozenset({self.provider}),)
 
     def admit(self, index: int, predicate: Predicate) -> None:
         """Pass entry `index`, whose signatures were checked. Raises RuleError."""
         match predicate:
-            case ClientEnrolment():
-                self.clients[predicate.client] = (index, predicate.public_key)
-                self.keyless.discard(predicate.client)
+            case ClientEnrolment() | ClientKeyAddition():
+                self._bring(index, predicate.client, predicate.public_key)
+            case ClientKeyRotation():
+                self._end(index, predicate.client, predicate.replaces.index)
+                self._bring(index, predicate.client, predicate.public_key)
             case ClientKeyRevocation():
-                enrolled, key = self.clients.pop(predicate.client, (None, ""))
-                if enrolled != predicate.enrolled.index:
+                self._end(index, predicate.client, predicate.enrolled.index)
+                if predicate.by == "client" and not self.clients[predicate.client]:
                     raise RuleError(
-                        f"log entry {index} revokes the key of entry {predicate.enrolled.index}; client "
-                        f"{predicate.client} has {'no key' if enrolled is None else f'that of entry {enrolled}'}"
+                        f"log entry {index} revokes the last key of client {predicate.client}, signed by that"
                     )
-                self.revoked.add(key)
-                self.keyless.add(predicate.client)
+            case ClientRetirement():
+                self.clients[predicate.client] = ()
+                self.retired.add(predicate.client)
             case KeyRotation(role="provider"):
-                self.revoked.add(predicate.old_key)
+                self.used.add(predicate.old_key)
                 self.provider = predicate.new_key
             case KeyRotation():
-                self.revoked.add(predicate.old_key)
+                self.used.add(predicate.old_key)
                 self.log_keys.append((index + 1, predicate.new_key))
+
+    def key_of(self, index: int, client: str, brought: int) -> str:
+        """The valid key of a client that entry `brought` brought. Raises RuleError."""
+        for at, key in self.clients.get(client, ()):
+            if at == brought:
+                return key
+        valid = ", ".join(str(at) for at, _ in self.clients.get(client, ())) or "none"
+        raise RuleError(
+            f"log entry {index} is about the key of entry {brought}; client {client} has the keys of entries "
+            f"{valid}"
+        )
 
     def open(self, index: int, envelope: Envelope) -> Predicate:
         """Check who signed entry `index`, pass it, return what it says. Raises StatementError."""
         claimed = Statement.decode(envelope.payload).predicate  # unverified: tells only whose keys to use
         signers = self.signers(index, claimed)
         try:
-            for key in signers:
-                open_statement(envelope, public_from_hex(key))
+            for keys in signers:
+                _open_by_any(envelope, keys)
         except StatementError as error:
             raise RuleError(
                 f"log entry {index} ({claimed.slug}) is not signed by whom it must be: {error}"
@@ -159,6 +169,49 @@ class KeyRing:
         assert error is not None, "a log has at least one key"
         raise error
 
+    def _any_of(self, index: int, client: str) -> frozenset[str]:
+        """All valid keys of a client, of which it has at least one."""
+        keys = frozenset(key for _, key in self.clients.get(client, ()))
+        if keys:
+            return keys
+        if client in self.retired:
+            was = "which was retired"
+        else:
+            was = "whose key was revoked" if client in self.clients else "which was not enrolled before"
+        raise RuleError(f"log entry {index} is by client {client}, {was}")
+
+    def _vouching(
+        self, index: int, said: ClientEnrolment | ClientKeyAddition | ClientKeyRotation
+    ) -> tuple[frozenset[str], ...]:
+        """Who must vouch for a new key, beside itself: nobody for a first one, which needs an officer's token."""
+        match said:
+            case ClientKeyAddition():
+                return (self._any_of(index, said.client),)
+            case ClientKeyRotation():
+                return (frozenset({self.key_of(index, said.client, said.replaces.index)}),)
+        self._expect_keyless(index, said.client)
+        return ()
+
+    def _expect_keyless(self, index: int, client: str) -> None:
+        if self.clients.get(client):
+            raise RuleError(f"log entry {index} enrols client {client} again, while its first key is valid")
+        if client in self.retired:
+            raise RuleError(f"log entry {index} enrols client {client}, which was retired")
+
+    def _expect_new(self, index: int, said: ClientEnrolment | ClientKeyAddition | ClientKeyRotation) -> None:
+        if said.public_key in self.used:
+            raise RuleError(
+                f"log entry {index} ({said.slug}) brings a key that was in use before: a new key is due"
+            )
+
+    def _bring(self, index: int, client: str, key: str) -> None:
+        self.clients[client] = (*self.clients.get(client, ()), (index, key))
+        self.used.add(key)
+
+    def _end(self, index: int, client: str, brought: int) -> None:
+        self.key_of(index, client, brought)
+        self.clients[client] = tuple(pair for pair in self.clients[client] if pair[0] != brought)
+
     def _current(self, index: int, rotation: KeyRotation) -> str:
         """The key that a rotation must replace."""
         current = self.provider if rotation.role == "provider" else self.log_keys[-1][1]
@@ -166,7 +219,7 @@ class KeyRing:
             raise RuleError(
                 f"log entry {index} replaces the {rotation.role}'s key {rotation.old_key}, but that is {current}"
             )
-        if rotation.new_key in self.revoked or rotation.new_key == current:
+        if rotation.new_key in self.used or rotation.new_key == current:
             raise RuleError(f"log entry {index} rotates to a key that was in use before: a new key is due")
         return current
 
@@ -176,3 +229,17 @@ def _rotation(envelope: Envelope) -> KeyRotation:
     if not isinstance(said, KeyRotation):
         raise StatementError(f"got a {said.slug} statement, expected a key-rotation")
     return said
+
+
+def _open_by_any(envelope: Envelope, keys: Iterable[str]) -> None:
+    """Raise StatementError unless one of `keys` has signed a statement."""
+    refusal: SignatureError | None = None
+    for key in sorted(keys):
+        try:
+            open_statement(envelope, public_from_hex(key))
+        except SignatureError as error:
+            refusal = error
+        else:
+            return
+    assert refusal is not None, "somebody must sign"
+    raise refusal

@@ -9,7 +9,8 @@ the entry to its `Story`:
   and one proof per claim, one verdict per proof; another claim only after a rejection;
 - a certificate lists exactly the orders of its window and says of each what its last verdict says;
 - an objection is by the client of its order, once, and before that is met;
-- a tombstone or a revocation names what it ends;
+- a tombstone, a key's revocation or rotation names what it ends;
+- nothing is ordered from a retired client or about a retired model, which gets no further commitment;
 - requests live as `ledger.statements.request_rules` says: due dates, extensions, holds, closures.
 
 Who signed an entry is the business of `ledger.statements.keyring`.
@@ -31,6 +32,9 @@ from ledger.statements.predicates import (
     CircuitRelease,
     Claim,
     ClientKeyRevocation,
+    ClientKeyRotation,
+    ClientModelRetirement,
+    ClientRetirement,
     ClientSuspension,
     DeletionRequest,
     IdentityCheck,
@@ -73,6 +77,9 @@ class Story:
     orders: defaultdict[str, list[int]] = field(default_factory=lambda: defaultdict(list))  # by window
     claims: defaultdict[int, list[int]] = field(default_factory=lambda: defaultdict(list))  # by order
     verdicts: defaultdict[int, list[int]] = field(default_factory=lambda: defaultdict(list))  # by order
+    commitments: defaultdict[tuple[str, int], list[int]] = field(  # by client and index of the model release
+        default_factory=lambda: defaultdict(list)
+    )
     once: dict[tuple[str, object], int] = field(default_factory=dict)  # what may be said once: (slug, about)
     requests: Requests = field(default_factory=Requests)
     windows: window_rules.Windows = field(default_factory=window_rules.Windows)
@@ -95,6 +102,8 @@ class Story:
         """Take entry `index`, which `check` has let pass."""
         self.statements[index], self.hashes[index] = predicate, leaf_hash
         match predicate:
+            case ModelCommitment():
+                self.commitments[predicate.client, predicate.model.index].append(index)
             case Order():
                 self.orders[predicate.window].append(index)
             case Claim():
@@ -164,6 +173,8 @@ def _said_once(predicate: Predicate) -> object:  # noqa: PLR0911 - one for each 
             return predicate.request
         case WindowClose() | Mask():
             return predicate.window
+        case ClientRetirement() | ClientModelRetirement():
+            return _retired(predicate)
         case Order():
             return predicate.order
         case OrderObjection():
@@ -173,6 +184,10 @@ def _said_once(predicate: Predicate) -> object:  # noqa: PLR0911 - one for each 
         case Verdict():
             return predicate.proof.index
     return window_rules.said_once(predicate)
+
+
+def _retired(said: ClientRetirement | ClientModelRetirement) -> object:
+    return (said.client, said.model.index) if isinstance(said, ClientModelRetirement) else said.client
 
 
 @singledispatch
@@ -204,6 +219,22 @@ def _(said: ClientKeyRevocation, story: Story, index: int) -> None:
 
 
 @_check.register
+def _(said: ClientKeyRotation, story: Story, index: int) -> None:
+    story.expect(said.replaces, f"rotation {index}")
+
+
+@_check.register
+def _(said: ClientModelRetirement, story: Story, index: int) -> None:
+    story.get(said.model, ModelRelease, f"retirement {index}")
+    held = story.get(said.commitment, ModelCommitment, f"retirement {index}")
+    same(
+        (held.client, held.model, said.commitment.index),
+        (said.client, said.model, story.commitments[said.client, said.model.index][-1]),
+        f"retirement {index} is not about the client's last commitment on that model",
+    )
+
+
+@_check.register
 def _(said: WindowClose, story: Story, index: int) -> None:
     story.get(said.model, ModelRelease, f"window {index}")
     window_rules.check_close(said, story, index)
@@ -230,6 +261,7 @@ def _(said: Mask, story: Story, index: int) -> None:
 
 @_check.register
 def _(said: ModelCommitment, story: Story, index: int) -> None:
+    _expect_active(said.client, said.model, story, f"commitment {index}")
     story.get(said.model, ModelRelease, f"commitment {index}")
     story.get(said.circuit, CircuitRelease, f"commitment {index}")
 
@@ -245,10 +277,19 @@ def _(order: Order, story: Story, index: int) -> None:
             f"{index}; the commitment must come before the mask"
         )
     same(commitment.client, order.client, f"{by} is about another client's commitment")
+    _expect_active(order.client, commitment.model, story, by)
     same(commitment.circuit, order.circuit, f"{by} names another circuit release than the commitment")
     same((mask.window, mask.model), (order.window, commitment.model), f"{by} mixes windows or models")
     coverage_rules.check_order(order, index)
     window_rules.check_order(order, story, index)
+
+
+def _expect_active(client: str, model: LogRef, story: Story, by: str) -> None:
+    """Raise RuleError if the client, or its copy of the model, was retired."""
+    for kind, about in ((ClientRetirement, client), (ClientModelRetirement, (client, model.index))):
+        entry = story.once.get((kind.slug, about))
+        if entry is not None:
+            raise RuleError(f"{by} follows the {kind.slug} of entry {entry}")
 
 
 @_check.register

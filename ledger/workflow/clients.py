@@ -1,47 +1,72 @@
-"""Clients: invited by an officer, enrolled by themselves, and again after a key was lost."""
+"""Clients: invited by an officer, enrolled by themselves, again after their keys were lost, and retired."""
 
 from __future__ import annotations
 
 import hashlib
 import secrets
 import uuid
-from typing import Final, get_args
+from datetime import datetime, timedelta
+from typing import Final
 
+from django.conf import settings
 from django.utils import timezone
 
 from ledger import log
-from ledger.models import Client, ClientKey
+from ledger.models import Client, ClientKey, ClientModel
 from ledger.statements import keys
 from ledger.statements.dsse import Envelope
 from ledger.statements.errors import SignatureError, StatementError
-from ledger.statements.predicates import ClientEnrolment, ClientKeyRevocation
+from ledger.statements.predicates import ClientEnrolment, ClientRetirement
 from ledger.statements.statement import Statement, open_statement
+from ledger.workflow import events
+from ledger.workflow.actors import SYSTEM, Actor, client_actor
+from ledger.workflow.client_keys import expect_reason, revoke_by_provider
 from ledger.workflow.errors import WorkflowError
 from ledger.workflow.step import Accepted, exclusive, get_or_refuse, log_own, parse_envelope, replayed
+from ledger.workflow.unsettled import refuse_while_ordered
 
-REVOCATIONS: Final[tuple[str, ...]] = get_args(ClientKeyRevocation.model_fields["reason"].annotation)
+MAX_INVITATION_DAYS: Final = 365
 
 
 @exclusive
-def invite_client(name: str) -> tuple[Client, str]:
-    """Make a client that may enrol once with the returned token; only the token's hash is kept.
+def invite_client(name: str, days: int | None = None, *, actor: Actor = SYSTEM) -> tuple[Client, str]:
+    """Make a client that may enrol once, within `days`, with the returned token; only the token's hash is kept.
 
-    Raises WorkflowError: empty name (422), name taken (409).
+    Raises WorkflowError: empty name, days out of range (422), name taken (409).
     """
     name = name.strip()
     if not 0 < len(name) <= 200:
         raise WorkflowError("bad-name", f"a client's name has 1 to 200 characters, got {len(name)}", 422)
     if Client.objects.filter(name=name).exists():
         raise WorkflowError("name-taken", f"there is a client called {name!r} already: choose another name")
-    token = secrets.token_urlsafe(32)
-    return Client.objects.create(name=name, token_hash=_hash(token)), token
+    token, until = secrets.token_urlsafe(32), _until(days)
+    client = Client.objects.create(name=name, token_hash=_hash(token), token_expires_at=until)
+    events.record("client.invited", actor=actor, client=client.uuid)
+    return client, token
+
+
+@exclusive
+def reissue_token(
+    client_id: uuid.UUID | str, days: int | None = None, *, actor: Actor = SYSTEM
+) -> tuple[Client, str]:
+    """A new enrolment token for a client that has no valid key; earlier ones are void from now on.
+
+    Raises WorkflowError: unknown client (404), enrolled or retired (409), days out of range (422).
+    """
+    client = get_or_refuse(Client.objects.all(), "client", uuid=client_id)
+    state = client.state_at(timezone.now())
+    if state == Client.State.ENROLLED:
+        raise WorkflowError(
+            "enrolled", f"client {client.uuid} has a valid key: it adds keys itself; re-enrol it if all are lost"
+        )
+    return client, _new_token(client, days, actor)
 
 
 @exclusive
 def enrol_client(envelope_bytes: bytes, token: str) -> Accepted:
     """Register a client's key: a client-enrolment signed by that key, with the invitation's token.
 
-    Raises WorkflowError: bad envelope (400), unknown token or bad signature (401), token used (409),
+    Raises WorkflowError: bad envelope (400), unknown or expired token or bad signature (401), token used (409),
     statement for another client (403), key taken (409).
     """
     envelope = parse_envelope(envelope_bytes)
@@ -73,46 +98,81 @@ def _enrol(client: Client, enrolment: ClientEnrolment, envelope: Envelope) -> Ac
         raise WorkflowError(
             "token-used", "this enrolment token was used before: ask an officer for a new invitation"
         )
+    if client.token_expires_at <= timezone.now():
+        raise WorkflowError(
+            "token-expired",
+            f"this enrolment token expired at {client.token_expires_at:%Y-%m-%dT%H:%M:%SZ}: ask for another one",
+            401,
+        )
     keyid = keys.keyid(keys.public_from_hex(enrolment.public_key))
     if ClientKey.objects.filter(keyid=keyid).exists():
         raise WorkflowError("key-taken", "this key was enrolled before, here or by another client: make a new key")
     entry = log.append(envelope, keyid)
-    client.public_key, client.keyid, client.enrolled_entry = enrolment.public_key, keyid, entry
-    client.token_used_at = timezone.now()
+    client.enrolled_entry, client.token_used_at = entry, timezone.now()
     client.save()
     ClientKey.objects.create(client=client, public_key=enrolment.public_key, keyid=keyid, enrolled_entry=entry)
+    events.record("client.enrolled", actor=client_actor(client), client=client.uuid, entry=entry)
     return Accepted(entry, created=True)
 
 
 @exclusive
-def reenrol_client(client_id: uuid.UUID | str, reason: str) -> tuple[Client, str]:
-    """Revoke a client's key, if it has one, and return a token with which it may enrol a new one.
+def reenrol_client(
+    client_id: uuid.UUID | str, reason: str, days: int | None = None, *, actor: Actor = SYSTEM
+) -> tuple[Client, str]:
+    """Revoke all keys of a client and return a token with which it may enrol a new one.
 
-    The officer must know by other means that whoever asks is the client. The revocation is logged; what the old
-    key signed before it stays valid, and orders wait for the new key. Earlier tokens are void. Raises
-    WorkflowError: unknown client (404), unknown reason (422).
+    The officer must know by other means that whoever asks is the client. The revocations are logged; what the old
+    keys signed before stays valid, and orders wait for the new key. Earlier tokens are void. Raises
+    WorkflowError: unknown client (404), unknown reason (422), retired (409).
     """
     client = get_or_refuse(Client.objects.all(), "client", uuid=client_id)
-    if reason not in REVOCATIONS:
-        raise WorkflowError(
-            "bad-reason", f"got the reason {reason!r:.100}, expected one of {', '.join(REVOCATIONS)}", 422
-        )
-    key = ClientKey.objects.filter(client=client, revoked_entry=None).first()
-    if key is not None:
-        key.revoked_entry = log_own(
-            ClientKeyRevocation(
-                client=str(client.uuid),
-                enrolled=log.entry_ref(key.enrolled_entry),
-                reason=reason,
-                revoked_at=timezone.now(),
-            )
-        )
-        key.save()
-    token = secrets.token_urlsafe(32)
-    client.public_key, client.keyid, client.enrolled_entry = "", None, None
-    client.token_hash, client.token_used_at = _hash(token), None
+    expect_reason(reason)
+    _expect_not_retired(client)
+    for key in client.keys.filter(revoked_entry=None).select_related("enrolled_entry"):
+        revoke_by_provider(key, reason, actor)
+    return client, _new_token(client, days, actor)
+
+
+@exclusive
+def retire_client(client_id: uuid.UUID | str, *, actor: Actor = SYSTEM) -> Client:
+    """A client takes no further part: its keys end, its models get no more orders. Again: nothing happens.
+
+    Raises WorkflowError: unknown client (404), an order that binds it still (409).
+    """
+    client = get_or_refuse(Client.objects.all(), "client", uuid=client_id)
+    if client.retired_entry is not None:
+        return client
+    refuse_while_ordered(client, None, "a client is retired when none of its orders is open")
+    entry = log_own(ClientRetirement(client=str(client.uuid), retired_at=timezone.now()))
+    client.keys.filter(revoked_entry=None).update(revoked_entry=entry)
+    client.models.filter(state=ClientModel.State.CURRENT).update(state=ClientModel.State.RETIRED)
+    client.retired_entry, client.token_expires_at = entry, timezone.now()
     client.save()
-    return client, token
+    events.record("client.retired", actor=actor, client=client.uuid, entry=entry)
+    return client
+
+
+def _new_token(client: Client, days: int | None, actor: Actor) -> str:
+    _expect_not_retired(client)
+    token = secrets.token_urlsafe(32)
+    client.token_hash, client.token_used_at, client.token_expires_at = _hash(token), None, _until(days)
+    client.save()
+    events.record("client.token-issued", actor=actor, client=client.uuid)
+    return token
+
+
+def _expect_not_retired(client: Client) -> None:
+    if client.retired_entry_id is not None:
+        raise WorkflowError("client-retired", f"client {client.uuid} was retired: invite it under another name")
+
+
+def _until(days: int | None) -> datetime:
+    valid = settings.LEDGER_INVITATION_DAYS if days is None else days
+    if not 1 <= valid <= MAX_INVITATION_DAYS:
+        raise WorkflowError(
+            "bad-days", f"an invitation is good for 1 to {MAX_INVITATION_DAYS} days, got {valid}", 422
+        )
+    return timezone.now() + timedelta(days=valid)
 
 
 def _hash(token: str) -> str:

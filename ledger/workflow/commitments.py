@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from ledger import log
-from ledger.models import CircuitRelease, ClientModel, GlobalModel, Order, Window
-from ledger.statements.predicates import ModelCommitment
+from ledger.models import CircuitRelease, ClientModel, GlobalModel
+from ledger.statements.predicates import ClientModelRetirement, ModelCommitment
 from ledger.statements.predicates.circuit_release import CircuitParameters
-from ledger.workflow import points
+from ledger.workflow import events, points
+from ledger.workflow.actors import client_actor
 from ledger.workflow.errors import WorkflowError
 from ledger.workflow.step import Accepted, Submission, exclusive, open_submission, replayed
+from ledger.workflow.unsettled import refuse_while_ordered
 
 
 @exclusive
@@ -37,7 +39,9 @@ def _accept(submission: Submission[ModelCommitment]) -> Accepted:
         raise WorkflowError(
             "model-retired", f"the model of log entry {model.entry_id} was retired: it is out of use"
         )
-    _refuse_while_ordered(submission, model)
+    if client.models.filter(model=model, state=ClientModel.State.RETIRED).exists():
+        raise WorkflowError("model-retired", "this client has retired its copy of that model: it stays retired")
+    refuse_while_ordered(client, model, "it is about the current commitment; meet it first")
     _check_points(submission, model, CircuitParameters.model_validate(circuit.parameters))
     accepted = submission.append()
     client.models.filter(model=model, state=ClientModel.State.CURRENT).update(state=ClientModel.State.SUPERSEDED)
@@ -51,18 +55,45 @@ def _accept(submission: Submission[ModelCommitment]) -> Accepted:
         curvature_sha256=said.curvature_sha256,
         other_tensors_sha256=said.other_tensors_sha256,
     )
+    events.record(
+        "client.committed", actor=client_actor(client), client=client.uuid, model=model.uuid, entry=accepted.entry
+    )
     return accepted
 
 
-def _refuse_while_ordered(submission: Submission[ModelCommitment], model: GlobalModel) -> None:
-    orders = Order.objects.filter(client_model__client=submission.client, client_model__model=model)
-    over = (Order.State.MET, Order.State.EXCEPTED)
-    pending = orders.exclude(state__in=over).exclude(window__state=Window.State.CERTIFIED).first()
-    if pending is not None:
+@exclusive
+def accept_model_retirement(body: bytes) -> Accepted:
+    """Log that a client has put its copy of a model out of use: no orders follow, and no commitments.
+
+    Raises WorkflowError: not its last commitment on that model (422), an order that binds it still, or retired
+    before (409).
+    """
+    submission = open_submission(body, ClientModelRetirement)
+    return replayed(submission.envelope) or _retire(submission)
+
+
+def _retire(submission: Submission[ClientModelRetirement]) -> Accepted:
+    client, said = submission.client, submission.predicate
+    held = client.models.filter(model__entry=log.resolve(said.model)).order_by("-entry").first()
+    if held is None or said.commitment != log.entry_ref(held.entry):
+        wanted = "none there" if held is None else f"entry {held.entry_id} as its last commitment there"
         raise WorkflowError(
-            "order-pending",
-            f"order {pending.uuid} on the current commitment is {pending.state}: meet it first",
+            "wrong-reference",
+            f"the statement retires the commitment of log entry {said.commitment.index} on the model of entry "
+            f"{said.model.index}; client {client.uuid} has {wanted}",
+            422,
         )
+    if held.state == ClientModel.State.RETIRED:
+        raise WorkflowError("model-retired", "this client has retired its copy of that model before")
+    refuse_while_ordered(client, held.model, "a model is retired when none of its orders is open")
+    accepted = submission.append()
+    held.state = ClientModel.State.RETIRED
+    held.save()
+    events.record(
+        "client.model-retired",
+        actor=client_actor(client), client=client.uuid, model=held.model_id, entry=accepted.entry,
+    )  # fmt: skip
+    return accepted
 
 
 def _check_points(

@@ -6,11 +6,22 @@ from collections.abc import Callable
 from typing import Final
 
 from ledger.statements.errors import StatementError
-from ledger.statements.predicates import Claim, ClientEnrolment, ModelCommitment, OrderObjection, Proof
+from ledger.statements.predicates import (
+    Claim,
+    ClientEnrolment,
+    ClientKeyAddition,
+    ClientKeyRevocation,
+    ClientKeyRotation,
+    ClientModelRetirement,
+    ModelCommitment,
+    OrderObjection,
+    Proof,
+)
 from ledger.statements.statement import Statement
 from ledger.workflow.claims import accept_claim
+from ledger.workflow.client_keys import add_key, revoke_own_key, rotate_key
 from ledger.workflow.clients import enrol_client
-from ledger.workflow.commitments import accept_commitment
+from ledger.workflow.commitments import accept_commitment, accept_model_retirement
 from ledger.workflow.errors import WorkflowError
 from ledger.workflow.objections import accept_objection
 from ledger.workflow.proofs import accept_proof
@@ -21,6 +32,10 @@ _DOORS: Final[dict[str, Callable[[bytes], Accepted]]] = {
     Claim.type_uri(): accept_claim,
     Proof.type_uri(): accept_proof,
     OrderObjection.type_uri(): accept_objection,
+    ClientKeyAddition.type_uri(): add_key,
+    ClientKeyRotation.type_uri(): rotate_key,
+    ClientKeyRevocation.type_uri(): revoke_own_key,
+    ClientModelRetirement.type_uri(): accept_model_retirement,
 }
 
 

@@ -38,16 +38,16 @@ class Accepted:
 
 @dataclass(frozen=True)
 class Submission(Generic[Kind]):
-    """A statement whose signature by an enrolled client has been checked."""
+    """A statement whose signature by a valid key of an enrolled client has been checked."""
 
     client: Client
+    key: ClientKey
     envelope: Envelope
     predicate: Kind
 
     def append(self) -> Accepted:
         """Log it."""
-        assert self.client.keyid is not None
-        return Accepted(log.append(self.envelope, self.client.keyid), created=True)
+        return Accepted(log.append(self.envelope, self.key.keyid), created=True)
 
 
 def exclusive(function: Callable[Args, Result]) -> Callable[Args, Result]:
@@ -88,23 +88,26 @@ def parse_envelope(body: bytes) -> Envelope:
 
 
 def open_submission(body: bytes, kind: type[Kind]) -> Submission[Kind]:
-    """Check a client's statement: enrolled key, valid signature, expected kind, signed for itself."""
-    envelope = parse_envelope(body)
-    try:
-        keyid = envelope.keyid
-    except EnvelopeError as error:
-        raise WorkflowError("bad-envelope", str(error), 400) from error
-    client = Client.objects.filter(keyid=keyid).first()
-    if client is None and ClientKey.objects.filter(keyid=keyid).exists():
+    """Check a client's statement: a valid key of a client, its signature, expected kind, signed for itself."""
+    return verify_submission(parse_envelope(body), kind, signatures=1)
+
+
+def verify_submission(envelope: Envelope, kind: type[Kind], signatures: int) -> Submission[Kind]:
+    """The same for an envelope with that many signatures, of which the first is checked.
+
+    The key ID only finds the key: what counts is that this key has signed, and that it is the client's that the
+    statement names.
+    """
+    if len(envelope.signatures) != signatures:
         raise WorkflowError(
-            "key-revoked", f"the key {keyid} was revoked: ask an officer for a token and enrol a new key", 401
+            "bad-envelope",
+            f"expected an envelope with {signatures} signatures, got {len(envelope.signatures)}",
+            400,
         )
-    if client is None:
-        raise WorkflowError(
-            "unknown-key", f"no enrolled client has the key ID {keyid!r}: enrol first, and set keyid", 401
-        )
+    key = _valid_key(envelope.signatures[0].keyid)
+    alone = Envelope(envelope.payload, envelope.payload_type, envelope.signatures[:1])
     try:
-        statement = open_statement(envelope, key_format.public_from_hex(client.public_key))
+        statement = open_statement(alone, key_format.public_from_hex(key.public_key))
     except SignatureError as error:
         raise WorkflowError("bad-signature", str(error), 401) from error
     except StatementError as error:
@@ -113,13 +116,29 @@ def open_submission(body: bytes, kind: type[Kind]) -> Submission[Kind]:
     if not isinstance(predicate, kind):
         raise WorkflowError("wrong-kind", f"got a {predicate.slug} statement, expected {kind.slug}", 422)
     named = getattr(predicate, "client", None)
-    if named != str(client.uuid):
+    if named != str(key.client_id):
         raise WorkflowError(
             "wrong-client",
-            f"the statement speaks for client {named}, but client {client.uuid} signed it",
+            f"the statement speaks for client {named}, but client {key.client_id} signed it",
             403,
         )
-    return Submission(client, envelope, predicate)
+    return Submission(key.client, key, envelope, predicate)
+
+
+def _valid_key(keyid: str) -> ClientKey:
+    """The key that an envelope's hint names; 401 unless it signs for a client now."""
+    key = ClientKey.objects.select_related("client").filter(keyid=keyid).first()
+    if key is None:
+        raise WorkflowError(
+            "unknown-key", f"no enrolled client has the key ID {keyid!r}: enrol first, and set keyid", 401
+        )
+    if key.revoked_entry_id is not None:
+        raise WorkflowError(
+            "key-revoked",
+            f"the key {keyid} was revoked: use another key of this client, or ask an officer for a token",
+            401,
+        )
+    return key
 
 
 def replayed(envelope: Envelope) -> Accepted | None:

@@ -12,6 +12,7 @@ from django.urls import reverse
 
 from ledger import log, models
 from ledger.fsck.run import check_and_record
+from ledger.statements import keys
 from ledger.workflow import imports, jobs, proofs, request_steps, requests, windows
 from ledger.workflow.actors import SYSTEM
 from ledger.workflow.certificates import certify
@@ -102,6 +103,31 @@ def test_a_client_is_invited(boss: Browser) -> None:
     assert models.Client.objects.get().name == "clinic"
     assert "already" in boss.post(add, {"name": "clinic"}).content.decode()
     assert models.Client.objects.count() == 1
+
+
+def test_a_clients_keys_and_tokens(story: Story, boss: Browser) -> None:
+    party = story.party()
+    key = party.row.keys.get()
+    assert "nothing they sign later is" in act(boss, models.ClientKey, "revoke", key)  # asks first
+    yes = {"reason": "stolen"}
+    assert ": revoked" in act(boss, models.ClientKey, "revoke", key, **yes)
+    assert "shown this once" in act(boss, models.Client, "reissue", party.row, **yes)
+    party.key = keys.generate()
+    party.token = act_token(act(boss, models.Client, "reissue", party.row, **yes))
+    party.enrol()
+    assert "has a valid key" in act(boss, models.Client, "reissue", party.row, **yes)
+    assert "all keys were revoked" in act(boss, models.Client, "reenrol", party.row, **yes)
+    assert ": retired" in act(boss, models.Client, "retire", party.row, **yes)
+    for state, count in (("retired", 1), ("enrolled", 0), ("keyless", 0), ("invited", 0), ("expired", 0)):
+        shown = boss.get(reverse("admin:ledger_client_changelist"), {"state": state})
+        assert shown.context["cl"].result_count == count, state
+    kinds = models.Event.objects.filter(actor_name="boss").values_list("kind", flat=True)
+    assert set(kinds) >= {"client.key-revoked", "client.token-issued", "client.retired"}
+
+
+def act_token(page: str) -> str:
+    """The token that a page shows once."""
+    return page.partition("UTC: ")[2].partition("<")[0].strip()
 
 
 def test_a_request_is_filed(story: Story, boss: Browser) -> None:

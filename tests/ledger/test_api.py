@@ -190,7 +190,12 @@ def test_nobody_sees_anothers_orders(story: Story) -> None:
 
 
 OFFICERS = [
+    ("GET", "/clients"),
     ("POST", "/clients"),
+    ("GET", f"/clients/{NOBODY}"),
+    ("POST", f"/clients/{NOBODY}/token"),
+    ("POST", f"/clients/{NOBODY}/keys/{'ab' * 32}/revoke"),
+    ("POST", f"/clients/{NOBODY}/retire"),
     ("POST", "/requests"),
     ("GET", f"/requests/{NOBODY}"),
     ("POST", f"/requests/{NOBODY}/decision"),
@@ -214,12 +219,13 @@ def test_officers_only(story: Story, method: str, path: str) -> None:
     visitor = Browser()
     visitor.force_login(User.objects.create(username="visitor"))
     expect_problem(visitor.generic(method, API + path), 403, "permission-denied")
-    assert rows() == before | {"Client": 1, "ClientKey": 1, "LogEntry": 3, "LogNode": 4}
+    assert rows() == before | {"Client": 1, "ClientKey": 1, "Event": 2, "LogEntry": 3, "LogNode": 4}
 
 
 @pytest.mark.parametrize(("method", "path"), [line for line in OFFICERS if NOBODY in line[1]])
 def test_unknown_things(officer: Browser, method: str, path: str) -> None:
-    bodies = {"erase": {"reason": "subject-asked"}, "reenrol": {"reason": "lost"}}
+    lost = {"reason": "lost"}
+    bodies = {"erase": {"reason": "subject-asked"}, "reenrol": lost, "revoke": lost, "token": {}}
     body = json.dumps(bodies.get(path.rsplit("/", 1)[1], {"decision": "approved"}))
     response = officer.generic(method, API + path, body, content_type="application/json")
     expect_problem(response, 404, "not-found")
@@ -232,6 +238,8 @@ def test_unknown_things(officer: Browser, method: str, path: str) -> None:
         ("/clients", {"name": 3}, "bad-input"),
         ("/clients", {"name": " "}, "bad-name"),
         ("/clients", {"name": "a", "extra": 1}, "bad-input"),
+        ("/clients", {"name": "a", "days": 0}, "bad-days"),
+        ("/clients", {"name": "a", "days": 366}, "bad-days"),
         ("/clients", [], "bad-input"),
         ("/requests", {"regulation": "gdpr"}, "bad-input"),
         ("/requests", {"regulation": "x", "subject": "a", "forget": FORGET}, "bad-regulation"),

@@ -251,9 +251,9 @@ def samples_exchanged() -> str:
 
 
 def key_of_a_client_replaced() -> str:
-    row = models.Client.objects.exclude(keyid=None)[0]
-    sql("UPDATE ledger_client SET public_key = %s WHERE uuid = %s", "ab" * 32, row.uuid)
-    return f"the client {row.uuid} has public_key '{'ab' * 32}', the log makes it"
+    row = models.Client.objects.exclude(enrolled_entry=None)[0]
+    sql("UPDATE ledger_client SET enrolled_entry_id = NULL WHERE uuid = %s", row.uuid)
+    return f"the client {row.uuid} has enrolled_entry_id None, the log makes it {row.enrolled_entry_id}"
 
 
 def record_erased_in_silence() -> str:

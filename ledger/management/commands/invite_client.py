@@ -17,10 +17,11 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("name", help="how officers will call the client; never shown in the log")
+        parser.add_argument("--days", type=int, help="how long the token is good for (default: 14)")
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            client, token = invite_client(options["name"])
+            client, token = invite_client(options["name"], options["days"])
         except WorkflowError as error:
             raise CommandError(error.sentence) from error
         self.stdout.write(f"client: {client.uuid}")

@@ -1,4 +1,4 @@
-"""`manage.py reenrol_client UUID`: a client has lost its key."""
+"""`manage.py reenrol_client UUID`: a client has lost all its keys."""
 
 from __future__ import annotations
 
@@ -6,18 +6,19 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from ledger.workflow.clients import REVOCATIONS, reenrol_client
+from ledger.workflow.client_keys import REASONS
+from ledger.workflow.clients import reenrol_client
 from ledger.workflow.errors import WorkflowError
 
 
 class Command(BaseCommand):
     """Prints the token for the new key, which is kept nowhere."""
 
-    help = "Revoke a client's key and print a token with which it enrols a new one. Make sure who is asking."
+    help = "Revoke a client's keys and print a token with which it enrols a new one. Make sure who is asking."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("client", help="the client's UUID")
-        parser.add_argument("--reason", choices=REVOCATIONS, default="lost")
+        parser.add_argument("--reason", choices=REASONS, default="lost")
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:

@@ -10,7 +10,10 @@ from ledger.statements.predicates.challenge import Challenge
 from ledger.statements.predicates.circuit_release import CircuitRelease
 from ledger.statements.predicates.claim import Claim
 from ledger.statements.predicates.client_enrolment import ClientEnrolment
+from ledger.statements.predicates.client_key_addition import ClientKeyAddition
 from ledger.statements.predicates.client_key_revocation import ClientKeyRevocation
+from ledger.statements.predicates.client_key_rotation import ClientKeyRotation
+from ledger.statements.predicates.client_retirement import ClientModelRetirement, ClientRetirement
 from ledger.statements.predicates.client_suspension import ClientSuspension
 from ledger.statements.predicates.deletion_request import DeletionRequest, RequestDecision, Terms
 from ledger.statements.predicates.identity_check import IdentityCheck
@@ -40,12 +43,14 @@ PREDICATES: Final[dict[str, type[Predicate]]] = {
         ClientKeyRevocation, Tombstone, ClientSuspension, ModelRetirement, OrderException, RequestFulfilment,
         RequestAcknowledgement, IdentityCheck, RequestExtension, RequestHold, RequestClosure,
         OrderObjection,
+        ClientKeyAddition, ClientKeyRotation, ClientRetirement, ClientModelRetirement,
     )
 }  # fmt: skip
 
 __all__ = [
     "PREDICATES", "Certificate", "Challenge", "CircuitRelease", "Claim", "ClientEnrolment",
-    "ClientKeyRevocation", "ClientSuspension", "DeletionRequest", "IdentityCheck", "KeyRotation", "Mask",
+    "ClientKeyAddition", "ClientKeyRevocation", "ClientKeyRotation", "ClientModelRetirement", "ClientRetirement",
+    "ClientSuspension", "DeletionRequest", "IdentityCheck", "KeyRotation", "Mask",
     "ModelCommitment", "ModelRelease", "ModelRetirement", "Order", "OrderException", "OrderObjection",
     "Predicate", "Proof", "RequestAcknowledgement", "RequestClosure", "RequestDecision", "RequestExtension",
     "RequestFulfilment", "RequestHold", "Terms", "Tombstone", "Verdict", "WindowClose",

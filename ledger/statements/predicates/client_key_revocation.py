@@ -1,4 +1,4 @@
-"""client-key-revocation: a client's key signs nothing any more; a new client-enrolment may follow."""
+"""client-key-revocation: a client's key signs nothing any more."""
 
 from __future__ import annotations
 
@@ -10,11 +10,15 @@ from ledger.statements.predicates.base import LogRef, Predicate, Time, Uuid
 
 
 class ClientKeyRevocation(Predicate):
-    """Signed by the provider. What the key signed before this entry stays valid."""
+    """Signed by the provider, or by any valid key of the client, which cannot revoke its last one.
+
+    What the key signed before this entry stays valid. A client whose last key was revoked may enrol again.
+    """
 
     slug: ClassVar[str] = "client-key-revocation"
 
     client: Uuid
-    enrolled: LogRef = Field(description="the client-enrolment whose key is revoked")
+    enrolled: LogRef = Field(description="the enrolment, addition or rotation that brought the key")
+    by: Literal["provider", "client"] = "provider"
     reason: Literal["lost", "stolen", "replaced"]
     revoked_at: Time

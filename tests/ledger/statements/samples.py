@@ -56,6 +56,10 @@ SAMPLES: list[p.Predicate] = [
     p.ModelRetirement(model=REF, reason="superseded", retired_at=TIME),
     p.OrderException(order=REF, client=UUID, reason="client-gone", excepted_at=TIME),
     p.RequestFulfilment(request=UUID, decision=REF, certificates=[REF], fulfilled_at=TIME),
+    p.ClientKeyAddition(client=UUID, public_key=SHA, added_at=TIME),
+    p.ClientKeyRotation(client=UUID, replaces=REF, public_key=SHA, rotated_at=TIME),
+    p.ClientRetirement(client=UUID, retired_at=TIME),
+    p.ClientModelRetirement(client=UUID, model=REF, commitment=REF, retired_at=TIME),
     p.Tombstone(request=UUID, filed=REF, reason="subject-asked", erased_at=TIME),
     p.WindowClose(
         window=UUID, model=REF, decisions=[REF], closed_at=TIME,
