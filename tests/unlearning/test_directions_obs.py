@@ -143,6 +143,26 @@ def test_a_push_raises_the_forget_loss_to_first_order_and_none_leaves_it():
     assert toward(0.3) == pytest.approx(0.3, abs=1e-4)
 
 
+def test_curvature_along_a_direction_resists_it_as_the_formula_says_and_only_mu_shows_it():
+    """A client that guessed the direction commits to factors along it: residuals stay small, mu grows."""
+    w, factors, mask, (rows, push, _) = case(3, q=1)
+    shown = []
+    for along in (0, 3, 30):
+        factors[:, 0] = along * rows[:, 0]
+        made = lattice.solve_directed(w, factors, mask, D, Directions(rows, push, SOFT))
+        plain = lattice.solve(w, factors, mask, D)
+        for b in range(NB):
+            kept = ~mask[b]
+            U, G = rows[b, 0][kept].double(), factors[b][:, kept].double()
+            free = U @ torch.linalg.solve(torch.eye(len(U)).double() + G.T @ G / D, U)
+            gap, without = (float(U @ (to.w_new - w)[b][kept].double()) - int(push[b, 0]) for to in (made, plain))
+            assert gap == pytest.approx(float(SOFT / (SOFT + free)) * without, rel=0.02, abs=200)
+            assert abs(gap - SOFT * int(made.mu[b, 0])) < 4000
+        shown.append(made.mu.abs())
+    assert (shown[1] > 5 * shown[0]).all()
+    assert int(shown[2].min()) > 10_000
+
+
 def accepted(w, factors, mask, directions, v, mu, tolerance):
     """What a verifier accepts, by the formulas: w' if both residuals are within the tolerance, else None."""
     A = torch.cat([factors, directions.rows], dim=1)
