@@ -163,8 +163,9 @@ def _enrol(agent: Agent, options: argparse.Namespace) -> list[str]:
 def _commit(agent: Agent, options: argparse.Namespace) -> list[str]:
     agent.keep_limit()
     ref = agent.commit(
-        options.weights, options.data, options.samples, evaluation=options.evaluation, anew=options.anew
-    )
+        options.weights, options.data, options.samples, model=options.model, evaluation=options.evaluation,
+        anew=options.anew,
+    )  # fmt: skip
     return [f"committed at log index {ref.index}"]
 
 

@@ -88,6 +88,9 @@ def _keys(command: argparse.ArgumentParser) -> None:
 def _commit(commit: argparse.ArgumentParser) -> None:
     commit.add_argument("--weights", type=Path, required=True, help="safetensors file of the personalised model")
     commit.add_argument("--data", type=Path, required=True, help=".npz with arrays x and y; stays on this machine")
+    commit.add_argument(
+        "--model", help="name or UUID of the provider's model that was personalised (default: newest)"
+    )
     commit.add_argument("--samples", type=int, default=480, help="how many of them to take gradients of")
     commit.add_argument(
         "--evaluation", type=Path, help="an .npz to measure orders on (default: a sample of --data is kept)"

@@ -10,10 +10,10 @@ import hashlib
 import json
 import secrets
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ledger.statements import keys
 from ledger.statements.predicates import CircuitRelease, ClientEnrolment, ModelCommitment, ModelRelease
@@ -97,14 +97,16 @@ class Committing(ClientBase):
         samples: int,
         seed: int = 0,
         *,
+        model: str | None = None,
         evaluation: Path | None = None,
         anew: bool = False,
     ) -> LogRef:
         """Commit to a personalised model and its curvature on the client's own data, before any mask exists.
 
         `weights` is a safetensors file that fits the provider's model release, `data` an .npz with x and y.
-        Orders are later measured on a sample of `evaluation`, which is by default `data`; it is kept here.
-        `anew` sets an earlier, logged commitment and its orders aside, as after an order that was met.
+        `model` is the name or UUID of the model that was personalised, by default the newest. Orders are later
+        measured on a sample of `evaluation`, which is by default `data`; it is kept here. `anew` sets an earlier,
+        logged commitment and its orders aside, as after an order that was met.
         """
         folder = self.state.sub("commitment")
         if anew and folder.has("logged.json"):
@@ -112,12 +114,12 @@ class Committing(ClientBase):
         if folder.has("logged.json"):
             return LogRef.model_validate(folder.read_json("logged.json"))
         ledger = self._ledger()
-        model_ref, model, release, circuit_ref = self._fetch_release(ledger)
-        layout = layout_of(release, model)
+        model_ref, released, release, circuit_ref = self._fetch_release(ledger, model)
+        layout = layout_of(release, released)
         if not folder.has(KEPT):
             keep_samples(folder, evaluation or data)
         if not folder.has("factors.npz"):
-            self._prepare(folder, model, release, weights, data, samples, seed)
+            self._prepare(folder, released, release, weights, data, samples, seed)
         if not folder.has("curvature.points"):
             self._commit_chunks(folder, layout, release)
         predicate = self._commitment(folder, layout, model_ref, circuit_ref)
@@ -138,12 +140,14 @@ class Committing(ClientBase):
         shutil.rmtree(self.state.file("release"), ignore_errors=True)  # fetched again, perhaps another one
         folder.path.rename(old / "commitment")
 
-    def _fetch_release(self, ledger: LedgerClient) -> tuple[LogRef, ModelRelease, Release, LogRef]:
-        """The current model and circuit releases, as the log has them, with the circuit's files."""
+    def _fetch_release(
+        self, ledger: LedgerClient, name: str | None
+    ) -> tuple[LogRef, ModelRelease, Release, LogRef]:
+        """The named model and the current circuit release, as the log has them, with the circuit's files."""
         listed = ledger.releases()
         if not listed["models"] or listed["circuit"] is None:
             raise AgentError("the ledger has no model or no circuit release yet; the provider must publish both")
-        model_ref = LogRef.model_validate(listed["models"][-1]["ref"])
+        model_ref = LogRef.model_validate(chosen_model(listed["models"], name)["ref"])
         circuit_ref = LogRef.model_validate(listed["circuit"]["ref"])
         model = ledger.provider_statement(model_ref, ModelRelease)
         circuit = ledger.provider_statement(circuit_ref, CircuitRelease)
@@ -226,6 +230,15 @@ class Committing(ClientBase):
             curvature_root=points_root(curvature, layout.points_per_curvature),
             other_tensors_sha256=folder.read_json("others.json")["sha256"],
         )
+
+
+def chosen_model(listed: Sequence[Mapping[str, Any]], name: str | None) -> Mapping[str, Any]:
+    """The newest model of that name or UUID; without one the newest of all. Raises AgentError."""
+    found = [model for model in listed if name in {None, model["uuid"], model["predicate"]["name"]}]
+    if not found:
+        known = ", ".join(repr(model["predicate"]["name"]) for model in listed)
+        raise AgentError(f"the ledger has no model {name!r:.100}; it has {known:.500}")
+    return found[-1]
 
 
 def _commit_chunk(release: Release, layout: Layout, secret: ChunkSecrets) -> tuple[bytes, bytes]:

@@ -14,7 +14,7 @@ from ledger.statements.predicates.base import LogRef
 from ledger.statements.predicates.model_release import TargetTensor
 from prover_worker.agent_state import Folder
 from prover_worker.client import Agent
-from prover_worker.committing import _salted_digests
+from prover_worker.committing import _salted_digests, chosen_model
 from prover_worker.errors import AgentError
 from tests.fakes import FakeLedger
 from tests.prover_worker.story import BACKEND
@@ -127,6 +127,17 @@ def test_pickled_arrays_are_refused(tmp_path):
     np.savez(tmp_path / "x.npz", x=np.array([{}], dtype=object))
     with pytest.raises(ValueError, match="allow_pickle"):
         Folder(tmp_path).read_arrays("x.npz")
+
+
+def test_the_model_that_was_personalised_is_the_newest_of_that_name():
+    listed = [
+        {"uuid": str(number), "predicate": {"name": name}}
+        for number, name in enumerate(("small", "large", "small", "other"))
+    ]
+    for name, uuid in ((None, "3"), ("small", "2"), ("large", "1"), ("0", "0")):
+        assert chosen_model(listed, name)["uuid"] == uuid
+    with pytest.raises(AgentError, match="no model 'medium'; it has 'small', 'large', 'small', 'other'"):
+        chosen_model(listed, "medium")
 
 
 def test_committing_anew_keeps_what_was_there(agent):
