@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import secrets
 import shutil
 from collections.abc import Mapping, Sequence
@@ -28,10 +29,12 @@ from prover_worker.damage import KEPT, keep_samples
 from prover_worker.errors import AgentError
 from prover_worker.layout import Layout
 from prover_worker.ledger_client import LedgerClient, pin
-from prover_worker.release import Release
+from prover_worker.release import Release, sha256_file
 
 if TYPE_CHECKING:
     import torch
+
+logger = logging.getLogger(__name__)
 
 
 class Committing(ClientBase):
@@ -154,11 +157,18 @@ class Committing(ClientBase):
         folder = self.state.sub("release")
         for number, (role, digest) in enumerate(circuit.file_digests().items()):
             self.report("fetching the circuit release", number, len(ROLES))
-            if not folder.has(role):
+            if not folder.has(role) or sha256_file(folder.file(role)) != digest:
                 folder.write(role, ledger.download(digest))
-        folder.write_json("circuit.json", circuit.model_dump(mode="json", by_alias=True))
-        folder.write_json("model.json", model.model_dump(mode="json", by_alias=True))
+        for file, said in (("circuit.json", circuit), ("model.json", model)):
+            self._keep_release(folder, file, said.model_dump(mode="json", by_alias=True))
         return model_ref, model, self._release(), circuit_ref
+
+    def _keep_release(self, folder: Folder, file: str, said: dict[str, Any]) -> None:
+        """Write what the log says; where it says another thing than when this commitment was begun, begin anew."""
+        if folder.has(file) and folder.read_json(file) != said:
+            logger.warning("the provider's %s is another than before; the commitment is begun anew", file)
+            shutil.rmtree(self.state.sub("commitment").path, ignore_errors=True)
+        folder.write_json(file, said)
 
     def _prepare(
         self,

@@ -186,3 +186,15 @@ def test_a_model_with_adapters_is_committed_with_the_targets_of_the_providers(ag
     assert _salted_digests(committed, {name}, salt) == folder.read_json("others.json")["sha256"]
     committed["blocks.0.mlp.adapter.up.bias"][0] += 1
     assert _salted_digests(committed, {name}, salt) != folder.read_json("others.json")["sha256"]
+
+
+def test_a_release_that_changed_before_the_commitment_was_logged_begins_it_anew(agent):
+    """Half a commitment to another model or under another circuit is worth nothing."""
+    release, commitment = agent.state.sub("release"), agent.state.sub("commitment")
+    commitment.write("factors.npz", b"of the old model")
+    agent._keep_release(release, "model.json", {"name": "old"})
+    agent._keep_release(release, "model.json", {"name": "old"})
+    assert commitment.has("factors.npz")
+    agent._keep_release(release, "model.json", {"name": "new"})
+    assert not commitment.path.exists()
+    assert release.read_json("model.json") == {"name": "new"}
