@@ -51,6 +51,9 @@ class Officer:
     def post(self, path: str, **body: Any) -> Any:
         return self._answer(self._http.post(path, json=body))
 
+    def put(self, path: str, **body: Any) -> Any:
+        return self._answer(self._http.put(path, json=body))
+
     def patch(self, path: str, **body: Any) -> Any:
         return self._answer(self._http.patch(path, json=body))
 

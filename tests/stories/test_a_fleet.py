@@ -8,7 +8,6 @@ Twelve watch from the beginning. Of the others one goes step by step, one comes 
 cheats, one is never heard of again and one changes its key between claim and proof.
 """
 
-import base64
 import json
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -23,6 +22,7 @@ from ledger.statements.httpsig import client_hooks
 from tests.stories.client import Client
 from tests.stories.nursery import await_that
 from tests.stories.provider import Officer, audit
+from tests.stories.reading import predicate
 
 pytestmark = pytest.mark.slow
 
@@ -195,13 +195,6 @@ def test_what_the_tables_say_the_api_says(story, provider, officer):
     }
     assert said["window"] == story["window"]["state"] == "certified"
     assert said["request"] == officer.get(f"requests/{story['request']['uuid']}")["state"]
-
-
-def predicate(bundle, index):
-    """What a log entry of the bundle says."""
-    (entry,) = (entry for entry in bundle["entries"] if entry["index"] == index)
-    envelope = json.loads(base64.b64decode(entry["envelope"]))
-    return json.loads(base64.b64decode(envelope["payload"]))["predicate"]
 
 
 def blobs_of(bundle, handle):

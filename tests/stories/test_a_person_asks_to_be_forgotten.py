@@ -5,12 +5,12 @@ obeys on its own machine and proves it. The person gets a certificate that names
 all of it without asking the provider again. Nothing that leaves the provider says who asked.
 """
 
-import base64
 import json
 
 import pytest
 
 from tests.stories.provider import SUBJECT, audit
+from tests.stories.reading import predicate
 
 pytestmark = pytest.mark.slow
 
@@ -42,7 +42,7 @@ def test_the_request_is_fulfilled_by_a_certificate_that_names_all_clients(story,
     clients, _, window, bundle, request = story
     assert officer.get(f"requests/{request}")["state"] == "fulfilled"
     assert len(window["certificates"]) == 1
-    certificate = statement(bundle, window["certificates"][0]["index"])
+    certificate = predicate(bundle, window["certificates"][0]["index"])
     assert sorted(item["client"] for item in certificate["outcomes"]) == sorted(client.handle for client in clients)
 
 
@@ -61,10 +61,3 @@ def test_nobody_outside_learns_who_asked(story, provider):
 
 def test_the_log_and_every_table_agree(story, provider):
     provider.manage("fsck")
-
-
-def statement(bundle, index):
-    """The predicate of a log entry in an audit bundle."""
-    (entry,) = (entry for entry in bundle["entries"] if entry["index"] == index)
-    envelope = json.loads(base64.b64decode(entry["envelope"]))
-    return json.loads(base64.b64decode(envelope["payload"]))["predicate"]
