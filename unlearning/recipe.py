@@ -25,7 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from unlearning import backbones, datasets, directions, fisher, gradients, lattice, maskfile, masks
-from unlearning.errors import ArchitectureError, CurvatureError
+from unlearning.errors import ArchitectureError, CurvatureError, MaskError
 from unlearning.maskconfig import DirectionsConfig, MaskConfig
 from unlearning.obs import Directions
 from unlearning.progress import Progress, part_of, silent
@@ -69,10 +69,10 @@ def compute_mask(
     options = MaskConfig.parse(config)
     forget, retain = _forget_and_retain(options)
     model, names, theta = _model(architecture, weights_path, options.targets)
-    shapes = [tuple(model.get_parameter(name).shape) for name in names]
-    runs = options.runs(shapes)
-    if runs is not None:
-        masks.check_runs(options.budget, theta.numel(), options.block_size, runs)
+    runs = options.runs([tuple(model.get_parameter(name).shape) for name in names])
+    _check_possible(options, theta.numel(), runs, len(forget.y))
+    if options.directions is not None:
+        _check_blocks(model, names, options.block_size)
     score = masks.SCORES[options.score]
     share = 0.9 if options.directions is None else 0.6
     split = share / 2 if score.retain else share
@@ -98,6 +98,18 @@ def compute_mask(
         record["directionsSha256"] = hashlib.sha256(made_file).hexdigest()
     (progress or silent)(1.0, f"{len(indices)} of {len(theta)} weights masked")
     return MaskResult(indices, len(theta), record, file, made, made_file)
+
+
+def _check_possible(options: MaskConfig, total: int, runs: masks.Runs | None, samples: int) -> None:
+    """Raise MaskError for what no scores could make good."""
+    if round(options.budget * total) < 1:
+        raise MaskError(f"budget {options.budget} of {total} weights masks none of them; raise it")
+    if runs is not None:
+        masks.check_runs(options.budget, total, options.block_size, runs)
+    if options.directions is not None and options.directions.count > samples:
+        raise MaskError(
+            f"got {options.directions.count} forget directions from {samples} samples, expected at most as many"
+        )
 
 
 def software() -> dict[str, str]:
@@ -198,7 +210,6 @@ def _directions(
     """Published forget directions and the mask (nb, B) they belong to."""
     wanted, size = options.directions, options.block_size
     assert wanted is not None, "only called where directions are asked for"
-    _check_blocks(model, names, size)
     state = model.state_dict()
     theta = backbones.flatten_targets(state, names)
     mask = torch.zeros(len(theta), dtype=torch.bool)

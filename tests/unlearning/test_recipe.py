@@ -299,3 +299,22 @@ def test_weights_that_are_no_numbers_are_refused_by_name_before_any_gradient(tin
         recipe.compute_mask(TINY, tmp_path / "bad", CONFIG)
     with pytest.raises(ArchitectureError, match=r"blocks.1.mlp.fc2.bias holds NaN or infinity"):
         recipe.curvature(TINY, tmp_path / "bad", tiny / "data.npz", TARGETS)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"budget": 0.00001}, MaskError, "masks none"),
+        ({"granularity": "row", "density": 0.01}, MaskError, "raise the density"),
+        ({"granularity": "row", "density": 1.0, "blockSize": 16}, MaskError, "whole blocks of 16"),
+        ({"forget": {"samples": [4, 5]}, "directions": {"kind": "top", "count": 3}}, MaskError, "from 2 samples"),
+        ({"directions": {}, "blockSize": 96}, CurvatureError, "multiple of the block size 96"),
+        ({"targets": "wings.*"}, ArchitectureError, "wings"),
+        ({"targets": "patch_embed.proj.weight"}, ArchitectureError, "not weights of linear layers"),
+    ],
+)
+def test_what_no_scores_could_make_good_is_refused_before_any_gradient(tiny, monkeypatch, change, error, message):
+    if "linear" not in message:
+        monkeypatch.setattr(gradients, "traces", None)  # must not be reached
+    with pytest.raises(error, match=message):
+        recipe.compute_mask(TINY, tiny / "global.safetensors", CONFIG | change)
