@@ -11,7 +11,6 @@ from ledger.workflow.actors import SYSTEM, Actor
 from ledger.workflow.errors import WorkflowError
 from ledger.workflow.policies import MAX_REQUESTS
 from ledger.workflow.step import exclusive, get_or_refuse
-from ledger.workflow.terms import policy_of
 
 Ids = Iterable[uuid.UUID | str]
 _LIVE = (DeletionRequest.State.OPEN, DeletionRequest.State.IN_PROGRESS)
@@ -127,8 +126,4 @@ def obstacle(request: DeletionRequest) -> str | None:
         return "undecided" if request.verified else "undecided, and nobody was identified"
     if request.state != DeletionRequest.State.IN_PROGRESS:
         return request.state
-    if request.held:
-        return "under a legal hold"
-    if policy_of(request).identity_required and not request.verified:
-        return "approved, but the last identity check has failed"
-    return None
+    return "under a legal hold" if request.held else None
