@@ -21,7 +21,7 @@ from ledger.statements.deadlines import add_months
 from ledger.statements.httpsig import client_hooks
 from tests.stories.client import Client
 from tests.stories.nursery import await_that
-from tests.stories.provider import Officer, audit
+from tests.stories.provider import audit
 from tests.stories.reading import predicate
 
 pytestmark = pytest.mark.slow
@@ -39,17 +39,17 @@ def kill_at(client: Client, stage: str) -> None:
     assert process.wait() == -9
 
 
-def by_hand(client: Client, _officer: Officer) -> None:
+def by_hand(client: Client) -> None:
     for step in ("unlearn", "prove", "submit"):
         client.call(step)
 
 
-def loses_power_before_its_claim(client: Client, _officer: Officer) -> None:
+def loses_power_before_its_claim(client: Client) -> None:
     kill_at(client, '"compensating"')
     client.call("run")
 
 
-def loses_power_while_it_proves(client: Client, _officer: Officer) -> None:
+def loses_power_while_it_proves(client: Client) -> None:
     kill_at(client, '"proving", "done": 1')
     proofs = {path.name: path.stat().st_mtime_ns for path in client.attempt().glob("proofs-*/*")}
     client.call("run")
@@ -58,18 +58,17 @@ def loses_power_while_it_proves(client: Client, _officer: Officer) -> None:
     assert proofs.items() <= now.items()
 
 
-def cheats(client: Client, _officer: Officer) -> None:
+def cheats(client: Client) -> None:
     client.call("run", cheat="nudge", expect=1)
 
 
-def has_two_processors(client: Client, _officer: Officer) -> None:
+def has_two_processors(client: Client) -> None:
     client.call("run", options=("--jobs", "2"))
 
 
-def changes_its_key(client: Client, officer: Officer) -> None:
+def rotates_its_key(client: Client) -> None:
     client.call("unlearn")
-    token = officer.post(f"clients/{client.handle}/reenrol", reason="lost")["token"]
-    client.call("enrol", "--replace", "--token", token)
+    client.call("keys", "rotate")
     client.call("prove")
     client.call("submit")
 
@@ -79,7 +78,7 @@ TEMPERS = {
     CUT_EARLY: loses_power_before_its_claim,
     CUT_LATE: loses_power_while_it_proves,
     CHEAT: cheats,
-    ROTATES: changes_its_key,
+    ROTATES: rotates_its_key,
     TWO_JOBS: has_two_processors,
 }
 
@@ -106,7 +105,7 @@ def story(clients, officer, model):
     officer.approve(request)
     window = officer.close_window(model, request)
     with ThreadPoolExecutor(len(TEMPERS)) as threads:
-        going = [threads.submit(temper, clients[number], officer) for number, temper in TEMPERS.items()]
+        going = [threads.submit(temper, clients[number]) for number, temper in TEMPERS.items()]
         for gone in going:
             gone.result()
     clients[LATE].call("run")

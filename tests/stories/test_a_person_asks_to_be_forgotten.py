@@ -9,10 +9,23 @@ import json
 
 import pytest
 
-from tests.stories.provider import SUBJECT, audit
+from tests.stories.provider import SUBJECT, Provider, audit
 from tests.stories.reading import predicate
 
 pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def provider(tmp_path_factory, release_folder):
+    """A provider with one model only: a request is fulfilled when it is on all that were made of its data."""
+    with Provider(tmp_path_factory.mktemp("provider"), release_folder) as provider:
+        yield provider
+
+
+@pytest.fixture(scope="module")
+def officer(provider):
+    with provider.officer() as officer:
+        yield officer
 
 
 @pytest.fixture(scope="module")
