@@ -158,7 +158,7 @@ def _judgement(found: Sequence[Mapping[str, Any]]) -> str:
 _PAGE: Final = """# Forgetting a programming language
 
 Made by `make results B=language` (`python -m unlearning reproduce language --seeds {seeds}`), {seed_count} seeds, \
-Python {python}, one thread. \
+Python {python}, one thread, after `python -m unlearning fetch` of code-go, code-rust and code-erlang. \
 All figures are read off its steps; none is written by hand.
 
 ZK-APEX's second experiment at a size that a laptop trains in minutes: a byte-level OPT (transformers, {depth} \
@@ -202,6 +202,7 @@ comparable, the sizes are not.
 about it. Accuracy near zero is not the goal here; accuracy of the gold standard is.
 - Python is the standard library of the interpreter that ran this ({python}); another version gives slightly other \
 windows. Go, Rust and Erlang are fixed by digest.
-- Gradient ascent and SCRUB run once, at one learning rate each, chosen on seed 0; they need Go itself on the \
+- Gradient ascent and SCRUB run once, at one learning rate each, chosen on one such model so that Go falls to \
+about where exact retraining leaves it; the other methods were not tuned. They need the provider's Go on the \
 client's side, which the mask does not, and nothing proves that they were run.
 """
