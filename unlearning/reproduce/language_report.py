@@ -151,7 +151,9 @@ def _judgement(found: Sequence[Mapping[str, Any]]) -> str:
         f"forgotten at {own['forget_safe']:.1f} % on Rust, and with a push {share('forget_safe_push')} at "
         f"{own['forget_safe_push']:.1f} %. The integer form with rank 8 is "
         f"{own['integer_obs'] - own['plain_obs']:+.1f} points from full blocks on Rust and "
-        f"{forget['integer_obs'] - forget['plain_obs']:+.1f} on Go."
+        f"{forget['integer_obs'] - forget['plain_obs']:+.1f} on Go; with directions and push it is at "
+        f"{forget['forget_safe_integer']:.1f} % on Go and {own['forget_safe_integer']:.1f} % on Rust, where the "
+        f"mask alone is at {forget['mask_only']:.1f} % and {own['mask_only']:.1f} %."
     )
 
 
@@ -196,13 +198,19 @@ Accuracy on Go / on Rust in %:
 ## How to read this
 
 - The paper's model has 125 M parameters, pretrained on text, and forgets Scala by 3.8 points; this one has 0.5 M, \
-knows three languages and nothing else, and exact retraining costs it far more on Go. The order of the methods is \
+knows three languages and nothing else, and exact retraining costs it more on Go. The order of the methods is \
 comparable, the sizes are not.
+- The rows in integers have the rank and damping of the default circuit release, chosen for another model. What \
+they lose against full blocks is what a proof of this model would lose today; a higher rank or less damping was \
+not tried here. The figures that the command prints are those of full blocks.
+- KL from exact retraining compares two trainings, which differ by more than the forgotten language: read it \
+against the row "before".
 - Languages share much: what stays of Go in the exactly retrained model is what Python, Erlang and Rust teach \
 about it. Accuracy near zero is not the goal here; accuracy of the gold standard is.
 - Python is the standard library of the interpreter that ran this ({python}); another version gives slightly other \
 windows. Go, Rust and Erlang are fixed by digest.
 - Gradient ascent and SCRUB run once, at one learning rate each, chosen on one such model so that Go falls to \
-about where exact retraining leaves it; the other methods were not tuned. They need the provider's Go on the \
-client's side, which the mask does not, and nothing proves that they were run.
+about where exact retraining leaves it. The push and the damping of Group-OBS were chosen on the same model, its \
+budget is the paper's. The baselines need the provider's Go on the client's side, \
+which the mask does not, and nothing proves that they were run.
 """
