@@ -11,6 +11,7 @@ import email.utils
 import logging
 import random
 import time
+import weakref
 from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -40,6 +41,7 @@ class LedgerHttp:
         hooks = client_hooks(origin, key).event_hooks if key else None
         self._patience = patience
         self._http = httpx2.Client(base_url=f"{origin}/api/v1/", timeout=60, event_hooks=hooks)
+        weakref.finalize(self, self._http.close)  # `watch` makes one for every look, for weeks
 
     def request(self, method: str, path: str, **arguments: Any) -> httpx2.Response:
         """The answer, if it is one of success.

@@ -94,3 +94,14 @@ def test_an_address_that_is_none(address):
 )  # fmt: skip
 def test_retry_after(value, seconds):
     assert retry_after(value, NOW) == seconds
+
+
+def test_a_client_that_nobody_uses_any_more_keeps_no_connection(server):
+    """An agent that watches makes thousands of them."""
+    server.answers = [(200, {}, b"")]
+    http = client(server, 5)
+    http.request("GET", "orders")
+    inner = http._http
+    assert not inner.is_closed
+    del http
+    assert inner.is_closed
