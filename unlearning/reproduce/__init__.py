@@ -1,6 +1,6 @@
 """The experiments whose results stand in docs/results/: `python -m unlearning reproduce NAME`.
 
-Each is a module with `run(seeds, out, progress, work=...)`: it writes `NAME.md` and its plots into `out`, keeps
+Each is a function `run(seeds, out, progress, work=...)`: it writes `NAME.md` and its plots into `out`, keeps
 finished steps under `work`, so that an interrupted run continues, and returns the figures that are asked for.
 """
 
@@ -14,7 +14,11 @@ from typing import Any, Final
 from unlearning.errors import UnlearningError
 from unlearning.progress import Progress
 
-EXPERIMENTS: Final = {"language": "unlearning.reproduce.language"}
+EXPERIMENTS: Final = {
+    "class": "unlearning.reproduce.vision:run_class",
+    "random": "unlearning.reproduce.vision:run_random",
+    "language": "unlearning.reproduce.language:run",
+}
 WORK: Final = Path("var/results")
 OUT: Final = Path("docs/results")
 
@@ -27,5 +31,6 @@ def run(
         raise UnlearningError(f"got experiment {name!r}, expected one of {', '.join(EXPERIMENTS)}")
     if not seeds or len(set(seeds)) != len(seeds) or min(seeds) < 0:
         raise UnlearningError(f"got seeds {list(seeds)}, expected different whole numbers from 0, at least one")
-    figures: dict[str, Any] = importlib.import_module(EXPERIMENTS[name]).run(seeds, out, progress, work=work)
+    module, function = EXPERIMENTS[name].split(":")
+    figures: dict[str, Any] = getattr(importlib.import_module(module), function)(seeds, out, progress, work=work)
     return figures

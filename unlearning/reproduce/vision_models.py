@@ -1,0 +1,159 @@
+"""What the image experiments compare: models trained with and without the forget set, and a client's of each.
+
+A small vision transformer learns part of Fashion-MNIST. The client makes it its own by training on images of its
+own, turned by 30 degrees. `class` forgets one class; the client's data may lack that class or hold it. `random`
+forgets samples drawn at random; there the provider's part is smaller and seen more often, so that the model
+knows its training samples by heart to a measurable degree.
+
+The gold standard is the same model trained without the forget set, then personalised in the same way: on all of
+the client's data, and, where that holds the class to forget, also on the client's data without the class.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from unlearning import backbones, datasets, personalize
+from unlearning.datasets import Part
+from unlearning.errors import DatasetError
+from unlearning.personalize import Personalisation, Training
+from unlearning.reproduce.steps import Steps
+
+State = dict[str, Tensor]
+LACKING: Final = "lacking"  # the client's data has no sample of the class
+HOLDING: Final = "holding"
+
+
+class Size(NamedTuple):
+    """Numbers of samples and rates of one experiment. `forgotten`: samples of a random forget set, or a class."""
+
+    dataset: str = "fashion-mnist"
+    patch: int = 7
+    width: int = 96
+    depth: int = 4
+    shift: str = "rotation"
+    samples: int = 10_000
+    personal: int = 2_000
+    forget_class: int | None = 8
+    forget_samples: int = 0
+    training: Training = Training(6, 2e-3, batch=128, weight_decay=0.1)
+    personalisation: Personalisation = Personalisation(Training(4, 5e-4, batch=64, weight_decay=0.1))
+
+    @property
+    def clients(self) -> tuple[str, ...]:
+        """The clients of the experiment, by what their data is."""
+        return (LACKING, HOLDING) if self.forget_class is not None else (HOLDING,)
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON, for the record and the folder's name."""
+        found = self._asdict()
+        found["training"] = self.training._asdict()
+        found["personalisation"] = self.personalisation._asdict() | {
+            "training": self.personalisation.training._asdict()
+        }
+        return found
+
+
+CLASS: Final = Size()
+RANDOM: Final = Size(
+    samples=3_000, forget_class=None, forget_samples=400, training=Training(10, 2e-3, batch=128, weight_decay=0.1)
+)
+
+
+class Data(NamedTuple):
+    """`forget` and `retain` make up what the provider trains on; `personal` is the client's; tests are apart.
+
+    `held_out` are test images of the class to forget, or of all classes; `retain_test` of the other classes, or
+    of all; `personal_test` the same in the client's domain.
+    """
+
+    forget: Part
+    retain: Part
+    personal: dict[str, Part]
+    held_out: Part
+    retain_test: Part
+    personal_test: Part
+
+
+def draw(size: Size, seed: int) -> Data:
+    """One seed's data; parts of the training set are disjoint. Raises DatasetError where there is too little."""
+    whole = datasets.load(size.dataset)
+    order = np.random.default_rng(seed).permutation(len(whole.train.y))
+    if len(order) < size.samples + size.personal:
+        raise DatasetError(f"{size.dataset} has {len(order)} samples, expected {size.samples + size.personal}")
+    mine, own = order[: size.samples], order[size.samples : size.samples + size.personal]
+    if size.forget_class is None:
+        forgotten = np.arange(len(mine)) < size.forget_samples
+        other = np.ones(len(whole.test.y), dtype=bool)
+        held_out = _at(whole.test, other)
+    else:
+        forgotten = whole.train.y[mine] == size.forget_class
+        other = whole.test.y != size.forget_class
+        held_out = _at(whole.test, ~other)
+    private = Part(datasets.shift(whole.train.x[own], size.shift, seed), whole.train.y[own])
+    turned = Part(datasets.shift(whole.test.x, size.shift, seed + 500_000), whole.test.y)
+    clients = {HOLDING: private}
+    if size.forget_class is not None:
+        clients[LACKING] = _at(private, private.y != size.forget_class)
+    return Data(
+        _at(whole.train, mine[forgotten]),
+        _at(whole.train, mine[~forgotten]),
+        clients,
+        held_out,
+        _at(whole.test, other),
+        _at(turned, other),
+    )
+
+
+def architecture(size: Size) -> dict[str, Any]:
+    """The model, as backbones builds it."""
+    image = datasets.load(size.dataset).train.x.shape
+    return {
+        **backbones.DIGITS_VIT,
+        "img_size": image[2],
+        "in_chans": image[1],
+        "patch_size": size.patch,
+        "embed_dim": size.width,
+        "depth": size.depth,
+    }
+
+
+class Models(NamedTuple):
+    """The provider's model, and by client its own model and the gold standards."""
+
+    first: State
+    mine: dict[str, State]
+    gold: dict[str, State]
+
+
+def train(size: Size, data: Data, seed: int, steps: Steps) -> Models:
+    """All models of one seed, each trained once and kept by `steps`."""
+    shape = architecture(size)
+
+    def learned(parts: list[Part], name: str) -> State:
+        torch.manual_seed(seed)
+        model = backbones.build(shape)
+        whole = Part(*(np.concatenate(each) for each in zip(*parts, strict=True)))
+        personalize.fit(model, whole, size.training, seed, checkpoint=steps.checkpoint(name))
+        return model.state_dict()
+
+    def personal(state: Mapping[str, Tensor], client: str) -> State:
+        model = backbones.with_weights(shape, state)
+        return personalize.personalise(model, data.personal[client], size.personalisation, seed).state_dict()
+
+    first = steps.weights("global", lambda: learned([data.forget, data.retain], "global"))
+    without = steps.weights("retrained", lambda: learned([data.retain], "retrained"))
+    mine, gold = {}, {}
+    for client in size.clients:
+        mine[client] = steps.weights(f"personal-{client}", lambda client=client: personal(first, client))
+        gold[client] = steps.weights(f"exact-{client}", lambda client=client: personal(without, client))
+    return Models(first, mine, gold)
+
+
+def _at(part: Part, chosen: np.ndarray) -> Part:
+    return Part(part.x[chosen], part.y[chosen])
