@@ -11,6 +11,7 @@ the client's data, and, where that holds the class to forget, also on the client
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
@@ -150,8 +151,8 @@ def train(size: Size, data: Data, seed: int, steps: Steps) -> Models:
     without = steps.weights("retrained", lambda: learned([data.retain], "retrained"))
     mine, gold = {}, {}
     for client in size.clients:
-        mine[client] = steps.weights(f"personal-{client}", lambda client=client: personal(first, client))
-        gold[client] = steps.weights(f"exact-{client}", lambda client=client: personal(without, client))
+        mine[client] = steps.weights(f"personal-{client}", functools.partial(personal, first, client))
+        gold[client] = steps.weights(f"exact-{client}", functools.partial(personal, without, client))
     return Models(first, mine, gold)
 
 
