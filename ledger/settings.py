@@ -67,6 +67,8 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "pgtrigger",
     "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
 ]
 
 MIDDLEWARE = [
@@ -138,14 +140,30 @@ REST_FRAMEWORK = {
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAdminUser"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    # Per address; for clients and officers, per client and per officer. See ledger.api.rates.
     "DEFAULT_THROTTLE_RATES": {
         "public": "600/minute",
         "statements": "120/minute",
         "tiles": "6000/minute",
         "bad-tokens": "10/hour",
+        "client": "1200/minute",
+        "officer": "1200/minute",
+        "failures": "30/minute",
     },
     "EXCEPTION_HANDLER": "ledger.api.problems.handle",
+    "DEFAULT_SCHEMA_CLASS": "ledger.api.openapi.Schema",
     "NUM_PROXIES": 1 if HTTPS else 0,
+}
+
+SPECTACULAR_SETTINGS = {
+    "OAS_VERSION": "3.1.0",
+    "TITLE": "Unlearning ledger",
+    "DESCRIPTION": "Deletion requests, windows, orders, proofs and the log. Conventions: docs/api.md.",
+    "VERSION": "1.0.0",
+    "LICENSE": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+    "SERVERS": [{"url": "/", "description": "this server"}],
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SORT_OPERATION_PARAMETERS": False,
 }
 
 LOGGING = {

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 from uuid import UUID
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -95,7 +96,13 @@ class LedgerClient:
 
     def orders(self) -> list[dict[str, Any]]:
         """All orders of this client, oldest first."""
-        return [_order(shown) for shown in self._http.request("GET", "orders").json()["orders"]]
+        found: list[dict[str, Any]] = []
+        path = "orders"
+        while path:
+            page = self._http.request("GET", path).json()
+            found += [_order(shown) for shown in page["items"]]
+            path = f"orders?{urlsplit(page['next']).query}" if page["next"] else ""
+        return found
 
     def order(self, uuid: str) -> dict[str, Any]:
         """One order."""

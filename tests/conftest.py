@@ -10,6 +10,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.apps import apps
@@ -32,11 +33,25 @@ def data_dir() -> Iterator[Path]:
 
 
 @pytest.fixture(autouse=True)
-def _fresh_throttles() -> Iterator[None]:
-    from django.core.cache import cache
+def _answers_as_declared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every JSON answer of the REST interface that a test sees is what its operation declares."""
+    from pydantic import TypeAdapter
+    from rest_framework.response import Response
 
-    yield
-    cache.clear()
+    from ledger.api import operations
+    from ledger.api.view import ApiView
+
+    finalize = ApiView.finalize_response
+
+    def checked(view: Any, request: Any, response: Any, *args: Any, **kwargs: Any) -> Any:
+        said = operations.of(view, request.method)
+        if said is not None and isinstance(response, Response) and response.status_code < 300:
+            kind = said.gives[response.status_code]
+            if isinstance(kind, type):
+                TypeAdapter(kind).validate_python(response.data, strict=True)
+        return finalize(view, request, response, *args, **kwargs)
+
+    monkeypatch.setattr(ApiView, "finalize_response", checked)
 
 
 @pytest.fixture(autouse=True)

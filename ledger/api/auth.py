@@ -8,10 +8,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from django.http import HttpRequest
 from rest_framework.authentication import BaseAuthentication, BasicAuthentication, SessionAuthentication
 from rest_framework.exceptions import AuthenticationFailed
-from rest_framework.permissions import BasePermission, IsAdminUser
+from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
+from ledger.api import operations
+from ledger.api.view import ApiView
 from ledger.models import Client, ClientKey
 from ledger.statements import httpsig, keys
 from ledger.statements.errors import SignatureError
@@ -53,7 +55,7 @@ class ClientSignature(BaseAuthentication):
 
         try:
             keyid = httpsig.verify_request(
-                str(http.method), http.build_absolute_uri(), http.headers, http.body, public_key
+                str(http.method), http.build_absolute_uri(), http.headers, http.body, public_key, _covered(http)
             )
         except SignatureError as error:
             raise AuthenticationFailed(str(error)) from error
@@ -73,11 +75,38 @@ class IsClient(BasePermission):
         return isinstance(request.user, ClientUser)
 
 
-class ClientView(APIView):
+class IsOfficer(BasePermission):
+    """Only staff with the permission that the operation declares, as on the admin's pages."""
+
+    def has_permission(self, request: Request, view: APIView) -> bool:
+        """Whether this account may do it. Methods that do not exist are let through to their 405."""
+        if not (request.user and request.user.is_active and request.user.is_staff):
+            return False
+        if not hasattr(view, str(request.method).lower()) or request.method == "OPTIONS":
+            return True
+        said = operations.of(view, request.method)
+        return said is None or said.needs is None or bool(request.user.has_perm(said.needs))
+
+
+class IsParty(BasePermission):
+    """Clients, and officers as `IsOfficer` says."""
+
+    def has_permission(self, request: Request, view: APIView) -> bool:
+        """Whether it is one of them."""
+        return IsClient().has_permission(request, view) or IsOfficer().has_permission(request, view)
+
+
+class ClientView(ApiView):
     """Base of what enrolled clients may do."""
 
     authentication_classes = [ClientSignature]
     permission_classes = [IsClient]
+
+    @property
+    def caller(self) -> str | None:
+        """What limits and idempotency count by."""
+        user = self.request.user
+        return f"client:{user.pk}" if isinstance(user, ClientUser) else None
 
     @property
     def client(self) -> Client:
@@ -91,13 +120,41 @@ class ClientView(APIView):
         return client_actor(self.client)
 
 
-class OfficerView(APIView):
+class OfficerView(ApiView):
     """Base of what the provider's officers may do."""
 
     authentication_classes = [BasicAuthentication, SessionAuthentication]
-    permission_classes = [IsAdminUser]
+    permission_classes = [IsOfficer]
 
     @property
     def actor(self) -> Actor:
         """Who asks, as use cases record it."""
         return officer(self.request.user)
+
+
+class PartyView(ApiView):
+    """Base of what clients see of their own, and officers of all."""
+
+    authentication_classes = [ClientSignature, BasicAuthentication, SessionAuthentication]
+    permission_classes = [IsParty]
+
+    @property
+    def client(self) -> Client | None:
+        """The client that asks; None if an officer does."""
+        return self.request.user.client if isinstance(self.request.user, ClientUser) else None
+
+    @property
+    def caller(self) -> str | None:
+        """What limits and idempotency count by."""
+        return super().caller if self.client is None else f"client:{self.client.pk}"
+
+    @property
+    def actor(self) -> Actor:
+        """Who asks, as use cases record it."""
+        client = self.client
+        return officer(self.request.user) if client is None else client_actor(client)
+
+
+def _covered(http: HttpRequest) -> tuple[str, ...]:
+    """Headers that change what a request does, and so must be signed where they are sent."""
+    return tuple(name for name in ("idempotency-key", "if-match") if name in http.headers)

@@ -11,9 +11,13 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from ledger import blobs
-from ledger.api import render
+from ledger.api import etags, render
 from ledger.api.auth import ClientView
 from ledger.api.limits import refuse_larger
+from ledger.api.operations import BYTES, operation
+from ledger.api.outputs import work as outputs
+from ledger.api.outputs.base import Page
+from ledger.api.paging import Query, page
 from ledger.models import Order
 from ledger.workflow.errors import WorkflowError
 
@@ -24,6 +28,13 @@ _ORDERS = Order.objects.select_related(
     "client_model__circuit__entry",
     "client_model__model__entry",
 )
+
+
+class OrderQuery(Query):
+    """GET /orders."""
+
+    state: Order.State | None = None
+    window: uuid.UUID | None = None
 
 
 class RawBody(BaseParser):
@@ -46,6 +57,7 @@ class BlobView(ClientView):
         refuse_larger(request, settings.LEDGER_BLOB_LIMIT, "a blob")
         super().initial(request, *args, **kwargs)
 
+    @operation("Store a file", takes=BYTES, gives={201: outputs.Blob, 200: outputs.Blob})
     def put(self, request: Request, sha256: str) -> Response:
         """Store the body; 201, or 200 if this client has stored it before."""
         try:
@@ -54,25 +66,31 @@ class BlobView(ClientView):
             raise WorkflowError("bad-blob", str(error), 422) from error
         return Response({"sha256": blob.sha256, "size": blob.size}, status=201 if created else 200)
 
-    def get(self, _request: Request, sha256: str) -> HttpResponse:
+    @operation("Fetch a file", gives={200: BYTES})
+    def get(self, request: Request, sha256: str) -> HttpResponse:
         """The bytes, of the provider's files and the client's own."""
         if not blobs.readable_by(sha256, self.client):
             raise Http404
-        return HttpResponse(blobs.read(sha256), content_type="application/octet-stream")
+        tag = f'"{sha256}"'
+        return etags.not_modified(request, tag) or HttpResponse(
+            blobs.read(sha256), content_type="application/octet-stream", headers={"ETag": tag}
+        )
 
 
 class Orders(ClientView):
     """GET: all orders of the asking client."""
 
-    def get(self, _request: Request) -> Response:
-        """Newest last."""
+    @operation("List the orders of the asking client", query=OrderQuery, gives={200: Page[outputs.Order]})
+    def get(self, request: Request) -> Response:
+        """Oldest first."""
         own = _ORDERS.filter(client_model__client=self.client)
-        return Response({"orders": [render.order(row) for row in own.order_by("entry")]})
+        return page(request, own, OrderQuery, render.order, ("entry",))
 
 
 class OrderView(ClientView):
     """GET: one order; another client's does not exist."""
 
+    @operation("Read an order of the asking client", gives={200: outputs.Order})
     def get(self, _request: Request, order_id: uuid.UUID) -> Response:
         """State, references, challenge, verdict."""
         row = _ORDERS.filter(client_model__client=self.client, uuid=order_id).first()

@@ -54,9 +54,14 @@ Body = TypeVar("Body", bound=Input)
 
 def parse(request: Request, kind: type[Body]) -> Body:
     """The request's JSON body as `kind`; 422 if it is something else."""
+    return checked(request.data, kind)
+
+
+def checked(given: object, kind: type[Body], code: str = "bad-input") -> Body:
+    """What was given as `kind`; 422 with the first mistake if it is something else."""
     try:
-        return kind.model_validate(request.data, by_alias=True, by_name=False)
+        return kind.model_validate(given, by_alias=True, by_name=False)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]
         where = ".".join(str(step) for step in first["loc"]) or "the body"
-        raise WorkflowError("bad-input", f"{where}: {first['msg']}, got {first['input']!r:.200}", 422) from error
+        raise WorkflowError(code, f"{where}: {first['msg']}, got {first['input']!r:.200}", 422) from error

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import base64
 import logging
+from typing import Final
 
 from django.http import Http404, HttpResponse
+from pydantic import Field
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.throttling import ScopedRateThrottle
 from rest_framework.views import APIView
 
 from ledger import keys, log
-from ledger.api import render
-from ledger.api.limits import BadTokens, refuse_larger
+from ledger.api import rates, render
+from ledger.api.inputs import Input
+from ledger.api.limits import refuse_larger
+from ledger.api.operations import TEXT, Media, operation
+from ledger.api.outputs import log as outputs
+from ledger.api.paging import query
+from ledger.api.view import ApiView
 from ledger.models import Checkpoint, CircuitRelease, GlobalModel, LogEntry
 from ledger.statements.dsse import MAX_ENVELOPE_BYTES
 from ledger.statements.keys import public_hex
@@ -24,12 +30,14 @@ from ledger.workflow.intake import accept_statement
 logger = logging.getLogger(__name__)
 
 
-class PublicView(APIView):
+#: Refusals that whoever tries tokens at random would see. Right tokens do not count.
+BAD_TOKENS: Final = frozenset({"unknown-token", "token-used", "token-expired"})
+
+
+class PublicView(ApiView):
     """Base: no credentials, a limit per address."""
 
     permission_classes = []
-    throttle_classes = [ScopedRateThrottle]
-    throttle_scope = "public"
 
 
 class Statements(PublicView):
@@ -39,18 +47,26 @@ class Statements(PublicView):
 
     throttle_scope = "statements"
 
+    @operation(
+        "Log a signed statement",
+        takes=Media("application/json"),
+        gives={201: outputs.Entry, 200: outputs.Entry},
+        headers=("Enrolment-Token",),
+        refuses=(401, 403, 404),
+        repeatable=True,
+    )
     def post(self, request: Request) -> Response:
         """201 with the log entry; 200 if the statement was there already."""
         refuse_larger(request, MAX_ENVELOPE_BYTES, "a statement's envelope")
         http = request._request  # noqa: SLF001 - the very bytes that were sent
-        token, bad_tokens = http.headers.get("Enrolment-Token", ""), BadTokens()
-        if token and not bad_tokens.allow_request(request, self):
-            self.throttled(request, bad_tokens.wait() or 1.0)
+        token = http.headers.get("Enrolment-Token", "")
+        if token:
+            self.refuse_exhausted("bad-tokens")
         try:
             accepted = accept_statement(http.body, token)
         except WorkflowError as error:
-            if error.code in BadTokens.COUNTED:
-                bad_tokens.count(request, self)
+            if error.code in BAD_TOKENS:
+                rates.spend("bad-tokens", self.address)
                 logger.warning("an enrolment token was refused (%s): %s", error.code, error.sentence)
             raise
         return Response(render.entry(accepted.entry), status=201 if accepted.created else 200)
@@ -59,6 +75,7 @@ class Statements(PublicView):
 class Releases(PublicView):
     """GET: whose signatures to expect, the current circuit release, all global models."""
 
+    @operation("Read keys, circuit release and models", gives={200: outputs.Releases})
     def get(self, _request: Request) -> Response:
         """Predicates, log references, digests of the files."""
         circuit = CircuitRelease.objects.order_by("-entry").first()
@@ -75,6 +92,7 @@ class Releases(PublicView):
 class LatestCheckpoint(PublicView):
     """GET: the latest signed note."""
 
+    @operation("Read the latest checkpoint", gives={200: TEXT}, refuses=(404,))
     def get(self, _request: Request) -> HttpResponse:
         """text/plain, C2SP tlog-checkpoint."""
         return HttpResponse(_head().note, content_type="text/plain; charset=utf-8")
@@ -83,6 +101,7 @@ class LatestCheckpoint(PublicView):
 class Entry(PublicView):
     """GET: one leaf."""
 
+    @operation("Read a log entry", gives={200: outputs.FullEntry})
     def get(self, _request: Request, index: int) -> Response:
         """Its envelope, and its inclusion proof in the latest checkpoint; null until one covers it."""
         entry = LogEntry.objects.filter(index=index).first()
@@ -104,6 +123,7 @@ class Entry(PublicView):
 class Rotations(PublicView):
     """GET: how the log's and the provider's keys have changed."""
 
+    @operation("List rotations of keys", gives={200: outputs.Rotations})
     def get(self, _request: Request) -> Response:
         """{rotations: [{index, envelope}]}, oldest first; each is signed by the key before."""
         found = [
@@ -113,12 +133,23 @@ class Rotations(PublicView):
         return Response({"rotations": found})
 
 
+class Sizes(Input):
+    """Two tree sizes."""
+
+    old: int = Field(ge=0, lt=10**15)
+    new: int = Field(ge=0, lt=10**15)
+
+
 class Consistency(PublicView):
     """GET ?old=&new=: that one published checkpoint extends another."""
 
+    @operation(
+        "Prove that one checkpoint extends another", query=Sizes, gives={200: outputs.Consistency}, refuses=(404,)
+    )
     def get(self, request: Request) -> Response:
         """The proof, base64 hashes (RFC 9162 section 2.1.4)."""
-        old, new = _size(request, "old"), _size(request, "new")
+        asked = query(request, Sizes, "bad-sizes")
+        old, new = asked.old, asked.new
         if new > _head().size:
             raise WorkflowError(
                 "not-published", f"the latest checkpoint has size {_head().size}, got new={new}", 422
@@ -133,6 +164,8 @@ class Consistency(PublicView):
 class Nothing(APIView):
     """Every other address under /api/v1."""
 
+    schema = None
+
     permission_classes = []
 
     def initial(self, request: Request, *args: object, **kwargs: object) -> None:
@@ -146,10 +179,3 @@ def _head() -> Checkpoint:
     if head is None:
         raise WorkflowError("no-checkpoint", "no checkpoint has been published yet: try again in a minute", 404)
     return head
-
-
-def _size(request: Request, name: str) -> int:
-    text = request.query_params.get(name, "")
-    if not (text.isascii() and text.isdigit() and len(text) < 16):
-        raise WorkflowError("bad-sizes", f"{name} is a tree size in decimal digits, got {text[:80]!r}", 422)
-    return int(text)

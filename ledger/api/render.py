@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import uuid
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,6 +14,7 @@ from ledger.models import (
     Client,
     ClientKey,
     ClientModel,
+    Event,
     GlobalModel,
     Job,
     LogEntry,
@@ -158,6 +160,27 @@ def _verdict(claim: Claim) -> Json | None:
     verdict = claim.proof.verdict
     result = "accepted" if verdict.accepted else "rejected"
     return {"ref": ref(verdict.entry), "result": result, "failures": verdict.failures}
+
+
+def event(row: Event) -> Json:
+    """One thing that happened."""
+
+    def name(value: uuid.UUID | None) -> str | None:
+        return None if value is None else str(value)
+
+    return {
+        "id": row.pk,
+        "kind": row.kind,
+        "at": time(row.created_at),
+        "actor": {"kind": row.actor_kind, "name": row.actor_name},
+        "request": name(row.request),
+        "window": name(row.window),
+        "order": name(row.order),
+        "client": name(row.client),
+        "model": name(row.model),
+        "entry": ref(row.entry),
+        "data": row.data,
+    }
 
 
 def job(row: Job) -> Json:

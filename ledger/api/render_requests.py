@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ledger import vault
-from ledger.api.render import Json, ref, time
+from ledger.api.render import Json, event, ref, time
 from ledger.models import DatasetIndex, DeletionRequest, Event, RegulationTerms, RequestImport
 from ledger.workflow import imports
 from ledger.workflow.imports import Summary
@@ -88,17 +88,7 @@ def detail(row: DeletionRequest) -> Json:
 def timeline(row: DeletionRequest) -> list[Json]:
     """What happened to a request, oldest first."""
     events = Event.objects.filter(request=row.uuid).select_related("entry").order_by("id")
-    return [
-        {
-            "id": event.pk,
-            "kind": event.kind,
-            "at": time(event.created_at),
-            "actor": {"kind": event.actor_kind, "name": event.actor_name},
-            "entry": ref(event.entry),
-            "data": event.data,
-        }
-        for event in events
-    ]
+    return [event(one) for one in events]
 
 
 def preview(found: Preview) -> Json:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ledger.api.render import Json, job, model, objection, ref, time
+from ledger.api.render import Json, event, job, model, objection, ref, time
 from ledger.models import Claim, ClientModel, Event, GlobalModel, Job, Order, Policy, Suspension, Window
 from ledger.workflow.policies import effective, parse, policy_row
 
@@ -37,7 +37,9 @@ def window(row: Window) -> Json:
         "orders": [order_line(order) for order in orders],
         "committedAfterMask": [] if row.mask_entry is None else _latecomers(row),
         "jobs": [job(each) for each in Job.objects.filter(target__in=targets).order_by("created_at")],
-        "timeline": [event(one) for one in Event.objects.filter(window=row.uuid).order_by("id")],
+        "timeline": [
+            event(one) for one in Event.objects.filter(window=row.uuid).select_related("entry").order_by("id")
+        ],
     }
 
 
@@ -66,7 +68,9 @@ def order(row: Order) -> Json:
         "exceptionReason": row.exception_reason or None,
         "attempts": [_attempt(claim) for claim in claims],
         "notices": [{"key": one.key, "at": time(one.created_at)} for one in row.notices.all()],
-        "timeline": [event(one) for one in Event.objects.filter(order=row.uuid).order_by("id")],
+        "timeline": [
+            event(one) for one in Event.objects.filter(order=row.uuid).select_related("entry").order_by("id")
+        ],
     }
 
 
@@ -100,19 +104,6 @@ def global_model(row: GlobalModel) -> Json:
         "retiredReason": row.retired_reason or None,
         "policy": policy(None, row),
         "batchedAt": time(row.batched_at),
-    }
-
-
-def event(row: Event) -> Json:
-    """One line of a timeline."""
-    return {
-        "id": row.pk,
-        "kind": row.kind,
-        "at": time(row.created_at),
-        "actor": row.actor_name,
-        "order": None if row.order is None else str(row.order),
-        "client": None if row.client is None else str(row.client),
-        "data": row.data,
     }
 
 

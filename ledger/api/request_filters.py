@@ -1,54 +1,57 @@
-"""Filters in the address of GET /requests. All that are given must hold; what is not known is refused (422).
-
-| name | value |
-|---|---|
-| state, regulation | one of theirs |
-| held, verified, acknowledged | true, false |
-| dueBefore, acknowledgeBefore | a time with zone |
-| dataset | a data set's name |
-| model, window | a UUID; of a model: requests about its data set |
-| after, limit | the `next` of the page before; at most 100 |
-"""
+"""What the addresses of lists of requests and of imports may say."""
 
 from __future__ import annotations
 
-from typing import Final
+import uuid
+from typing import ClassVar, TypeVar
 
-from django.db.models import QuerySet
-from rest_framework.request import Request
+from django.db.models import Model, QuerySet
+from pydantic import AwareDatetime, Field
 
-from ledger.api import filters
-from ledger.api.filters import Known, choice, moment, query, text, uuid_of, whole
+from ledger.api.inputs import Input
+from ledger.api.paging import NO_NUL, Query
 from ledger.models import DeletionRequest, GlobalModel
 from ledger.models.requests import Regulation
 from ledger.workflow.step import get_or_refuse
 
-
-def filtered(request: Request) -> QuerySet[DeletionRequest]:
-    """The requests that pass."""
-    return query(request, DeletionRequest.objects.prefetch_related("windows"), _FILTERS)
+Row = TypeVar("Row", bound=Model)
 
 
-def flag(request: Request, name: str) -> bool | None:
-    """A parameter that is true or false, None if it is not given."""
-    value = request.query_params.get(name)
-    return None if value is None else filters.flag(name, value)
+class RequestQuery(Query):
+    """GET /requests: all that are given must hold."""
+
+    lookups: ClassVar[dict[str, str]] = {
+        "due_before": "due_at__lt",
+        "acknowledge_before": "acknowledge_by__lt",
+        "window": "windows",
+    }
+
+    state: DeletionRequest.State | None = None
+    regulation: Regulation | None = None
+    held: bool | None = None
+    verified: bool | None = None
+    acknowledged: bool | None = Field(None, description="whether receipt was confirmed to the person")
+    due_before: AwareDatetime | None = None
+    acknowledge_before: AwareDatetime | None = None
+    dataset: str | None = Field(None, pattern=NO_NUL)
+    model: uuid.UUID | None = Field(None, description="requests about this model's data set")
+    window: uuid.UUID | None = None
+
+    def narrow(self, rows: QuerySet[Row]) -> QuerySet[Row]:
+        """Requests name data sets, so a model stands for its own. 404 for an unknown one."""
+        if self.acknowledged is not None:
+            rows = rows.filter(acknowledged_entry__isnull=not self.acknowledged)
+        if self.model is not None:
+            model = get_or_refuse(GlobalModel.objects.all(), "model", uuid=self.model)
+            rows = rows.filter(dataset=model.dataset)
+        return super(RequestQuery, self.model_copy(update={"model": None, "acknowledged": None})).narrow(rows)
 
 
-def _dataset_of(_name: str, value: str) -> str:
-    return get_or_refuse(GlobalModel.objects.all(), "model", uuid=value).dataset
+class ImportsQuery(Query):
+    """GET /requests/imports."""
 
 
-_FILTERS: Final[Known] = {
-    "state": ("state", choice(DeletionRequest.State.values)),
-    "regulation": ("regulation", choice(Regulation.values)),
-    "held": ("held", filters.flag),
-    "verified": ("verified", filters.flag),
-    "acknowledged": ("acknowledged_entry__isnull", lambda name, value: not filters.flag(name, value)),
-    "dueBefore": ("due_at__lt", moment),
-    "acknowledgeBefore": ("acknowledge_by__lt", moment),
-    "dataset": ("dataset", text),
-    "model": ("dataset", _dataset_of),
-    "window": ("windows", uuid_of),
-    "after": ("filed_entry__gt", whole),
-}
+class ImportQuery(Input):
+    """POST /requests/imports."""
+
+    dry_run: bool = Field(False, description="check the file, file nothing")

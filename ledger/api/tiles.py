@@ -10,6 +10,7 @@ from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 
+from ledger.api.operations import BYTES, TEXT, operation
 from ledger.api.public import LatestCheckpoint, PublicView
 from ledger.tiles import published
 from ledger.tlog.errors import TileError
@@ -38,6 +39,7 @@ class RootCheckpoint(LatestCheckpoint):
     content_negotiation_class = OneFormat
     throttle_scope = "tiles"
 
+    @operation("Read the latest checkpoint, as tlog-tiles has it", gives={200: TEXT}, refuses=(404,))
     def get(self, request: Request) -> HttpResponse:
         """text/plain; may be a second old."""
         response = super().get(request)
@@ -51,6 +53,7 @@ class TileView(PublicView):
     content_negotiation_class = OneFormat
     throttle_scope = "tiles"
 
+    @operation("Read a tile or an entry bundle", gives={200: BYTES})
     def get(self, _request: Request, path: str) -> HttpResponse:
         """Its bytes; 404 for what no published checkpoint covers, and for every other spelling of its path."""
         try:

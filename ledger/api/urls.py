@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from django.urls import path, re_path
 
-from ledger.api import client_admin, clients, me, orders, public, requests, windows, witnesses
+from ledger.api import client_admin, clients, me, openapi, orders, public, requests, windows, witnesses
 
 urlpatterns = [
+    path("openapi.json", openapi.OpenApi.as_view()),
+    path("openapi.yaml", openapi.OpenApiYaml.as_view()),
+    path("docs", openapi.Documentation.as_view()),
     path("statements", public.Statements.as_view()),
     path("releases", public.Releases.as_view()),
     path("log/checkpoint", public.LatestCheckpoint.as_view()),
@@ -41,8 +44,8 @@ urlpatterns = [
     path("windows/<uuid:window_id>/close", windows.WindowClose.as_view()),
     path("windows/<uuid:window_id>/certify", windows.WindowCertify.as_view()),
     path("windows/<uuid:window_id>/bundle", windows.WindowBundle.as_view()),
-    path("window-orders", orders.Orders.as_view()),
-    path("window-orders/<uuid:order_id>", orders.OrderView.as_view()),
+    path("window-orders", orders.WindowOrders.as_view()),
+    path("window-orders/<uuid:order_id>", orders.WindowOrderView.as_view()),
     path("window-orders/<uuid:order_id>/except", orders.OrderException.as_view()),
     path("window-orders/<uuid:order_id>/remind", orders.OrderReminder.as_view()),
     path("clients/<uuid:client_id>/suspend", orders.ClientSuspension.as_view()),

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import uuid
+from typing import Any, ClassVar
 
+from django.db.models import BooleanField, ExpressionWrapper, Q
+from pydantic import Field, RootModel
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from ledger.api import render_windows, window_inputs
 from ledger.api.auth import OfficerView
-from ledger.api.filters import Known, choice, flag, page, query, text, uuid_of, whole
 from ledger.api.inputs import parse
+from ledger.api.operations import Media, operation
+from ledger.api.outputs import windows as outputs
+from ledger.api.outputs.base import Page
+from ledger.api.paging import NO_NUL, Query, page
 from ledger.models import GlobalModel, Policy, Window
 from ledger.workflow.bundle import audit_bundle
 from ledger.workflow.certificates import certify
@@ -21,28 +27,58 @@ from ledger.workflow.releases import retire_model
 from ledger.workflow.step import get_or_refuse
 from ledger.workflow.windows import close_window, open_window
 
-_WINDOWS: Known = {
-    "state": ("state", choice(Window.State.values)),
-    "model": ("model", uuid_of),
-    "request": ("requests", uuid_of),
-    "dataset": ("model__dataset", text),
-}
-_MODELS: Known = {"dataset": ("dataset", text), "retired": ("retired_entry__isnull", lambda n, v: not flag(n, v))}
+
+def _window(window_id: uuid.UUID) -> dict[str, Any]:
+    return render_windows.window(get_or_refuse(Window.objects.all(), "window", uuid=window_id))
+
+
+def _model(model_id: uuid.UUID) -> GlobalModel:
+    return get_or_refuse(GlobalModel.objects.all(), "model", uuid=model_id)
+
+
+def _global_model(model_id: uuid.UUID) -> dict[str, Any]:
+    return render_windows.global_model(_model(model_id))
+
+
+class WindowQuery(Query):
+    """GET /windows."""
+
+    lookups: ClassVar[dict[str, str]] = {"request": "requests", "dataset": "model__dataset"}
+
+    state: Window.State | None = None
+    model: uuid.UUID | None = None
+    request: uuid.UUID | None = None
+    dataset: str | None = Field(None, pattern=NO_NUL)
+
+
+class ModelQuery(Query):
+    """GET /models."""
+
+    lookups: ClassVar[dict[str, str]] = {"retired": "retired"}
+
+    dataset: str | None = Field(None, pattern=NO_NUL)
+    retired: bool | None = None
+
+
+class PolicyValues(RootModel[dict[str, Any]]):
+    """A policy; docs/operations.md lists its members."""
 
 
 class Windows(OfficerView):
-    """GET: windows, newest first, filtered by state, model, request, dataset. POST: open one."""
+    """GET: windows. POST: open one."""
 
+    @operation("List windows", needs="ledger.view_window", gives={200: Page[outputs.WindowLine]}, query=WindowQuery)
     def get(self, request: Request) -> Response:
-        """At most 100; `next` is the `before` of the next page."""
-        rows = query(request, Window.objects.select_related("closed_entry", "mask_entry"), _WINDOWS, "before")
-        before = request.query_params.get("before")
-        if before is not None:
-            last = get_or_refuse(Window.objects.all(), "window", uuid=uuid_of("before", before))
-            rows = rows.filter(created_at__lt=last.created_at)
-        found, following = page(request, rows.order_by("-created_at"))
-        return Response({"windows": [render_windows.window_line(row) for row in found], "next": following})
+        """Newest first."""
+        rows = Window.objects.select_related("closed_entry", "mask_entry")
+        return page(request, rows, WindowQuery, render_windows.window_line, ("-created_at", "uuid"))
 
+    @operation(
+        "Open a window",
+        needs="ledger.change_deletionrequest",
+        takes=window_inputs.NewWindow,
+        gives={201: outputs.Window},
+    )
     def post(self, request: Request) -> Response:
         """201 with the window; {model, requests, maskConfig?, policy?}."""
         body = parse(request, window_inputs.NewWindow)
@@ -53,10 +89,12 @@ class Windows(OfficerView):
 class WindowView(OfficerView):
     """GET: one window. DELETE: give up an open one."""
 
+    @operation("Read a window", needs="ledger.view_window", gives={200: outputs.Window})
     def get(self, _request: Request, window_id: uuid.UUID) -> Response:
         """State, policy, requests, orders, jobs, timeline."""
-        return _window(window_id)
+        return Response(_window(window_id))
 
+    @operation("Give up an open window", needs="ledger.change_window", gives={204: None})
     def delete(self, _request: Request, window_id: uuid.UUID) -> Response:
         """204; its requests are free again."""
         discard_window(window_id, actor=self.actor)
@@ -66,20 +104,40 @@ class WindowView(OfficerView):
 class WindowRequests(OfficerView):
     """POST {requests}: put them into an open window. DELETE {requests}: take them out."""
 
+    @operation(
+        "Put requests into an open window",
+        needs="ledger.change_window",
+        takes=window_inputs.Membership,
+        gives={200: outputs.Window},
+        guards=_window,
+    )
     def post(self, request: Request, window_id: uuid.UUID) -> Response:
         """The window."""
         add_requests(window_id, parse(request, window_inputs.Membership).requests, actor=self.actor)
-        return _window(window_id)
+        return Response(_window(window_id))
 
+    @operation(
+        "Take requests out of an open window",
+        needs="ledger.change_window",
+        takes=window_inputs.Membership,
+        gives={200: outputs.Window},
+        guards=_window,
+    )
     def delete(self, request: Request, window_id: uuid.UUID) -> Response:
         """The window."""
         remove_requests(window_id, parse(request, window_inputs.Membership).requests, actor=self.actor)
-        return _window(window_id)
+        return Response(_window(window_id))
 
 
 class WindowClose(OfficerView):
     """POST: close the window and start its mask job."""
 
+    @operation(
+        "Close a window and start its mask job",
+        needs="ledger.change_window",
+        gives={200: outputs.Window},
+        guards=_window,
+    )
     def post(self, _request: Request, window_id: uuid.UUID) -> Response:
         """The window."""
         return Response(render_windows.window(close_window(window_id, actor=self.actor)))
@@ -88,15 +146,22 @@ class WindowClose(OfficerView):
 class WindowCertify(OfficerView):
     """POST: issue the window's certificates."""
 
+    @operation(
+        "Issue a window's certificates",
+        needs="ledger.change_window",
+        gives={200: outputs.Window},
+        guards=_window,
+    )
     def post(self, _request: Request, window_id: uuid.UUID) -> Response:
         """The window with its certificates."""
         certify(window_id, actor=self.actor)
-        return _window(window_id)
+        return Response(_window(window_id))
 
 
 class WindowBundle(OfficerView):
     """GET: the audit bundle."""
 
+    @operation("Fetch a window's audit bundle", needs="ledger.view_window", gives={200: Media("application/json")})
     def get(self, _request: Request, window_id: uuid.UUID) -> Response:
         """One JSON document, see workflow.bundle."""
         disposition = f'attachment; filename="audit-{window_id}.json"'
@@ -104,27 +169,41 @@ class WindowBundle(OfficerView):
 
 
 class Models(OfficerView):
-    """GET: global models in the order of their release, filtered by dataset, retired."""
+    """GET: global models."""
 
+    @operation(
+        "List global models",
+        needs="ledger.view_globalmodel",
+        gives={200: Page[outputs.GlobalModel]},
+        query=ModelQuery,
+    )
     def get(self, request: Request) -> Response:
-        """At most 100; `next` is the `after` of the next page."""
-        known = _MODELS | {"after": ("entry__gt", whole)}
-        rows = query(request, GlobalModel.objects.select_related("entry", "retired_entry"), known)
-        found, following = page(request, rows.order_by("entry"), lambda row: row.entry_id)
-        return Response({"models": [render_windows.global_model(row) for row in found], "next": following})
+        """In the order of their release."""
+        rows = GlobalModel.objects.select_related("entry", "retired_entry").annotate(
+            retired=ExpressionWrapper(Q(retired_entry__isnull=False), BooleanField())
+        )
+        return page(request, rows, ModelQuery, render_windows.global_model, ("entry",))
 
 
 class ModelView(OfficerView):
     """GET: one global model."""
 
+    @operation("Read a global model", needs="ledger.view_globalmodel", gives={200: outputs.GlobalModel})
     def get(self, _request: Request, model_id: uuid.UUID) -> Response:
         """Its release, what it supersedes, its policy."""
-        return Response(render_windows.global_model(_model(model_id)))
+        return Response(_global_model(model_id))
 
 
 class ModelRetirement(OfficerView):
     """POST {reason}: the model is out of use for good."""
 
+    @operation(
+        "Retire a global model",
+        needs="ledger.change_globalmodel",
+        takes=window_inputs.Reason,
+        gives={200: outputs.GlobalModel},
+        guards=_global_model,
+    )
     def post(self, request: Request, model_id: uuid.UUID) -> Response:
         """The model."""
         reason = parse(request, window_inputs.Reason).reason
@@ -134,15 +213,20 @@ class ModelRetirement(OfficerView):
 class ModelPolicy(OfficerView):
     """GET, PUT, DELETE: the policy of one model."""
 
+    @operation("Read a model's policy", needs="ledger.view_policy", gives={200: outputs.Policy})
     def get(self, _request: Request, model_id: uuid.UUID) -> Response:
         """The one that counts, and whose it is."""
         return Response(render_windows.policy(None, _model(model_id)))
 
+    @operation(
+        "Set a model's policy", needs="ledger.change_policy", takes=PolicyValues, gives={200: outputs.Policy}
+    )
     def put(self, request: Request, model_id: uuid.UUID) -> Response:
         """Set all of it; what is left out has its default."""
         set_policy(model_id, _values(request), actor=self.actor)
         return Response(render_windows.policy(None, _model(model_id)))
 
+    @operation("Drop a model's policy", needs="ledger.change_policy", gives={204: None})
     def delete(self, _request: Request, model_id: uuid.UUID) -> Response:
         """From now on the default counts."""
         drop_policy(model_id, actor=self.actor)
@@ -152,26 +236,23 @@ class ModelPolicy(OfficerView):
 class DefaultPolicy(OfficerView):
     """GET, PUT, DELETE: the policy of all models that have none of their own."""
 
+    @operation("Read the default policy", needs="ledger.view_policy", gives={200: outputs.Policy})
     def get(self, _request: Request) -> Response:
         """The default, or what is built in."""
         return Response(render_windows.policy(Policy.objects.filter(model=None).first(), None))
 
+    @operation(
+        "Set the default policy", needs="ledger.change_policy", takes=PolicyValues, gives={200: outputs.Policy}
+    )
     def put(self, request: Request) -> Response:
         """Set all of it."""
         return Response(render_windows.policy(set_policy(None, _values(request), actor=self.actor), None))
 
+    @operation("Drop the default policy", needs="ledger.change_policy", gives={204: None})
     def delete(self, _request: Request) -> Response:
         """Back to what is built in."""
         drop_policy(None, actor=self.actor)
         return Response(status=204)
-
-
-def _window(window_id: uuid.UUID) -> Response:
-    return Response(render_windows.window(get_or_refuse(Window.objects.all(), "window", uuid=window_id)))
-
-
-def _model(model_id: uuid.UUID) -> GlobalModel:
-    return get_or_refuse(GlobalModel.objects.all(), "model", uuid=model_id)
 
 
 def _values(request: Request) -> dict[str, object]:

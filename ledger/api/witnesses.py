@@ -10,6 +10,8 @@ from rest_framework.response import Response
 
 from ledger import log, publication
 from ledger.api import render
+from ledger.api.operations import TEXT, operation
+from ledger.api.outputs import log as outputs
 from ledger.api.public import PublicView
 from ledger.models import LogEntry, WitnessState
 from ledger.tlog.proof_text import InclusionText
@@ -20,6 +22,7 @@ from ledger.workflow.errors import WorkflowError
 class Witnesses(PublicView):
     """GET: the policy, the state of each witness, the published size beside the log's own."""
 
+    @operation("Read the state of the witnesses", gives={200: outputs.Witnesses})
     def get(self, _request: Request) -> Response:
         """`alarm` is true where a witness holds another history than this log."""
         rules, head = publication.policy(), log.latest_checkpoint()
@@ -40,6 +43,7 @@ class Witnesses(PublicView):
 class EntryProof(PublicView):
     """GET: a leaf's inclusion proof that can be checked offline, C2SP tlog-proof@v1."""
 
+    @operation("Read an inclusion proof that can be checked offline", gives={200: TEXT})
     def get(self, _request: Request, index: int) -> HttpResponse:
         """The proof in the latest checkpoint; the leaf itself is in /log/entries/INDEX."""
         if not LogEntry.objects.filter(index=index).exists():

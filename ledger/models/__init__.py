@@ -7,6 +7,7 @@ from ledger.models.checks import FsckRun
 from ledger.models.cosignatures import CheckpointProposal, Cosignature, WitnessState
 from ledger.models.datasets import DatasetIndex, IndexedSample
 from ledger.models.events import Event
+from ledger.models.http import KeptAnswer, RateBucket
 from ledger.models.jobs import Job
 from ledger.models.log import Checkpoint, LogEntry, LogNode
 from ledger.models.objections import Objection
@@ -25,8 +26,9 @@ from ledger.models.windows import Order, OrderNotice, Policy, Suspension, Window
 
 __all__ = [
     "Approval", "Blob", "Certificate", "Challenge", "Checkpoint", "CheckpointProposal", "CircuitRelease",
-    "Claim", "Client", "ClientKey", "ClientModel", "Cosignature", "DatasetIndex", "DeletionRequest",
-    "Event", "FsckRun", "GlobalModel", "IdentityCheck", "IndexedSample", "Job", "LegalHold", "LogEntry",
-    "LogNode", "Objection", "Order", "OrderNotice", "Policy", "ProofSubmission", "RegulationTerms",
-    "RequestImport", "SubjectRecord", "Suspension", "VaultKey", "VerdictRecord", "Window", "WitnessState",
+    "Claim", "Client", "ClientKey", "ClientModel", "Cosignature", "DatasetIndex", "DeletionRequest", "Event",
+    "FsckRun", "GlobalModel", "IdentityCheck", "IndexedSample", "Job", "KeptAnswer", "LegalHold", "LogEntry",
+    "LogNode", "Objection", "Order", "OrderNotice", "Policy", "ProofSubmission", "RateBucket",
+    "RegulationTerms", "RequestImport", "SubjectRecord", "Suspension", "VaultKey", "VerdictRecord", "Window",
+    "WitnessState",
 ]  # fmt: skip

@@ -66,14 +66,21 @@ class _Resolver(HTTPSignatureKeyResolver):
 
 
 def sign_request(
-    method: str, url: str, body: bytes, key: Ed25519PrivateKey, created: datetime | None = None
+    method: str,
+    url: str,
+    body: bytes,
+    key: Ed25519PrivateKey,
+    created: datetime | None = None,
+    headers: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
     """Return the headers that sign a request: Signature-Input, Signature and, with a body, Content-Digest.
 
-    `url` is the absolute URL as it is sent, percent-encoded; `created` is the present by default. Raises
-    SignatureError if the method is not upper case or the URL not absolute.
+    `url` is the absolute URL as it is sent, percent-encoded; `created` is the present by default. `headers` are
+    signed as well, and returned with the others. Raises SignatureError if the method is not upper case or the URL
+    not absolute.
     """
-    message = _Message(method, url)
+    message = _Message(method, url, dict(headers or {}))
+    covered = (*COVERED, *(name.lower() for name in message.headers))
     keyid = keys.keyid(key)
     signer = HTTPMessageSigner(
         signature_algorithm=algorithms.ED25519,
@@ -81,20 +88,28 @@ def sign_request(
     )
     try:
         signer.sign(
-            message, key_id=keyid, created=created, tag=TAG, covered_component_ids=COVERED, body=body or None
+            message, key_id=keyid, created=created, tag=TAG, covered_component_ids=covered, body=body or None
         )
     except (HTTPMessageSignaturesException, ValueError) as error:
         raise SignatureError(f"this request cannot be signed: {error}") from error
     return message.headers
 
 
-def verify_request(method: str, url: str, headers: Mapping[str, str], body: bytes, resolve_key: ResolveKey) -> str:
+def verify_request(
+    method: str,
+    url: str,
+    headers: Mapping[str, str],
+    body: bytes,
+    resolve_key: ResolveKey,
+    covered: tuple[str, ...] = (),
+) -> str:
     """Check a request's signature and return the key ID of who signed it.
 
     `url` is the absolute URL that the server was asked under. `resolve_key` returns the public key of a key
-    ID or None. Raises SignatureError if the signature is missing, not valid, older than 300 s or from the
-    future (5 s of skew are granted), by an unknown key, or does not cover method, target URI and the body's
-    digest. What `resolve_key` raises passes through.
+    ID or None. `covered` names further headers, in lower case, that the signature must cover. Raises
+    SignatureError if the signature is missing, not valid, older than 300 s or from the future (5 s of skew are
+    granted), by an unknown key, or does not cover method, target URI, the body's digest and `covered`. What
+    `resolve_key` raises passes through.
     """
     resolver = _Resolver(resolve_key)
     verifier = HTTPMessageVerifier(signature_algorithm=algorithms.ED25519, key_resolver=resolver)
@@ -103,7 +118,7 @@ def verify_request(method: str, url: str, headers: Mapping[str, str], body: byte
             _Message(method, url, dict(headers)),
             max_age=MAX_AGE,
             expect_tag=TAG,
-            require_components=COVERED,
+            require_components=(*COVERED, *covered),
             body=body,
         )
     except (HTTPMessageSignaturesException, ValueError) as error:

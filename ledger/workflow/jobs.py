@@ -9,6 +9,7 @@ from ledger import publication, queue
 from ledger.log import NotCosignedError
 from ledger.workflow.batches import certify_due, run_schedules
 from ledger.workflow.errors import WorkflowError
+from ledger.workflow.housekeeping import tidy
 from ledger.workflow.imports import drop_reports
 from ledger.workflow.request_steps import expire_unverified
 from ledger.workflow.silence import chase
@@ -64,5 +65,6 @@ def sweep() -> int:
     run_schedules()
     chase()
     certify_due()
+    tidy()
     publish_new_entries()
     return queue.sweep()
