@@ -14,13 +14,14 @@ PROFILE ?= full
 B ?= demo
 SEEDS ?= 0,1,2
 
-.PHONY: help setup demo serve test lint bench results foreign-tools clean
+.PHONY: help setup demo serve test lint openapi bench results foreign-tools clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo    the whole story on this machine: request, mask, proofs, verdicts, certificate, audit"
 	@echo "make serve   web server and worker over the demonstration's data, with an officer's login"
 	@echo "make test    linters, type checks, import rules and all tests"
+	@echo "make openapi  write docs/openapi.yaml from the code"
 	@echo "make bench B=demo    a benchmark (demo, log, unlearning); ends with one JSON line"
 	@echo "make results B=class      an experiment (class, random, language) anew, with its page in docs/results/; ends with one JSON line"
 	@echo "make foreign-tools   Go and its sumdb libraries, with which a test reads the log (Debian, Ubuntu; as root)"
@@ -41,6 +42,9 @@ demo: $(STAMP)
 
 serve: $(STAMP)
 	LEDGER_DATA_DIR=$(DEMO_DATA) $(BIN)/python manage.py serve --port $(PORT)
+
+openapi: $(STAMP)
+	$(BIN)/python manage.py openapi > docs/openapi.yaml
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -16,7 +16,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 from uuid import UUID
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -40,6 +39,7 @@ from prover_worker.ledger_http import LedgerHttp
 Kind = TypeVar("Kind", bound=Predicate)
 _COVER_PATIENCE = 60.0  # seconds until a new entry must stand under a checkpoint
 _POLL = 1.0
+_MAX_PAGES = 1000
 
 
 @dataclass(frozen=True)
@@ -98,11 +98,16 @@ class LedgerClient:
         """All orders of this client, oldest first."""
         found: list[dict[str, Any]] = []
         path = "orders"
-        while path:
+        for _ in range(_MAX_PAGES):
             page = self._http.request("GET", path).json()
-            found += [_order(shown) for shown in page["items"]]
-            path = f"orders?{urlsplit(page['next']).query}" if page["next"] else ""
-        return found
+            items, following = (page.get("items"), page.get("next")) if isinstance(page, dict) else (None, None)
+            if not isinstance(items, list) or not isinstance(following, str | None):
+                raise AgentError("the ledger sent a list of orders that is none; tell its operator")
+            found += [_order(shown) for shown in items]
+            if following is None:
+                return found
+            path = f"orders?{following.partition('?')[2]}"  # of the same server, wherever it points
+        raise AgentError(f"the ledger's list of orders has no end: {_MAX_PAGES} pages; tell its operator")
 
     def order(self, uuid: str) -> dict[str, Any]:
         """One order."""

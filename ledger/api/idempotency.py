@@ -48,10 +48,10 @@ def once(caller: str, request: Request, act: Callable[[], HttpResponse]) -> Http
         raise WorkflowError(
             "bad-idempotency-key", f"an Idempotency-Key has 1 to 255 visible characters, got {key[:80]!r}", 400
         )
-    name = hashlib.sha256(f"{caller}\n{key}".encode()).hexdigest()
+    name = name_of(caller, key)
     print_ = _fingerprint(request)
     with transaction.atomic():
-        _lock(name)
+        hold(name)
         kept = KeptAnswer.objects.filter(key_sha256=name, created_at__gt=timezone.now() - KEPT).first()
         if kept is not None:
             return _again(kept, print_, _cipher(caller, key))
@@ -61,7 +61,12 @@ def once(caller: str, request: Request, act: Callable[[], HttpResponse]) -> Http
         return response
 
 
-def _lock(name: str) -> None:
+def name_of(caller: str, key: str) -> str:
+    """What the table calls the key of this caller."""
+    return hashlib.sha256(f"{caller}\n{key}".encode()).hexdigest()
+
+
+def hold(name: str) -> None:
     """Hold the key until the transaction ends; 409 if another request holds it."""
     number = int.from_bytes(bytes.fromhex(name[:16]), "big", signed=True)
     with connection.cursor() as cursor:

@@ -478,7 +478,7 @@ class TestRetirement:
 
 def test_officers_over_the_wire(story: Story) -> None:
     officer = Browser()
-    user = User.objects.create(username="officer", is_staff=True)
+    user = User.objects.create(username="officer", is_staff=True, is_superuser=True)
     officer.force_login(user)
     invited = post(officer, "/clients", {"name": "clinic", "days": 3}).json()
     party = Party(models.Client.objects.get(uuid=invited["client"]), invited["token"])
@@ -487,10 +487,10 @@ def test_officers_over_the_wire(story: Story) -> None:
     party.token = again["token"]
     party.enrol()
     added(party)
-    (line,) = officer.get(f"{API}/clients?state=enrolled&name=CLI").json()["clients"]
+    (line,) = officer.get(f"{API}/clients?state=enrolled&name=CLI").json()["items"]
     assert (line["uuid"], line["name"], line["tokenExpiresAt"]) == (party.uuid, "clinic", None)
-    assert officer.get(f"{API}/clients?state=keyless").json() == {"clients": []}
-    expect_problem(officer.get(f"{API}/clients?state=odd"), 422, "bad-input")
+    assert officer.get(f"{API}/clients?state=keyless").json() == {"items": [], "next": None}
+    expect_problem(officer.get(f"{API}/clients?state=odd"), 422, "bad-filter")
     shown = officer.get(f"{API}/clients/{party.uuid}").json()
     assert [key["valid"] for key in shown["keys"]] == [True, True]
     path = f"/clients/{party.uuid}/keys/{keys.keyid(party.key)}/revoke"

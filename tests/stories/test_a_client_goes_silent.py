@@ -49,7 +49,7 @@ def story(clients, officer, model):
 def test_officers_are_told_of_the_silent_client_alone(story, clients, officer):
     _, orders = story
     _, silent, _ = clients
-    escalated = {order["uuid"] for order in officer.get("window-orders?escalated=true")["orders"]}
+    escalated = {order["uuid"] for order in officer.get("window-orders?escalated=true")["items"]}
     assert orders[silent.handle] in escalated
     assert not escalated & (set(orders.values()) - {orders[silent.handle]})
     kinds = [event["kind"] for event in officer.get(f"window-orders/{orders[silent.handle]}")["timeline"]]

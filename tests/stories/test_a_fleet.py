@@ -171,7 +171,7 @@ def test_nobody_sees_what_is_anothers(story, clients, provider):
         key = keys.load_private(client.state / "key.pem")
         hooks = client_hooks(provider.address, key).event_hooks
         with httpx2.Client(base_url=f"{provider.address}/api/v1/", event_hooks=hooks, timeout=60) as signed:
-            assert {order["uuid"] for order in signed.get("orders").json()["orders"]} == {orders[client.handle]}
+            assert {order["uuid"] for order in signed.get("orders").json()["items"]} == {orders[client.handle]}
             assert signed.get(f"orders/{orders[client.handle]}").status_code == 200
             assert signed.get(f"orders/{orders[neighbour.handle]}").status_code == 404
             assert signed.get(f"blobs/{files[client.handle][0]}").status_code == 200

@@ -106,8 +106,8 @@ def test_an_order_under_another_name(client, proxy, lie):
     def renamed(request, answer):
         if request.path.split("?")[0].endswith("/orders"):
             listed = json.loads(answer.body)
-            listed["orders"] = [order | {"uuid": other} for order in listed["orders"]]
-            shown[:] = listed["orders"]
+            listed["items"] = [order | {"uuid": other} for order in listed["items"]]
+            shown[:] = listed["items"]
             return Answer(200, json.dumps(listed).encode(), answer.headers)
         if other in request.path:
             return Answer(200, json.dumps(shown[0]).encode(), answer.headers)
@@ -122,7 +122,7 @@ def test_an_order_that_is_none(client, proxy, lie, name):
     def nonsense(request, answer):
         if request.path.split("?")[0].endswith("/orders"):
             listed = json.loads(answer.body)
-            listed["orders"] = [{"uuid": name, "state": "issued"}]
+            listed["items"] = [{"uuid": name, "state": "issued"}]
             return Answer(200, json.dumps(listed).encode(), answer.headers)
         return answer
 

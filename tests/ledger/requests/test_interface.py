@@ -226,10 +226,10 @@ class TestImports:
     def test_they_are_listed(self, ann: Browser) -> None:
         names = [upload(ann, self.lines(count)).json()["uuid"] for count in (1, 2, 3)]
         first = get(ann, "/requests/imports", limit=2)
-        assert [(line["uuid"], line["lines"]) for line in first["imports"]] == [(names[2], 3), (names[1], 2)]
-        assert "report" not in first["imports"][0]
-        rest = get(ann, "/requests/imports", limit=2, before=first["next"])
-        assert ([line["uuid"] for line in rest["imports"]], rest["next"]) == ([names[0]], None)
+        assert [(line["uuid"], line["lines"]) for line in first["items"]] == [(names[2], 3), (names[1], 2)]
+        assert "report" not in first["items"][0]
+        rest = ann.get(first["next"]).json()
+        assert ([line["uuid"] for line in rest["items"]], rest["next"]) == ([names[0]], None)
 
     def test_what_is_refused(self, ann: Browser) -> None:
         expect_problem(upload(ann, ""), 422, "bad-file")
