@@ -148,7 +148,7 @@ REST_FRAMEWORK = {
         "bad-tokens": "10/hour",
         "client": "1200/minute",
         "officer": "1200/minute",
-        "failures": "30/minute",
+        "bad-passwords": "30/minute",
     },
     "EXCEPTION_HANDLER": "ledger.api.problems.handle",
     "DEFAULT_SCHEMA_CLASS": "ledger.api.openapi.Schema",

@@ -25,13 +25,15 @@ class ApiView(APIView):
         return f"officer:{user.pk}" if user is not None and user.is_authenticated else None
 
     def perform_authentication(self, request: Request) -> None:
-        """Passwords and signatures that were wrong too often close the door to their address for a while."""
-        if "Authorization" in request.headers or "Signature-Input" in request.headers:
-            self.refuse_exhausted("failures")
+        """Passwords that were wrong too often close the door to their address for a while."""
+        if "Authorization" not in request.headers:
+            super().perform_authentication(request)
+            return
+        self.refuse_exhausted("bad-passwords")
         try:
             super().perform_authentication(request)
         except AuthenticationFailed:
-            rates.spend("failures", self.address)
+            rates.spend("bad-passwords", self.address)
             raise
 
     def check_throttles(self, request: Request) -> None:

@@ -10,7 +10,7 @@ import pytest
 from django.db import DatabaseError, connection, transaction
 
 from ledger import log, models
-from ledger.api import render
+from ledger.api import render, render_windows
 from ledger.fsck.errors import FsckError
 from ledger.fsck.run import rebuild
 from ledger.statements import keys as key_format
@@ -59,7 +59,7 @@ def test_an_objection_is_logged_and_shown_and_the_order_stands(party: Party, ord
     assert (order.state, order.attempt) == ("issued", 0)
     said = {"reason": "damage", "ref": log.entry_ref(accepted.entry).model_dump(by_alias=True)}
     assert render.order(order)["objection"] == said
-    assert render.window(order.window)["orders"][0]["objection"] == said
+    assert render_windows.window(order.window)["orders"][0]["objection"] == said
     event = models.Event.objects.get(kind="order.objected")
     assert (event.actor_kind, event.actor_id, event.data) == ("client", party.uuid, {"reason": "damage"})
     assert (event.order, event.window, event.entry) == (order.uuid, order.window_id, accepted.entry)

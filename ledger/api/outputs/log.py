@@ -119,6 +119,8 @@ class Model(Output):
     dataset: str
     total_weights: int
     blobs: dict[str, Sha256]
+    supersedes: Id | None
+    retired: Ref | None
 
 
 class Releases(Output):

@@ -25,7 +25,7 @@ class RequestLine(Output):
     dataset: str
     forget: Any
     matches: int | None
-    window: Id | None
+    windows: list[Id]
 
 
 class Check(Output):
@@ -76,6 +76,14 @@ class Hold(Output):
     lift_reason: str | None
 
 
+class RequestCertificate(Output):
+    """What one window did about the request."""
+
+    ref: Ref
+    window: Id
+    complete: bool
+
+
 class Request(RequestLine):
     """A deletion request with everything that was recorded, and never who asked."""
 
@@ -96,7 +104,8 @@ class Request(RequestLine):
     closure: Ref | None
     closure_reason: str | None
     erased: Ref | None
-    certificate: Ref | None
+    certificates: list[RequestCertificate]
+    fulfilled: Ref | None
 
 
 class RequestPage(Request):
