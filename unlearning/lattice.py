@@ -23,7 +23,7 @@ from torch import Tensor
 
 from unlearning import obs
 from unlearning.errors import CurvatureError, GridError
-from unlearning.obs import Directions, System
+from unlearning.obs import Directions, Room, System
 
 GRID_LIMIT = 2**24  # float32 holds every integer below this exactly
 _EXACT = 2.0**52  # float64 holds every integer below this exactly
@@ -131,15 +131,16 @@ def solve_directed(
     q = 0 if directions is None else directions.rows.shape[1]
     widths = (size, factors.shape[1], size, factors.shape[1], q, q)
     made = DirectedSolution(*(torch.empty(nb, width, dtype=torch.int64) for width in widths))
+    room = Room.of(factors, directions, torch.float64)
     for part in obs.slices(nb):
-        solved = _solve_slice(w[part], factors[part], mask[part], damping, obs.part_of(directions, part))
+        solved = _solve_slice(w[part], factors[part], mask[part], damping, obs.part_of(directions, part), room)
         for whole, piece in zip(made, solved, strict=True):
             whole[part] = piece
     return made
 
 
 def _solve_slice(
-    w: Tensor, factors: Tensor, mask: Tensor, damping: int, directions: Directions | None
+    w: Tensor, factors: Tensor, mask: Tensor, damping: int, directions: Directions | None, room: Room
 ) -> tuple[Tensor, ...]:
     """One batch, in float64 throughout: _check_headroom keeps every sum below 2^52, where float64 is exact.
 
@@ -147,12 +148,12 @@ def _solve_slice(
     the system's right side minus its matrix times the multipliers, and all of these are integers.
     """
     r, weights = factors.shape[1], w.double()
-    A = obs.stacked(factors, directions, torch.float64)
-    system = obs.system_of(weights, A, mask, torch.full((len(w),), float(damping)), directions)
+    A = obs.stacked(factors, directions, room)
+    system = obs.system_of(weights, A, mask, torch.full((len(w),), float(damping)), directions, room)
     rounded = system.solution().round_()
     entry = max(_largest(factors), 0.0 if directions is None else _largest(directions.rows))
     _check_headroom(_largest(weights), entry, _largest(rounded), system, w.shape[1])
-    f = (rounded.unsqueeze(1) @ A).squeeze(1)
+    f = obs.combined(rounded, A)
     w_new = (weights - f).masked_fill_(mask, 0.0)
     if _largest(w_new) >= GRID_LIMIT:
         raise GridError(

@@ -45,6 +45,20 @@ class Directions(NamedTuple):
     softness: float
 
 
+class Room(NamedTuple):
+    """Memory that all slices of blocks share: fetching it anew for each takes longer than the arithmetic in it."""
+
+    rows: Tensor
+    below: Tensor
+
+    @classmethod
+    def of(cls, factors: Tensor, directions: Directions | None, dtype: torch.dtype) -> Room:
+        """Room for slices of these blocks."""
+        blocks, count, size = min(len(factors), BLOCKS_PER_SLICE), factors.shape[1], factors.shape[2]
+        count += 0 if directions is None else directions.rows.shape[1]
+        return cls(*(torch.empty(blocks, count + more, size, dtype=dtype) for more in (0, 1)))
+
+
 class System(NamedTuple):
     """Matrix (nb, r + q, r + q) and right side (nb, r + q) whose solution is v (nb, r) beside mu (nb, q)."""
 
@@ -125,31 +139,45 @@ def low_rank(
     strength = torch.as_tensor(damping, dtype=theta.dtype).expand(len(theta))
     if len(theta) and not float(strength.min()) > 0:
         raise CurvatureError(f"got damping {float(strength.min())}, expected more than 0: C is singular without it")
-    new = torch.empty_like(theta)
+    new, room = torch.empty_like(theta), Room.of(factors, directions, theta.dtype)
     for part in slices(len(theta)):
-        rows = stacked(factors[part], part_of(directions, part), theta.dtype)
-        found = system_of(theta[part], rows, mask[part], strength[part], part_of(directions, part)).solution()
-        change = (found.unsqueeze(1) @ rows).squeeze(1)
-        new[part] = torch.where(mask[part], 0.0, theta[part] - change)
+        rows = stacked(factors[part], part_of(directions, part), room)
+        system = system_of(theta[part], rows, mask[part], strength[part], part_of(directions, part), room)
+        new[part] = torch.where(mask[part], 0.0, theta[part] - combined(system.solution(), rows))
     return new
 
 
-def stacked(factors: Tensor, directions: Directions | None, dtype: torch.dtype) -> Tensor:
-    """The rows of the factors above those of the directions, (nb, r + q, B)."""
-    if directions is None:
-        return factors.to(dtype)
-    return torch.cat([factors.to(dtype), directions.rows.to(dtype)], dim=1)
+def stacked(factors: Tensor, directions: Directions | None, room: Room) -> Tensor:
+    """The rows of the factors above those of the directions, (nb, r + q, B), in the room's first part."""
+    rows, r = room.rows[: len(factors)], factors.shape[1]
+    rows[:, :r] = factors
+    if directions is not None:
+        rows[:, r:] = directions.rows
+    return rows
 
 
-def system_of(theta: Tensor, rows: Tensor, mask: Tensor, damping: Tensor, directions: Directions | None) -> System:
-    """The module's system of size r + q for every block; `rows` as from `stacked`.
+def combined(multipliers: Tensor, rows: Tensor) -> Tensor:
+    """The sum (nb, B) of rows (nb, r + q, B) times multipliers (nb, r + q).
+
+    Row by row for all blocks: ten times as quick as a batched product of matrices that have one row each.
+    """
+    total = torch.zeros(len(rows), rows.shape[2], dtype=rows.dtype)
+    for k in range(rows.shape[1]):
+        total.addcmul_(rows[:, k], multipliers[:, k, None])
+    return total
+
+
+def system_of(
+    theta: Tensor, rows: Tensor, mask: Tensor, damping: Tensor, directions: Directions | None, room: Room
+) -> System:
+    """The module's system of size r + q for every block; `rows` as from `stacked`, with the room's second part.
 
     theta (nb, B) and rows (nb, r + q, B) of one float type, mask (nb, B) bool, damping (nb,).
     """
-    nb, count, size = rows.shape
+    count = rows.shape[1]
     q = 0 if directions is None else directions.rows.shape[1]
     # A_K A_K^T and A_M theta_M in one product: A times the kept part of A, and the masked part of theta below it.
-    below = torch.empty(nb, count + 1, size, dtype=rows.dtype)
+    below = room.below[: len(rows)]
     torch.mul(rows, (~mask).to(rows.dtype).unsqueeze(1), out=below[:, :count])
     torch.mul(theta, mask.to(rows.dtype), out=below[:, count])
     product = rows @ below.transpose(1, 2)
