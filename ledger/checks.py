@@ -6,6 +6,7 @@ ledger.E003  the data folder cannot be written
 ledger.E004  LEDGER_ORIGIN cannot be a log's name
 ledger.E005  LEDGER_MASTER_KEY or LEDGER_MASTER_KEY_PREVIOUS is not 64 hex digits
 ledger.E006  LEDGER_KMS names no key manager
+ledger.E007  LEDGER_WEBHOOKS_ALLOW_PRIVATE is set where LEDGER_HTTPS is: that is production
 ledger.E010  LEDGER_WITNESSES or LEDGER_WITNESS_QUORUM makes no sense
 """
 
@@ -47,6 +48,15 @@ def check_keys(**_: Any) -> list[CheckMessage]:
         except NoteError as error:
             problems.append(Error(f"LEDGER_ORIGIN is no log name: {error}", id="ledger.E004"))
     return problems
+
+
+@register()
+def check_webhooks(**_: Any) -> list[CheckMessage]:
+    """E007: a public server must not be led into its own network."""
+    if not (settings.LEDGER_WEBHOOKS_ALLOW_PRIVATE and settings.HTTPS):
+        return []
+    hint = "unset it: webhooks could otherwise be pointed at services inside your network"
+    return [Error("LEDGER_WEBHOOKS_ALLOW_PRIVATE is set beside LEDGER_HTTPS", hint=hint, id="ledger.E007")]
 
 
 @register()

@@ -35,6 +35,7 @@ TASK_VERIFY: Final = "prover_worker.tasks.verify"
 TASK_IMPORT: Final = "prover_worker.tasks.import_requests"
 TASK_SWEEP: Final = "prover_worker.tasks.sweep"
 TASK_FSCK: Final = "prover_worker.tasks.fsck"
+TASK_WEBHOOKS: Final = "prover_worker.tasks.webhooks"
 TASKS: Final = {
     Job.Kind.MASK: TASK_MASK,
     Job.Kind.CHALLENGE: TASK_CHALLENGE,
@@ -45,6 +46,7 @@ TASKS: Final = {
 LEASE_SECONDS: Final = 120  # without a sign of life; report_progress starts it anew
 MESSAGE_PATIENCE: Final = timedelta(seconds=60)  # a job queued longer than this is woken again
 SWEEP_SECONDS: Final = 15
+WEBHOOK_SECONDS: Final = 5
 FSCK_SECONDS: Final = 24 * 3600
 
 app = Celery("unlearning-ledger")
@@ -70,6 +72,11 @@ def _configuration() -> dict[str, Any]:
         "beat_schedule_filename": str(folder / "beat-schedule"),
         "beat_schedule": {
             "sweep": {"task": TASK_SWEEP, "schedule": SWEEP_SECONDS, "options": {"expires": SWEEP_SECONDS}},
+            "webhooks": {
+                "task": TASK_WEBHOOKS,
+                "schedule": WEBHOOK_SECONDS,
+                "options": {"expires": WEBHOOK_SECONDS},
+            },
             "fsck": {"task": TASK_FSCK, "schedule": FSCK_SECONDS, "options": {"expires": FSCK_SECONDS}},
         },
     }

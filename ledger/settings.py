@@ -12,6 +12,7 @@
 | LEDGER_MASTER_KEY_PREVIOUS | the one before, while `manage.py rotate_master_key` has not finished | none |
 | LEDGER_KMS | dotted path of a `ledger.kms.KeyManager` that keeps the master key instead | none |
 | LEDGER_FOUR_EYES | 1: two officers must approve a request, under every regulation | off |
+| LEDGER_WEBHOOKS_ALLOW_PRIVATE | 1: webhooks may go to private addresses and by http; never in production | off |
 | LEDGER_ALLOWED_HOSTS | host names, comma-separated | localhost,127.0.0.1,[::1] |
 | LEDGER_HTTPS | 1 behind a TLS proxy: secure cookies, HSTS, X-Forwarded-Proto is trusted | off |
 | DJANGO_SECRET_KEY | signs sessions | file in the data folder |
@@ -47,6 +48,7 @@ LEDGER_MASTER_KEY = os.environ.get("LEDGER_MASTER_KEY", "")
 LEDGER_MASTER_KEY_PREVIOUS = os.environ.get("LEDGER_MASTER_KEY_PREVIOUS", "")
 LEDGER_KMS = os.environ.get("LEDGER_KMS", "")
 LEDGER_FOUR_EYES = _flag("LEDGER_FOUR_EYES")
+LEDGER_WEBHOOKS_ALLOW_PRIVATE = _flag("LEDGER_WEBHOOKS_ALLOW_PRIVATE")
 LEDGER_IMPORT_REPORT_DAYS = 30  # then the line-by-line reports of imports are destroyed
 LEDGER_BLOB_LIMIT = 64 * 1024 * 1024  # bytes in one blob
 LEDGER_JOB_ATTEMPTS = 3

@@ -16,6 +16,7 @@ from ledger import queue
 from ledger.log import NotCosignedError
 from ledger.queue import app
 from ledger.workflow import claims, imports, jobs, proofs, windows
+from ledger.workflow import webhooks as outgoing
 from ledger.workflow.errors import WorkflowError
 
 if TYPE_CHECKING:
@@ -53,6 +54,13 @@ def import_requests(job_id: str) -> None:
 def sweep() -> None:
     """Publish what is new in the log; wake workers for jobs left lying."""
     jobs.sweep()
+
+
+@app.task(name=queue.TASK_WEBHOOKS)
+def webhooks() -> None:
+    """Post events to those who want to hear of them."""
+    outgoing.fan_out()
+    outgoing.deliver_due()
 
 
 @app.task(name=queue.TASK_FSCK)

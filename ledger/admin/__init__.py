@@ -16,13 +16,14 @@ from ledger.admin import (
     policies,
     proofs,
     requests,
+    webhooks,
     windows,
     witnesses,
 )
 
 __all__ = [
     "checks", "clients", "events", "intake", "jobs", "log", "orders", "parties", "policies", "proofs", "requests",
-    "windows", "witnesses",
+    "webhooks", "windows", "witnesses",
 ]  # fmt: skip
 
 admin.site.site_header = "Unlearning ledger"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path, re_path
 
-from ledger.api import client_admin, clients, me, openapi, orders, public, requests, windows, witnesses
+from ledger.api import client_admin, clients, me, openapi, orders, public, requests, webhooks, windows, witnesses
 
 urlpatterns = [
     path("openapi.json", openapi.OpenApi.as_view()),
@@ -64,5 +64,12 @@ urlpatterns = [
     path("clients/<uuid:client_id>/reenrol", client_admin.ClientReenrolment.as_view()),
     path("clients/<uuid:client_id>/keys/<str:keyid>/revoke", client_admin.ClientKeyRevocation.as_view()),
     path("clients/<uuid:client_id>/retire", client_admin.ClientRetirement.as_view()),
+    path("webhooks", webhooks.Webhooks.as_view()),
+    path("webhooks/<uuid:webhook_id>", webhooks.Webhook.as_view()),
+    path("webhooks/<uuid:webhook_id>/rotate", webhooks.WebhookRotation.as_view()),
+    path("webhooks/<uuid:webhook_id>/enable", webhooks.WebhookEnabling.as_view()),
+    path("webhooks/<uuid:webhook_id>/test", webhooks.WebhookTest.as_view()),
+    path("webhooks/<uuid:webhook_id>/deliveries", webhooks.Deliveries.as_view()),
+    path("webhooks/<uuid:webhook_id>/deliveries/<uuid:delivery_id>/replay", webhooks.Replay.as_view()),
     re_path(r"^.*$", public.Nothing.as_view()),
 ]

@@ -22,13 +22,14 @@ from ledger.models.requests import (
     RequestImport,
 )
 from ledger.models.vault import SubjectRecord, VaultKey
+from ledger.models.webhooks import CallbackCursor, WebhookDelivery, WebhookEndpoint
 from ledger.models.windows import Order, OrderNotice, Policy, Suspension, Window
 
 __all__ = [
-    "Approval", "Blob", "Certificate", "Challenge", "Checkpoint", "CheckpointProposal", "CircuitRelease",
-    "Claim", "Client", "ClientKey", "ClientModel", "Cosignature", "DatasetIndex", "DeletionRequest", "Event",
-    "FsckRun", "GlobalModel", "IdentityCheck", "IndexedSample", "Job", "KeptAnswer", "LegalHold", "LogEntry",
-    "LogNode", "Objection", "Order", "OrderNotice", "Policy", "ProofSubmission", "RateBucket",
-    "RegulationTerms", "RequestImport", "SubjectRecord", "Suspension", "VaultKey", "VerdictRecord", "Window",
-    "WitnessState",
+    "Approval", "Blob", "CallbackCursor", "Certificate", "Challenge", "Checkpoint", "CheckpointProposal",
+    "CircuitRelease", "Claim", "Client", "ClientKey", "ClientModel", "Cosignature", "DatasetIndex",
+    "DeletionRequest", "Event", "FsckRun", "GlobalModel", "IdentityCheck", "IndexedSample", "Job", "KeptAnswer",
+    "LegalHold", "LogEntry", "LogNode", "Objection", "Order", "OrderNotice", "Policy", "ProofSubmission",
+    "RateBucket", "RegulationTerms", "RequestImport", "SubjectRecord", "Suspension", "VaultKey",
+    "VerdictRecord", "WebhookDelivery", "WebhookEndpoint", "Window", "WitnessState",
 ]  # fmt: skip

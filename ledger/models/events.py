@@ -57,6 +57,11 @@ KINDS: Final[dict[str, str]] = {
     "client.key-revoked": "a client's key was revoked, by the client or an officer",
     "client.model-retired": "a client put its copy of a model out of use",
     "client.retired": "an officer retired a client",
+    "webhook.added": "an endpoint for events was added",
+    "webhook.removed": "an endpoint for events was removed",
+    "webhook.rotated": "an endpoint got a new secret",
+    "webhook.enabled": "a disabled endpoint is tried again",
+    "webhook.disabled": "an endpoint has not answered for days and is tried no more",
 }
 
 
