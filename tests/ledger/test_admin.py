@@ -13,7 +13,7 @@ from django.urls import reverse
 from ledger import log, models
 from ledger.fsck.run import check_and_record
 from ledger.statements import keys
-from ledger.workflow import imports, jobs, proofs, request_steps, requests, windows
+from ledger.workflow import imports, jobs, proofs, request_steps, requests, webhooks, windows
 from ledger.workflow.actors import SYSTEM
 from ledger.workflow.certificates import certify
 from ledger.workflow.datasets import Sample, register_dataset
@@ -48,6 +48,7 @@ def told(story: Story) -> Story:
     proposal = models.CheckpointProposal.objects.create(size=log.size(), root=log.root_at(log.size()))
     models.Cosignature.objects.create(proposal=proposal, vkey="w.example+01020304+BA==", line="line", time=1)
     models.WitnessState.objects.create(vkey="w.example+01020304+BA==", url="http://w.example")
+    webhooks.send_test(webhooks.add_endpoint("https://hooks.example/x")[0])
     check_and_record()
     return story
 
