@@ -23,7 +23,7 @@ class Migration(migrations.Migration):
             name='WebhookEndpoint',
             fields=[
                 ('uuid', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
-                ('url', models.URLField(max_length=500)),
+                ('url', models.CharField(max_length=500)),
                 ('kinds', models.JSONField(default=list, help_text='of events; empty: all')),
                 ('last_event', models.BigIntegerField(help_text='events up to this number have become deliveries')),
                 ('created_at', models.DateTimeField(auto_now_add=True)),
@@ -40,7 +40,7 @@ class Migration(migrations.Migration):
             name='WebhookDelivery',
             fields=[
                 ('uuid', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
-                ('url', models.URLField(max_length=500)),
+                ('url', models.CharField(max_length=500)),
                 ('kind', models.CharField(max_length=60)),
                 ('body', models.TextField(help_text='what is posted and signed, byte for byte')),
                 ('state', models.CharField(choices=[('waiting', 'Waiting'), ('delivered', 'Delivered'), ('failed', 'Failed')], default='waiting', max_length=10)),

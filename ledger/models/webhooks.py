@@ -12,7 +12,7 @@ class WebhookEndpoint(models.Model):
 
     uuid = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     client = models.ForeignKey("ledger.Client", models.PROTECT, null=True, blank=True, related_name="webhooks")
-    url = models.URLField(max_length=500)
+    url = models.CharField(max_length=500)
     kinds = models.JSONField(default=list, help_text="of events; empty: all")
     secret = models.OneToOneField("ledger.SubjectRecord", models.PROTECT, related_name="+")  # sealed like persons
     last_event = models.BigIntegerField(help_text="events up to this number have become deliveries")
@@ -41,7 +41,7 @@ class WebhookDelivery(models.Model):
         help_text="none: a status callback that a deletion request asked for",
     )  # fmt: skip
     event = models.ForeignKey("ledger.Event", models.PROTECT, null=True, blank=True, related_name="deliveries")
-    url = models.URLField(max_length=500)
+    url = models.CharField(max_length=500)
     kind = models.CharField(max_length=60)
     body = models.TextField(help_text="what is posted and signed, byte for byte")
     state = models.CharField(max_length=10, choices=State, default=State.WAITING)

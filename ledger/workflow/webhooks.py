@@ -251,7 +251,8 @@ def _attempt(delivery: WebhookDelivery, resolver: Resolver) -> None:
     delivery.status, delivery.seconds = status, round(time.monotonic() - begun, 3)
     if status is not None and 200 <= status < 300:
         delivery.state, delivery.error = WebhookDelivery.State.DELIVERED, ""
-        WebhookEndpoint.objects.filter(pk=delivery.endpoint_id).update(failing_since=None)
+        if delivery.endpoint is not None:
+            WebhookEndpoint.objects.filter(pk=delivery.endpoint.pk).update(failing_since=None)
     else:
         delivery.error = (error or f"answered {status}, expected 2xx")[:300]
         _plan_again(delivery)

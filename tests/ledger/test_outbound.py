@@ -55,9 +55,9 @@ def receiver() -> Iterator[Receiver]:
 @pytest.mark.parametrize(
     "address",
     [
-        "127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1", "0.0.0.0", "224.0.0.1",
-        "240.0.0.1", "192.0.2.1", "255.255.255.255", "::1", "::", "fe80::1%eth0", "fc00::1", "ff02::1", "::ffff:10.0.0.1",
-        "::ffff:127.0.0.1", "64:ff9b::a00:1", "2002:7f00:1::", "2001:db8::1", "no address",
+        "127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1", "0.0.0.0",
+        "224.0.0.1", "240.0.0.1", "192.0.2.1", "255.255.255.255", "::1", "::", "fe80::1%eth0", "fc00::1", "ff02::1",
+        "::ffff:10.0.0.1", "::ffff:127.0.0.1", "64:ff9b::a00:1", "2002:7f00:1::", "2001:db8::1", "no address",
     ],
 )  # fmt: skip
 def test_what_is_not_public_gets_nothing(address: str) -> None:
@@ -80,8 +80,8 @@ def test_public_addresses_are(address: str) -> None:
 @pytest.mark.parametrize(
     "url",
     [
-        "http://hooks.example/x", "ftp://hooks.example/x", "https://", "https://me@hooks.example/", "//hooks.example",
-        "https://hooks.example/#x", "https://hooks.example:22/", "https://hooks.example:99999/", "https://[::1/",
+        "http://hooks.example/x", "ftp://hooks.example/x", "https://", "https://me@hooks.example/",
+        "//hooks.example", "https://hooks.example/#x", "https://hooks.example:22/", "https://hooks.example:99999/", "https://[::1/",
         "file:///etc/passwd",
     ],
 )  # fmt: skip
