@@ -58,13 +58,13 @@ class Operator(NamedTuple):
     (F_retain + damping)^-1 times the mean forget gradient; None for the gradient itself.
     """
 
-    budget: float = 0.04
+    budget: float = 0.01
     score: str = "ratio"
     density: float | None = None
     block_size: int = 64
     rank: int = 8
     directed: bool = True
-    push: float = 0.1
+    push: float = 0.4
     cleaning: float | None = 0.3
 
 
@@ -90,7 +90,7 @@ class Setting(NamedTuple):
 
 
 CLASS: Final = Setting(vision_models.CLASS, Operator())
-RANDOM: Final = Setting(vision_models.RANDOM, Operator())
+RANDOM: Final = Setting(vision_models.RANDOM, Operator(budget=0.0025))
 
 
 def run_class(
@@ -303,7 +303,8 @@ class Client:
             for value in values:
                 changed = how._replace(**{number: value})
                 mask = self.provider.mask(changed)
-                for method in ("integer_obs", "proposed"):
+                plain_too = number not in ("push", "density")
+                for method in ("integer_obs", "proposed") if plain_too else ("proposed",):
                     weights = self.integer(mask, changed._replace(directed=method == "proposed"))
                     found[number].append({"value": value, "method": method} | self._briefly(weights))
         return found
