@@ -26,11 +26,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unlearning import lattice
+from unlearning import lattice, obs
 from unlearning.errors import MaskError
 from unlearning.obs import Directions
 
 MAGIC: Final = b"unlearning-directions/v1\n"
+_BLOCKS_PER_SLICE: Final = 2048
 _HEAD: Final = struct.Struct(">32sIIIQ")
 
 
@@ -38,6 +39,29 @@ def oriented(rows: Tensor, mean: Tensor) -> Tensor:
     """Rows (nb, q, B) turned so that none points against the mean gradient (nb, B): eigenvectors have no sign."""
     along = (rows @ mean.to(rows.dtype).unsqueeze(2)).squeeze(2)
     return torch.where((along < 0).unsqueeze(2), -rows, rows)
+
+
+def cleaned(rows: Tensor, factors: Tensor, damping: float) -> Tensor:
+    """Rows (nb, q, B) float64 turned away from what other data needs: (F + damping)^-1 times each.
+
+    `factors` (nb, r, B) are those of the retained data's Fisher F; `damping` a share of its mean diagonal over all
+    blocks, positive. A step along a cleaned direction forgets at the least cost to the retained loss, to second
+    order. Raises MaskError on shapes that do not fit, or damping that is not positive.
+    """
+    size = rows.shape[-1]
+    if rows.ndim != 3 or factors.ndim != 3 or (len(factors), factors.shape[2]) != (len(rows), size):
+        raise MaskError(
+            f"got rows {tuple(rows.shape)} and factors {tuple(factors.shape)}, expected blocks of one size"
+        )
+    if not damping > 0:
+        raise MaskError(f"got damping {damping}, expected more than 0: low-rank curvature is singular without it")
+    found = torch.empty(rows.shape, dtype=torch.float64)
+    strength = damping * factors.double().square().sum((1, 2)).mean() / size
+    for part in obs.slices(len(rows), _BLOCKS_PER_SLICE):
+        moment = factors[part].double().transpose(1, 2) @ factors[part].double()
+        matrix = moment + strength.clamp(min=1e-30) * torch.eye(size, dtype=torch.float64)
+        found[part] = torch.linalg.solve(matrix, rows[part].double().transpose(1, 2)).transpose(1, 2)
+    return found
 
 
 def noisy(values: Tensor, scale: float, seed: int) -> Tensor:

@@ -22,7 +22,7 @@ from typing import Any, Final, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from unlearning import backbones, baselines, evaluate, fisher, gradients, lattice, masks, obs
+from unlearning import backbones, baselines, directions, evaluate, fisher, gradients, lattice, masks, obs
 from unlearning.datasets import Part
 from unlearning.obs import Directions
 from unlearning.personalize import Training
@@ -181,11 +181,10 @@ class Provider:
         if how.block_size not in self._retained:
             sample = first(self.data.retain, self.setting.gradients)
             grads = gradients.per_sample(self._model(self.first), *sample, self.names, _BATCH)
-            self._retained[how.block_size] = fisher.block_factors(grads, how.block_size, _RETAINED_RANK).double()
-        factors = self._retained[how.block_size]
-        damping = (how.cleaning or 0.0) * factors.square().sum((1, 2)).mean() / how.block_size
-        matrix = factors.transpose(1, 2) @ factors + damping * torch.eye(how.block_size)
-        return torch.linalg.solve(matrix, forget.unsqueeze(2)).squeeze(2)
+            self._retained[how.block_size] = fisher.block_factors(grads, how.block_size, _RETAINED_RANK)
+        return directions.cleaned(forget.unsqueeze(1), self._retained[how.block_size], how.cleaning or 0.0).squeeze(
+            1
+        )
 
     def _lost(self, mask: Tensor) -> float:
         """What the mask takes, per weight: the unit of the push. From the provider's weights."""
@@ -285,8 +284,8 @@ class Client:
         grid, hidden = (
             each.reshape(-1, how.block_size) for each in (lattice.to_grid(self.theta, setting.grid_bits), mask)
         )
-        directions = self.provider.directions(mask, how) if how.directed else None
-        solved = lattice.solve_directed(grid, whole, hidden, setting.integer_damping, directions)
+        away = self.provider.directions(mask, how) if how.directed else None
+        solved = lattice.solve_directed(grid, whole, hidden, setting.integer_damping, away)
         return lattice.from_grid(solved.w_new, setting.grid_bits).flatten()
 
     def curves(self) -> dict[str, Any]:
