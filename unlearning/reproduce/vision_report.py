@@ -218,6 +218,9 @@ the methods, not the figures.
 - The push is a public constant that the provider chooses; it trades personal accuracy for forgetting. Its curve \
 shows the exchange. Budget, score and push were chosen on the \
 same seeds and test images that the table shows, so a fresh seed can be expected to do a little worse.
+- In this experiment every block has a direction and a push, masked or not, so every chunk would need a proof; \
+[decision 27](../decisions/0027-pushed-cleaned-directions.md) has figures with those blocks only that the mask \
+touches, and what else was tried.
 - Gradient ascent and SCRUB run once, at one learning rate each that was not tuned; they need the forget set \
 itself on the client's side, and nothing proves that they were run. SCRUB pushes the model away from its own \
 former answers: where it already called the class something else, away can be back.
