@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 
 import torch
 from torch import Tensor
@@ -15,7 +16,7 @@ from torch import Tensor
 from unlearning.errors import CurvatureError
 from unlearning.gradients import Trace
 
-_EIGEN_SLICE = 4096  # blocks decomposed at once: bounds the memory of the float64 copies
+_EIGEN_SLICE = 128  # blocks decomposed at once: bounds the memory of the float64 copies
 
 
 def block_factors(grads: Iterable[Tensor], block_size: int, rank: int) -> Tensor:
@@ -29,7 +30,15 @@ def block_factors(grads: Iterable[Tensor], block_size: int, rank: int) -> Tensor
     if not 1 <= rank <= block_size:
         raise CurvatureError(f"got rank {rank}, expected between 1 and the block size {block_size}")
     moments = block_moments(grads, block_size)
-    return torch.cat([_top(piece, rank) for piece in moments.split(_EIGEN_SLICE)])
+    threads = torch.get_num_threads()
+    if threads == 1:
+        return torch.cat([_top(piece, rank) for piece in moments.split(_EIGEN_SLICE)])
+    # Threads inside one decomposition of so small a matrix make it several times slower: each gets one instead.
+    try:
+        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            return torch.cat(list(pool.map(lambda piece: _top(piece, rank), moments.split(_EIGEN_SLICE))))
+    finally:
+        torch.set_num_threads(threads)
 
 
 def layer_factors(trace: Trace, block_size: int, rank: int) -> Tensor:

@@ -93,6 +93,20 @@ def test_a_layers_factors_are_the_same_in_slices_and_need_whole_blocks(tiny_mode
         fisher.layer_factors(trace, 96, 3)
 
 
+def test_factors_do_not_depend_on_the_number_of_threads(rows):
+    threads = torch.get_num_threads()
+    try:
+        made = []
+        for count in (1, 2):
+            torch.set_num_threads(count)
+            made.append(fisher.block_factors([rows], 16, 4))
+            assert torch.get_num_threads() == count
+    finally:
+        torch.set_num_threads(threads)
+    assert len(made[0]) > fisher._EIGEN_SLICE  # so that there is something to share out
+    torch.testing.assert_close(made[1], made[0], rtol=1e-3, atol=1e-6)
+
+
 def test_the_model_is_left_as_it_was(tiny_model, samples):
     before = {name: tensor.clone() for name, tensor in tiny_model.state_dict().items()}
     names = backbones.target_names(tiny_model)
