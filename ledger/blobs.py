@@ -12,7 +12,9 @@ import os
 import re
 import secrets
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
+from typing import BinaryIO
 
 from django.conf import settings
 
@@ -71,15 +73,47 @@ def put_file(source: Path) -> Blob:
     return Blob.objects.get_or_create(sha256=digest, owner=None, defaults={"size": size})[0]
 
 
-def read(sha256: str) -> bytes:
-    """The bytes, checked against their name. Raises BlobError if they are missing or have changed on disk."""
+def put_pieces(pieces: Iterable[bytes], owner: Client, sha256: str, size: int) -> Blob:
+    """Store what comes in pieces, of which one is in memory at a time.
+
+    Raises BlobError unless the whole has this digest and size.
+    """
+    draft, hashed, count = _draft(sha256), hashlib.sha256(), 0
     try:
-        data = path(sha256).read_bytes()
+        with draft.open("wb") as file:
+            for piece in pieces:
+                file.write(piece)
+                hashed.update(piece)
+                count += len(piece)
+            file.flush()
+            os.fsync(file.fileno())
+        if (hashed.hexdigest(), count) != (sha256, size):
+            raise BlobError(
+                f"the whole has SHA-256 {hashed.hexdigest()} and {count} bytes, expected {sha256} and {size}"
+            )
+        _publish(draft, sha256)
+    finally:
+        draft.unlink(missing_ok=True)
+    return Blob.objects.get_or_create(sha256=sha256, owner=owner, defaults={"size": size})[0]
+
+
+def open_checked(sha256: str) -> BinaryIO:
+    """The file, checked against its name, to be read in pieces. Raises BlobError as `read` does."""
+    try:
+        file = path(sha256).open("rb")
     except OSError as error:
         raise BlobError(f"blob {sha256} is not in the store: {error.strerror}") from error
-    if hashlib.sha256(data).hexdigest() != sha256:
+    if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
+        file.close()
         raise BlobError(f"blob {sha256} has changed on disk: restore it from a backup")
-    return data
+    file.seek(0)
+    return file
+
+
+def read(sha256: str) -> bytes:
+    """The bytes, checked against their name. Raises BlobError if they are missing or have changed on disk."""
+    with open_checked(sha256) as file:
+        return file.read()
 
 
 def readable_by(sha256: str, client: Client) -> bool:

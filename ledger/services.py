@@ -62,7 +62,7 @@ class Services:
         try:
             self._start("worker", "celery", "-A", "prover_worker.celery", "worker", "-B", "-c", "1", "-l", "info")
             self._start(
-                "web", "gunicorn", "ledger.wsgi", "-b", self._bind, "-w", "2", "--threads", "4", "-t", "120"
+                "web", "gunicorn", "ledger.wsgi", "-b", self._bind, "-w", "2", "--threads", "8", "-t", "120"
             )
             self._await_web()
         except BaseException:

@@ -13,6 +13,8 @@
 | LEDGER_KMS | dotted path of a `ledger.kms.KeyManager` that keeps the master key instead | none |
 | LEDGER_FOUR_EYES | 1: two officers must approve a request, under every regulation | off |
 | LEDGER_WEBHOOKS_ALLOW_PRIVATE | 1: webhooks may go to private addresses and by http; never in production | off |
+| LEDGER_CLIENT_QUOTA | bytes that one client may store | 20 GiB |
+| LEDGER_WAITING_REQUESTS | requests of one web process that may wait for events; fewer than its threads | 4 |
 | LEDGER_ALLOWED_HOSTS | host names, comma-separated | localhost,127.0.0.1,[::1] |
 | LEDGER_HTTPS | 1 behind a TLS proxy: secure cookies, HSTS, X-Forwarded-Proto is trusted | off |
 | DJANGO_SECRET_KEY | signs sessions | file in the data folder |
@@ -51,6 +53,12 @@ LEDGER_FOUR_EYES = _flag("LEDGER_FOUR_EYES")
 LEDGER_WEBHOOKS_ALLOW_PRIVATE = _flag("LEDGER_WEBHOOKS_ALLOW_PRIVATE")
 LEDGER_IMPORT_REPORT_DAYS = 30  # then the line-by-line reports of imports are destroyed
 LEDGER_BLOB_LIMIT = 64 * 1024 * 1024  # bytes in one blob
+LEDGER_PART_LIMIT = 8 * 1024 * 1024  # bytes in one part of an upload
+LEDGER_UPLOAD_LIMIT = 256 * 1024 * 1024  # bytes in a file that comes in parts; verifiers read it whole
+LEDGER_UPLOADS_OPEN = 8  # files that a client may have under way
+LEDGER_UPLOAD_HOURS = 48  # from the last part on, then an upload expires
+LEDGER_CLIENT_QUOTA = int(os.environ.get("LEDGER_CLIENT_QUOTA") or 20 * 1024**3)
+LEDGER_WAITING_REQUESTS = int(os.environ.get("LEDGER_WAITING_REQUESTS") or 4)
 LEDGER_JOB_ATTEMPTS = 3
 LEDGER_INVITATION_DAYS = 14  # an enrolment token is good for, unless an officer says otherwise
 CELERY_BROKER_URL = os.environ.get("CELERY_BROKER_URL", "")

@@ -9,3 +9,7 @@ from django.core.wsgi import get_wsgi_application
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "ledger.settings")
 
 application = get_wsgi_application()
+
+from ledger.api import waiting  # noqa: E402 - Django is ready now
+
+waiting.end_with_process()

@@ -24,7 +24,7 @@ from prover_worker.commitments import ChunkSecrets
 from prover_worker.damage import DEFAULT_MAX_DROP, Limits
 from prover_worker.errors import AgentError
 from prover_worker.layout import Layout
-from prover_worker.ledger_client import LedgerClient, Trust
+from prover_worker.ledger_client import LedgerClient, News, Trust
 from prover_worker.release import Release
 
 Report = Callable[[str, int, int], None]
@@ -93,6 +93,10 @@ class ClientBase:
     def order(self, uuid: str) -> dict[str, Any]:
         """One order of this client."""
         return self._ledger().order(uuid)
+
+    def news(self, after: int, wait: int) -> News | None:
+        """What happened to this client after event number `after`, and to its orders; waits for something."""
+        return self._ledger().news(after, wait)
 
     def _release(self) -> Release:
         folder = self.state.sub("release")

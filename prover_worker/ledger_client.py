@@ -14,6 +14,7 @@ import hashlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, TypeVar
 from uuid import UUID
@@ -33,8 +34,9 @@ from ledger.tlog.cosignature import Quorum
 from ledger.tlog.errors import TlogError
 from ledger.tlog.merkle import leaf_hash, verify_consistency, verify_inclusion
 from ledger.tlog.note import NoteVerifier
-from prover_worker.errors import AgentError, LedgerAway
-from prover_worker.ledger_http import LedgerHttp
+from prover_worker import uploading
+from prover_worker.errors import AgentError, LedgerAway, Refused
+from prover_worker.ledger_http import LedgerHttp, retry_after
 
 Kind = TypeVar("Kind", bound=Predicate)
 _COVER_PATIENCE = 60.0  # seconds until a new entry must stand under a checkpoint
@@ -74,6 +76,22 @@ class KeyChain:
     def provider_at(self, index: int) -> str:
         """The provider's key that signs entry `index`."""
         return self.root.after([(at, said) for at, said in self.rotations if at < index]).provider
+
+
+@dataclass(frozen=True)
+class News:
+    """The number of the last event; `again`: seconds after which to ask again, if the ledger could not wait."""
+
+    last: int
+    again: float | None
+
+    @classmethod
+    def read(cls, answer: Any, again: str | None) -> News:
+        """Raises AgentError if that is no answer about events."""
+        last = answer.get("last") if isinstance(answer, dict) else None
+        if not isinstance(last, int):
+            raise AgentError("the ledger sent a list of events that is none; tell its operator")
+        return cls(last, retry_after(again))
 
 
 class LedgerClient:
@@ -143,11 +161,21 @@ class LedgerClient:
         self._http.request("PATCH", f"me/keys/{keyid}", json={"label": label})
 
     def upload(self, data: bytes) -> str:
-        """Store bytes under their SHA-256, which is returned."""
-        digest = hashlib.sha256(data).hexdigest()
-        headers = {"Content-Type": "application/octet-stream"}
-        self._http.request("PUT", f"blobs/{digest}", content=data, headers=headers)
-        return digest
+        """Store bytes under their SHA-256, which is returned. Goes on where an earlier upload was interrupted."""
+        return uploading.upload(self._http, data)
+
+    def news(self, after: int, wait: int) -> News | None:
+        """What happened to this client after event number `after`; waits up to `wait` seconds for something.
+
+        None: this ledger has no such address.
+        """
+        try:
+            response = self._http.request("GET", f"me/events?after={after}&wait={wait}")
+        except Refused as refused:
+            if refused.status == HTTPStatus.NOT_FOUND:
+                return None
+            raise
+        return News.read(response.json(), response.headers.get("Retry-After"))
 
     def download(self, digest: str) -> bytes:
         """Fetch bytes and check them against their SHA-256."""

@@ -21,6 +21,7 @@ from unlearning.errors import UnlearningError
 logger = logging.getLogger(__name__)
 
 _POLL_FIRST, _POLL_LONGEST = 0.5, 15.0
+_WAIT: Final = 25  # seconds that the ledger may take to answer
 _HOLD_FIRST, _HOLD_LONGEST = 60.0, 3600.0
 _WRONG: Final = (ProverError, UnlearningError, StatementError, TlogError, OSError)
 
@@ -115,6 +116,27 @@ class Pause:
         self._next = min(_POLL_LONGEST, self._next * 1.5)
 
 
+class _Bell:
+    """Waiting until the ledger says that something has happened; by growing breaks where it cannot say."""
+
+    def __init__(self) -> None:
+        self._after, self._rings = 0, True
+        self._pause = Pause(float("inf"))
+
+    def wait(self, agent: Agent, waiting: Collection[str]) -> None:
+        """Return when there may be news. Raises LedgerAway."""
+        began = time.monotonic()
+        news = agent.news(self._after, _WAIT) if self._rings else None
+        self._rings = news is not None
+        if news is not None and news.last > self._after:
+            self._after = news.last
+            self._pause.reset()
+        elif news is not None and news.again is not None:
+            time.sleep(max(_POLL_FIRST, news.again))
+        elif time.monotonic() - began < _POLL_FIRST:  # it did not wait, so we do
+            self._pause.take(agent, waiting)
+
+
 @dataclass
 class _Held:
     """Orders that failed and are tried again after a while."""
@@ -137,19 +159,18 @@ def watch(agent: Agent, say: Callable[[str], None]) -> None:
     A ledger that is away is asked again; an order that fails is said, and tried again later; one that the
     client's limit forbids, or that was rejected, is said once and left to a person.
     """
-    held, said, pause = _Held(), set[str](), Pause(float("inf"))
+    held, said, bell = _Held(), set[str](), _Bell()
     while True:
         try:
             orders = agent.orders()
             moved = [_watch_one(agent, order, held, said, say) for order in orders]
+            if not any(moved):
+                agent.report("waiting for the ledger", 0, 1)
+                bell.wait(agent, [order["uuid"] for order in orders if order["state"] in OPEN])
         except LedgerAway as away:
             logger.warning("%s", away)
             time.sleep(max(_POLL_FIRST, away.retry_after or 0.0))
             continue
-        if any(moved):
-            pause.reset()
-        else:
-            pause.take(agent, [order["uuid"] for order in orders if order["state"] in OPEN])
 
 
 def _watch_one(agent: Agent, order: Json, held: _Held, said: set[str], say: Callable[[str], None]) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 
 from django.conf import settings
-from django.http import Http404, HttpResponse
+from django.http import FileResponse, Http404, HttpResponse
 from rest_framework.parsers import BaseParser
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -20,6 +20,7 @@ from ledger.api.outputs.base import Page
 from ledger.api.paging import Query, page
 from ledger.models import Order
 from ledger.workflow.errors import WorkflowError
+from ledger.workflow.uploads import store_blob
 
 _ORDERS = Order.objects.select_related(
     "entry",
@@ -61,19 +62,19 @@ class BlobView(ClientView):
     def put(self, request: Request, sha256: str) -> Response:
         """Store the body; 201, or 200 if this client has stored it before."""
         try:
-            blob, created = blobs.put(request._request.body, owner=self.client, sha256=sha256)  # noqa: SLF001
+            blob, created = store_blob(self.client, request._request.body, sha256)  # noqa: SLF001
         except blobs.BlobError as error:
             raise WorkflowError("bad-blob", str(error), 422) from error
         return Response({"sha256": blob.sha256, "size": blob.size}, status=201 if created else 200)
 
     @operation("Fetch a file", gives={200: BYTES})
-    def get(self, request: Request, sha256: str) -> HttpResponse:
+    def get(self, request: Request, sha256: str) -> HttpResponse | FileResponse:
         """The bytes, of the provider's files and the client's own."""
         if not blobs.readable_by(sha256, self.client):
             raise Http404
         tag = f'"{sha256}"'
-        return etags.not_modified(request, tag) or HttpResponse(
-            blobs.read(sha256), content_type="application/octet-stream", headers={"ETag": tag}
+        return etags.not_modified(request, tag) or FileResponse(
+            blobs.open_checked(sha256), content_type="application/octet-stream", headers={"ETag": tag}
         )
 
 

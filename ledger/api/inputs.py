@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 from rest_framework.request import Request
 
@@ -47,6 +47,14 @@ class Label(Input):
     """PATCH /me/keys/{keyid}."""
 
     label: str
+
+
+class NewUpload(Input):
+    """POST /uploads."""
+
+    sha256: str = Field(pattern="^[0-9a-f]{64}$", description="of the whole file")
+    size: int = Field(ge=1, lt=2**62, description="bytes of the whole file")
+    part_size: int | None = Field(None, ge=1, description="bytes of every part but the last; the most by default")
 
 
 Body = TypeVar("Body", bound=Input)

@@ -19,7 +19,9 @@ from ledger.models import (
     Job,
     LogEntry,
     Order,
+    Upload,
 )
+from ledger.uploads import Part
 
 Json = dict[str, Any]
 
@@ -180,6 +182,26 @@ def event(row: Event) -> Json:
         "model": name(row.model),
         "entry": ref(row.entry),
         "data": row.data,
+    }
+
+
+def own_event(row: Event) -> Json:
+    """The same for the client that it is about: without who did it, and why."""
+    shown = event(row)
+    return {name: shown[name] for name in ("id", "kind", "at", "order", "window", "model", "entry")}
+
+
+def upload(row: Upload, parts: list[Part]) -> Json:
+    """A file under way, with the parts that are there."""
+    return {
+        "id": str(row.uuid),
+        "sha256": row.sha256,
+        "size": row.size,
+        "complete": False,
+        "partSize": row.part_size,
+        "parts": row.parts,
+        "received": [{"number": part.number, "size": part.size, "sha256": part.sha256} for part in parts],
+        "expiresAt": time(row.expires_at),
     }
 
 

@@ -4,7 +4,20 @@ from __future__ import annotations
 
 from django.urls import path, re_path
 
-from ledger.api import client_admin, clients, me, openapi, orders, public, requests, webhooks, windows, witnesses
+from ledger.api import (
+    client_admin,
+    clients,
+    me,
+    openapi,
+    orders,
+    own_events,
+    public,
+    requests,
+    uploads,
+    webhooks,
+    windows,
+    witnesses,
+)
 
 urlpatterns = [
     path("openapi.json", openapi.OpenApi.as_view()),
@@ -19,8 +32,13 @@ urlpatterns = [
     path("log/consistency", public.Consistency.as_view()),
     path("log/rotations", public.Rotations.as_view()),
     path("blobs/<str:sha256>", clients.BlobView.as_view()),
+    path("uploads", uploads.Uploads.as_view()),
+    path("uploads/<uuid:upload_id>", uploads.UploadView.as_view()),
+    path("uploads/<uuid:upload_id>/parts/<int:number>", uploads.UploadPartView.as_view()),
+    path("uploads/<uuid:upload_id>/complete", uploads.UploadCompletion.as_view()),
     path("orders", clients.Orders.as_view()),
     path("orders/<uuid:order_id>", clients.OrderView.as_view()),
+    path("orders/<uuid:order_id>/events", own_events.OrderEvents.as_view()),
     path("requests", requests.Requests.as_view()),
     path("requests/preview", requests.Preview.as_view()),
     path("requests/imports", requests.Imports.as_view()),
@@ -56,6 +74,7 @@ urlpatterns = [
     path("models/<uuid:model_id>/policy", windows.ModelPolicy.as_view()),
     path("policy", windows.DefaultPolicy.as_view()),
     path("me", me.Me.as_view()),
+    path("me/events", own_events.MyEvents.as_view()),
     path("me/keys", me.Keys.as_view()),
     path("me/keys/<str:keyid>", me.Key.as_view()),
     path("clients", client_admin.Clients.as_view()),

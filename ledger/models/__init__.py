@@ -21,6 +21,7 @@ from ledger.models.requests import (
     RegulationTerms,
     RequestImport,
 )
+from ledger.models.uploads import Upload
 from ledger.models.vault import SubjectRecord, VaultKey
 from ledger.models.webhooks import CallbackCursor, WebhookDelivery, WebhookEndpoint
 from ledger.models.windows import Order, OrderNotice, Policy, Suspension, Window
@@ -30,6 +31,6 @@ __all__ = [
     "CircuitRelease", "Claim", "Client", "ClientKey", "ClientModel", "Cosignature", "DatasetIndex",
     "DeletionRequest", "Event", "FsckRun", "GlobalModel", "IdentityCheck", "IndexedSample", "Job", "KeptAnswer",
     "LegalHold", "LogEntry", "LogNode", "Objection", "Order", "OrderNotice", "Policy", "ProofSubmission",
-    "RateBucket", "RegulationTerms", "RequestImport", "SubjectRecord", "Suspension", "VaultKey",
-    "VerdictRecord", "WebhookDelivery", "WebhookEndpoint", "Window", "WitnessState",
+    "RateBucket", "RegulationTerms", "RequestImport", "SubjectRecord", "Suspension", "Upload",
+    "VaultKey", "VerdictRecord", "WebhookDelivery", "WebhookEndpoint", "Window", "WitnessState",
 ]  # fmt: skip

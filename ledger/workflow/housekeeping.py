@@ -6,10 +6,14 @@ from django.utils import timezone
 
 from ledger.models import KeptAnswer, RateBucket
 from ledger.models.http import KEPT
+from ledger.workflow.uploads import sweep_uploads
 
 
 def tidy() -> None:
-    """Forget answers that are too old to be given again, and buckets that are full again. Safe anywhere."""
+    """Forget answers that are too old to be given again, buckets that are full again, uploads that were left
+    behind. Safe anywhere.
+    """
     now = timezone.now()
     KeptAnswer.objects.filter(created_at__lt=now - KEPT).delete()
     RateBucket.objects.filter(full_until__lt=now).delete()
+    sweep_uploads()

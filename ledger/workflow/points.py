@@ -38,15 +38,16 @@ def check_file(client: Client, what: str, sha256: str, root: str, *, record: int
     Raises WorkflowError (422).
     """
     expect_upload(client, what, sha256)
-    data = blobs.read(sha256)
-    count, rest = divmod(len(data), record)
+    size = blobs.path(sha256).stat().st_size  # before it is read: it may be far too large
+    count, rest = divmod(size, record)
     if rest or count not in records:
         wanted = f"{records[0]}" if len(records) == 1 else f"{records[0]} to {records[-1]}"
         raise WorkflowError(
             "wrong-size",
-            f"the {what} file has {len(data)} bytes, expected {wanted} records of {record} bytes",
+            f"the {what} file has {size} bytes, expected {wanted} records of {record} bytes",
             422,
         )
+    data = blobs.read(sha256)
     got = merkle.root_of([data[i : i + record] for i in range(0, len(data), record)]).hex()
     if got != root:
         raise WorkflowError("wrong-root", f"the {what} file has the root {got}, but the statement says {root}", 422)

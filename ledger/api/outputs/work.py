@@ -99,11 +99,44 @@ class Event(Output):
     data: Object
 
 
+class OwnEvent(Output):
+    """Something that happened to a client; what it means, the order or the client's page says."""
+
+    id: int
+    kind: str
+    at: Time
+    order: Id | None
+    window: Id | None
+    model: Id | None
+    entry: Ref | None
+
+
 class Events(Output):
     """Events after a number, oldest first."""
 
-    items: list[Event]
+    items: list[OwnEvent]
     last: int = Field(description="ask for what comes after this number next")
+
+
+class UploadPart(Output):
+    """A part that is there."""
+
+    number: int
+    size: int
+    sha256: Sha256
+
+
+class Upload(Output):
+    """A file that comes in parts. `complete`: it is stored, and there is nothing to send."""
+
+    id: Id | None
+    sha256: Sha256
+    size: int
+    complete: bool
+    part_size: int | None = Field(description="bytes of every part but the last")
+    parts: int = Field(description="how many there must be; numbers begin with 1")
+    received: list[UploadPart]
+    expires_at: Time | None
 
 
 class Certificate(Output):
