@@ -116,7 +116,7 @@ class Pause:
         self._next = min(_POLL_LONGEST, self._next * 1.5)
 
 
-class _Bell:
+class Bell:
     """Waiting until the ledger says that something has happened; by growing breaks where it cannot say."""
 
     def __init__(self) -> None:
@@ -159,7 +159,7 @@ def watch(agent: Agent, say: Callable[[str], None]) -> None:
     A ledger that is away is asked again; an order that fails is said, and tried again later; one that the
     client's limit forbids, or that was rejected, is said once and left to a person.
     """
-    held, said, bell = _Held(), set[str](), _Bell()
+    held, said, bell = _Held(), set[str](), Bell()
     while True:
         try:
             orders = agent.orders()

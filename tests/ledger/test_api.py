@@ -94,7 +94,7 @@ def test_a_window_over_the_wire(story: Story, officer: Browser) -> None:
 
     (line,) = send("GET", "/orders", party).json()["items"]
     assert line["state"] == "issued"
-    assert send("GET", f"/blobs/{line['maskSha256']}", party).content == b"mask"
+    assert send("GET", f"/blobs/{line['maskSha256']}", party).getvalue() == b"mask"
     proof = story.proved(party, models.Order.objects.get())
     got = send("GET", f"/orders/{line['uuid']}", party).json()
     assert got["challenge"]["claimIndex"] == got["claim"]["index"]
@@ -148,8 +148,8 @@ def test_uploads(story: Story) -> None:
     digest = hashlib.sha256(data).hexdigest()
     assert send("PUT", f"/blobs/{digest}", party, data).status_code == 201
     assert send("PUT", f"/blobs/{digest}", party, data).status_code == 200
-    assert send("GET", f"/blobs/{digest}", party).content == data
-    assert send("GET", f"/blobs/{story.model.file_sha256}", other).content == b"model"
+    assert send("GET", f"/blobs/{digest}", party).getvalue() == data
+    assert send("GET", f"/blobs/{story.model.file_sha256}", other).getvalue() == b"model"
     expect_problem(send("GET", f"/blobs/{digest}", other), 404, "not-found")
     before = rows()
     expect_problem(send("PUT", f"/blobs/{'00' * 32}", party, data), 422, "bad-blob")
