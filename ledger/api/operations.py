@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, cast
 
-from django.http import HttpResponse
+from django.http.response import HttpResponseBase
 from pydantic import BaseModel
 from rest_framework.request import Request
 
@@ -20,7 +20,7 @@ from ledger.workflow.errors import WorkflowError
 if TYPE_CHECKING:
     from ledger.api.view import ApiView
 
-Method = TypeVar("Method", bound=Callable[..., HttpResponse])
+Method = TypeVar("Method", bound=Callable[..., HttpResponseBase])
 
 
 @dataclass(frozen=True)
@@ -79,8 +79,8 @@ def operation(
 
     def declare(method: Method) -> Method:
         @functools.wraps(method)
-        def run(view: ApiView, request: Request, *args: Any, **kwargs: Any) -> HttpResponse:
-            def act() -> HttpResponse:
+        def run(view: ApiView, request: Request, *args: Any, **kwargs: Any) -> HttpResponseBase:
+            def act() -> Any:
                 if guards is None:
                     return method(view, request, *args, **kwargs)
                 with etags.unchanged(request, lambda: guards(*args, **kwargs)):
