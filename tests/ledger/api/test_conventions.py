@@ -80,7 +80,7 @@ class TestEntityTags:
         party = story.party(committed=False)
         path = f"/blobs/{story.model.file_sha256}"
         whole = by_client("GET", path, party)
-        whole.close()
+        assert whole.getvalue() == b"model"
         tag = whole.headers["ETag"]
         assert by_client("GET", path, party, If_None_Match=tag).status_code == 304
 
