@@ -347,7 +347,10 @@ class TestSignedRequests:
         return one, two
 
     def call(self, method: str, path: str, body: bytes, headers: dict[str, str]) -> Any:
-        return Browser().generic(method, API + path, body, content_type="application/json", headers=headers)
+        response = Browser().generic(method, API + path, body, content_type="application/json", headers=headers)
+        if response.streaming:
+            response.getvalue()  # reads the file to its end, which closes it
+        return response
 
     def test_another_client_sees_nothing(self, parties: tuple[Party, Party]) -> None:
         one, two = parties
