@@ -310,7 +310,8 @@ class Client:
 
     def _briefly(self, weights: Tensor) -> dict[str, float]:
         model, tests = self._with(weights), self.setting.curve_tests
-        parts = first(self.data.held_out, tests), first(self.data.personal_test, tests)
+        forgotten = self.data.forget if self.setting.size.forget_class is None else self.data.held_out
+        parts = first(forgotten, tests), first(self.data.personal_test, tests)
         forget, personal = (evaluate.accuracy(model, *part) for part in parts)
         return {"forget_acc": forget, "personal_acc": personal}
 
