@@ -32,6 +32,8 @@ logger = logging.getLogger(__name__)
 TASK_MASK: Final = "prover_worker.tasks.mask"
 TASK_CHALLENGE: Final = "prover_worker.tasks.challenge"
 TASK_VERIFY: Final = "prover_worker.tasks.verify"
+TASK_LINE_CHALLENGE: Final = "prover_worker.tasks.line_challenge"
+TASK_LINE_VERIFY: Final = "prover_worker.tasks.line_verify"
 TASK_IMPORT: Final = "prover_worker.tasks.import_requests"
 TASK_SWEEP: Final = "prover_worker.tasks.sweep"
 TASK_FSCK: Final = "prover_worker.tasks.fsck"
@@ -40,6 +42,8 @@ TASKS: Final = {
     Job.Kind.MASK: TASK_MASK,
     Job.Kind.CHALLENGE: TASK_CHALLENGE,
     Job.Kind.VERIFY: TASK_VERIFY,
+    Job.Kind.CONTINUATION_CHALLENGE: TASK_LINE_CHALLENGE,
+    Job.Kind.CONTINUATION: TASK_LINE_VERIFY,
     Job.Kind.IMPORT: TASK_IMPORT,
 }
 

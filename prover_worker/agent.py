@@ -164,7 +164,7 @@ def _commit(agent: Agent, options: argparse.Namespace) -> list[str]:
     agent.keep_limit()
     ref = agent.commit(
         options.weights, options.data, options.samples, model=options.model, evaluation=options.evaluation,
-        anew=options.anew,
+        anew=options.anew, zero=options.zero, unlinked=options.unlinked, patience=options.patience,
     )  # fmt: skip
     return [f"committed at log index {ref.index}"]
 

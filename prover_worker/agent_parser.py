@@ -96,6 +96,15 @@ def _commit(commit: argparse.ArgumentParser) -> None:
         "--evaluation", type=Path, help="an .npz to measure orders on (default: a sample of --data is kept)"
     )
     commit.add_argument("--anew", action="store_true", help="replace an earlier commitment of this client")
+    commit.add_argument(
+        "--zero", action="store_true", help="set weights to zero again that orders have set to zero before"
+    )
+    commit.add_argument(
+        "--unlinked",
+        action="store_true",
+        help="do not claim that this model continues the unlearned one; the ledger marks it so",
+    )
+    commit.add_argument("--patience", type=float, default=600, help="seconds to wait for the ledger's answers")
     _max_drop(commit, kept=True)
 
 

@@ -11,6 +11,7 @@
  4. every challenge's checkpoint is signed, covers its claim, and is a past of the final one;
  5. every file has its digest, every point file its Merkle root;
  6. every proof is verified again, and the verdict in the log says what that gave, chunk by chunk;
+    So is every proof that a later version of a model keeps the zeros of earlier windows;
  7. every certificate says of each order what the verdicts say (a rule of step 3, about verdicts checked in step 6).
 
 The keys must come from elsewhere than the bundle to mean anything; without options those inside are used and
@@ -54,6 +55,7 @@ from ledger.tlog.merkle import leaf_hash, root_of, verify_consistency, verify_in
 from ledger.tlog.note import NoteVerifier
 from prover_worker import pool
 from prover_worker.backend import Backend
+from prover_worker.continuation import ContinuationCase, verify_continuation
 from prover_worker.curve import POINT_BYTES
 from prover_worker.drawing import draw_of
 from prover_worker.errors import AuditError, ProverError
@@ -72,7 +74,7 @@ class Audit:
     document: dict[str, Any]
     ring: KeyRing
     head: Checkpoint
-    story: Story = field(default_factory=lambda: Story("the bundle"))
+    story: Story = field(default_factory=lambda: Story("the bundle", whole=False))
     blobs: dict[str, bytes] = field(default_factory=dict)
     quorum: Quorum = field(default_factory=Quorum)
     cosignatures: dict[str, int] = field(default_factory=dict)
@@ -155,10 +157,13 @@ def _read_entries(audit: Audit) -> None:
 
 
 def check_challenges(audit: Audit) -> dict[int, Checkpoint]:
-    """Step 4. Returns each claim's checkpoint by the claim's log index."""
+    """Step 4. Returns the checkpoint of each challenged claim or commitment by its log index."""
     proofs = {item["size"]: item["proof"] for item in audit.document["consistency"]}
     found: dict[int, Checkpoint] = {}
-    for index, challenge in audit.of(kinds.Challenge):
+    drawn: list[tuple[int, kinds.Challenge | kinds.ContinuationChallenge]] = [
+        *audit.of(kinds.Challenge), *audit.of(kinds.ContinuationChallenge),
+    ]  # fmt: skip
+    for index, challenge in drawn:
         try:
             past = audit.ring.open_checkpoint(challenge.checkpoint, audit.head.origin)
             Quorum(audit.quorum.witnesses).check(challenge.checkpoint)  # older than a witness, perhaps; never wrong
@@ -167,7 +172,8 @@ def check_challenges(audit: Audit) -> dict[int, Checkpoint]:
         except (TlogError, binascii.Error) as error:
             raise AuditError(f"the checkpoint of challenge {index} does not check out: {error}") from error
         _allow(check_challenge_size, index, challenge, past.size)
-        found[challenge.claim.index] = past
+        about = challenge.claim if isinstance(challenge, kinds.Challenge) else challenge.commitment
+        found[about.index] = past
     return found
 
 
@@ -214,6 +220,45 @@ def check_proofs(
     return [(proof.client, checked[number]) for number, (_, proof) in enumerate(proofs)]
 
 
+def check_continuations(audit: Audit, backend: Backend, challenges: dict[int, Checkpoint], say: Say) -> int:
+    """Step 6 for models that continue unlearned ones. Returns how many have shown that they keep the zeros."""
+    verdicts = {said.proof.index: (index, said) for index, said in audit.of(kinds.ContinuationVerdict)}
+    shown = 0
+    with tempfile.TemporaryDirectory(prefix="audit-") as folder:
+        for index, proof in audit.of(kinds.ContinuationProof):
+            if index not in verdicts:
+                raise AuditError(f"continuation {index} was submitted, but no verdict on it is in the log")
+            at, verdict = verdicts[index]
+            case = _continuation(audit, proof, verdict, challenges, Path(folder) / str(index))
+            outcome = next(result for _, result in pool.run(verify_continuation, [(case, backend)], 1))
+            _compare(outcome, at, verdict)
+            shown += outcome.accepted
+            state = "keeps the zeros of earlier windows" if outcome.accepted else "does not show its zeros"
+            say(f"commitment {proof.commitment.index} of client {proof.client[:8]} {state}, as the verdict says")
+    return shown
+
+
+def _continuation(
+    audit: Audit, proof: kinds.ContinuationProof, verdict: kinds.ContinuationVerdict,
+    challenges: dict[int, Checkpoint], folder: Path,
+) -> ContinuationCase:  # fmt: skip
+    by = f"the continuation of commitment {proof.commitment.index}"
+    held = audit.get(proof.commitment, kinds.ModelCommitment, by)
+    model = audit.get(held.model, kinds.ModelRelease, by)
+    masks = [audit.get(ref, kinds.Mask, by) for ref in verdict.masks]
+    return ContinuationCase(
+        release=_open_release(audit, audit.get(held.circuit, kinds.CircuitRelease, by), folder),
+        total=sum(math.prod(target.shape) for target in model.targets),
+        weights=audit.blob(held.weights_sha256, "committed weights"),
+        curvature=audit.blob(held.curvature_sha256, "committed curvature"),
+        masks=[audit.blob(mask.mask_sha256, "an earlier mask") for mask in masks],
+        checkpoint=challenges[proof.commitment.index],
+        index=proof.commitment.index,
+        leaf=bytes.fromhex(proof.commitment.leaf_hash),
+        proofs=audit.blob(proof.bundle_sha256, "a continuation's proofs"),
+    )
+
+
 def _case(
     audit: Audit, index: int, proof: kinds.Proof, challenges: dict[int, Checkpoint], releases: dict[int, Release],
     folder: Path,
@@ -254,7 +299,7 @@ def _open_release(audit: Audit, circuit: kinds.CircuitRelease, folder: Path) -> 
     return Release.open_for_verifying(circuit, paths)
 
 
-def _compare(outcome: Verification, index: int, verdict: kinds.Verdict) -> None:
+def _compare(outcome: Verification, index: int, verdict: kinds.Verdict | kinds.ContinuationVerdict) -> None:
     """The log's verdict must be what verification gives now."""
     got = "accepted" if outcome.accepted else "rejected"
     _same(verdict.result, got, f"verdict {index} says {verdict.result}, but verification gives {got}")
@@ -263,6 +308,8 @@ def _compare(outcome: Verification, index: int, verdict: kinds.Verdict) -> None:
     named = [failure.chunk for failure in verdict.failures if failure.chunk is not None]
     _same(named, chunks[: len(named)], f"verdict {index} names other failing chunks than verification")
     _same(outcome.proved, verdict.proved_chunks, f"verdict {index} counts other proved chunks than verification")
+    if isinstance(verdict, kinds.ContinuationVerdict):
+        return
     touched = outcome.touched if verdict.touched_chunks is None else verdict.touched_chunks
     _same(outcome.touched, touched, f"verdict {index} counts other touched chunks than verification")
 
@@ -283,6 +330,7 @@ def run(
     check_roots(audit)
     say("order of events, references, challenges and Merkle roots good")
     checked = check_proofs(audit, backend, challenges, say)
+    continued = check_continuations(audit, backend, challenges, say)
     outcomes = [outcome for _, outcome in checked]
     certificates = sum(1 for _ in audit.of(kinds.Certificate))
     provenance = sorted({release.srs.provenance for _, release in audit.of(kinds.CircuitRelease)})
@@ -299,6 +347,7 @@ def run(
             {"client": client, "chunks": outcome.proved, "seconds": round(outcome.seconds, 3)}
             for client, outcome in checked
         ],
+        "continuations": continued,
         "certificates": certificates,
         "srs": provenance,
     }

@@ -18,6 +18,8 @@ from prover_worker.errors import BundleError
 _MAGIC = b"unlearning-proof/v1\n"
 _LIMIT = 1 << 20
 
+Section = Mapping[int, bytes]
+
 
 @dataclass(frozen=True)
 class ProofBundle:
@@ -29,26 +31,30 @@ class ProofBundle:
 
 def format_bundle(bundle: ProofBundle) -> bytes:
     """Inverse of parse_bundle."""
-    out = [_MAGIC]
-    for section in (bundle.relations, bundle.ranges):
-        out.append(len(section).to_bytes(4, "big"))
-        for key in sorted(section):
-            out += [key.to_bytes(4, "big"), len(section[key]).to_bytes(4, "big"), section[key]]
-    return b"".join(out)
+    return _MAGIC + format_section(bundle.relations) + format_section(bundle.ranges)
 
 
 def parse_bundle(data: bytes) -> ProofBundle:
     """Read a bundle. Raises BundleError, saying where, unless `data` is exactly one."""
     if not data.startswith(_MAGIC):
         raise BundleError(f"a proof bundle begins with {_MAGIC!r}; got {data[: len(_MAGIC)]!r}")
-    relations, offset = _section(data, len(_MAGIC))
-    ranges, offset = _section(data, offset)
+    relations, offset = parse_section(data, len(_MAGIC))
+    ranges, offset = parse_section(data, offset)
     if offset != len(data):
         raise BundleError(f"{len(data) - offset} bytes follow the end of the proof bundle; expected none")
     return ProofBundle(relations, ranges)
 
 
-def _section(data: bytes, offset: int) -> tuple[dict[int, bytes], int]:
+def format_section(proofs: Section) -> bytes:
+    """A counted list of proofs by number; inverse of parse_section."""
+    out = [len(proofs).to_bytes(4, "big")]
+    for key in sorted(proofs):
+        out += [key.to_bytes(4, "big"), len(proofs[key]).to_bytes(4, "big"), proofs[key]]
+    return b"".join(out)
+
+
+def parse_section(data: bytes, offset: int) -> tuple[dict[int, bytes], int]:
+    """The list that begins at `offset`, and where it ends. Raises BundleError."""
     count, offset = _u32(data, offset)
     proofs: dict[int, bytes] = {}
     last = -1

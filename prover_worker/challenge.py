@@ -31,6 +31,7 @@ from prover_worker.errors import ProverError
 from prover_worker.field import R, Vector, expand
 
 _DOMAIN = b"unlearning-ledger/challenge/v1\0"
+_CONTINUATION = b"unlearning-ledger/continuation/v1\0"
 _DRAW_DOMAIN = b"unlearning-ledger/draw/v1\0"
 _WORDS = 1 << 256  # a word is below this
 
@@ -99,20 +100,34 @@ def derive(
     """
     if draw.coverage != FULL and len(draw.secret) != 32:
         raise ProverError(f"a sample is drawn with a secret of 32 bytes, got {len(draw.secret)}")
-    if not 0 <= claim_index < checkpoint.size:
-        raise ProverError(
-            f"the checkpoint of size {checkpoint.size} does not cover the claim at index {claim_index}"
-        )
+    return _elements(parameters, _seed(_DOMAIN, "claim", checkpoint, claim_index, claim_leaf), draw)
+
+
+def derive_continuation(
+    parameters: CircuitParameters, checkpoint: Checkpoint, index: int, leaf: bytes
+) -> Challenge:
+    """Derive the challenge of a commitment that continues a model, under a label of its own: no claim's challenge
+    is one of these. Raises ProverError unless the checkpoint covers the commitment.
+    """
+    return _elements(parameters, _seed(_CONTINUATION, "commitment", checkpoint, index, leaf), EVERYTHING)
+
+
+def _seed(label: bytes, what: str, checkpoint: Checkpoint, index: int, leaf: bytes) -> bytes:
+    if not 0 <= index < checkpoint.size:
+        raise ProverError(f"the checkpoint of size {checkpoint.size} does not cover the {what} at index {index}")
     origin = checkpoint.origin.encode()
-    seed = hashlib.sha256(
-        _DOMAIN
+    return hashlib.sha256(
+        label
         + len(origin).to_bytes(4, "big")
         + origin
         + checkpoint.size.to_bytes(8, "big")
         + checkpoint.root
-        + claim_index.to_bytes(8, "big")
-        + claim_leaf
+        + index.to_bytes(8, "big")
+        + leaf
     ).digest()
+
+
+def _elements(parameters: CircuitParameters, seed: bytes, draw: Draw) -> Challenge:
     return Challenge(
         rho=expand(seed, b"rho", parameters.rank),
         sigma=expand(seed, b"sigma", parameters.block_size),

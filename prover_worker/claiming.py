@@ -84,9 +84,10 @@ class Claiming(Committing):
     def _expect_salt(self, folder: Folder, salt_rows: int) -> None:
         """Every attempt at any order opens the committed columns again; salt rows must outnumber the openings."""
         others = {path.parent for path in self.state.path.glob("orders/*/*/claim.json")} - {folder.path}
+        others |= set(self.state.path.glob("commitment/continuation-challenge.json"))  # opens them as well
         if (len(others) + 2) * _OPENINGS_PER_ATTEMPT > salt_rows:
             raise AgentError(
-                f"{len(others)} attempts have opened this commitment; with {salt_rows} salt rows one more would "
+                f"{len(others)} proofs have opened this commitment; with {salt_rows} salt rows one more would "
                 "give weights away: run `commit --anew` once no order is pending"
             )
 

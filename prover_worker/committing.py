@@ -23,8 +23,9 @@ from ledger.statements.predicates.circuit_release import ROLES
 from ledger.statements.statement import sign_statement
 from prover_worker import commitments, curve, pool
 from prover_worker.agent_state import Folder
-from prover_worker.client_base import ChunkFiles, ClientBase, layout_of, points_root, sha256
+from prover_worker.client_base import ChunkFiles, layout_of, points_root, sha256
 from prover_worker.commitments import ChunkSecrets
+from prover_worker.continuing import NOTHING, Continuing, Line, keep_zeros, line_of, mute_factors
 from prover_worker.damage import KEPT, keep_samples
 from prover_worker.errors import AgentError
 from prover_worker.layout import Layout
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-class Committing(ClientBase):
+class Committing(Continuing):
     """Steps 1 and 2."""
 
     # 1. enrol
@@ -103,34 +104,42 @@ class Committing(ClientBase):
         model: str | None = None,
         evaluation: Path | None = None,
         anew: bool = False,
+        zero: bool = False,
+        unlinked: bool = False,
+        patience: float = 600,
     ) -> LogRef:
         """Commit to a personalised model and its curvature on the client's own data, before any mask exists.
 
         `weights` is a safetensors file that fits the provider's model release, `data` an .npz with x and y.
         `model` is the name or UUID of the model that was personalised, by default the newest. Orders are later
         measured on a sample of `evaluation`, which is by default `data`; it is kept here. `anew` sets an earlier,
-        logged commitment and its orders aside, as after an order that was met.
+        logged commitment and its orders aside, as after an order that was met. Weights that orders have set to
+        zero must still be zero, which is proved after committing: `zero` sets them, `unlinked` commits to a model
+        that says nothing about earlier ones. `patience`: seconds to wait for the ledger's answers to that proof.
         """
         folder = self.state.sub("commitment")
         if anew and folder.has("logged.json"):
             self._set_aside(folder)
-        if folder.has("logged.json"):
-            return LogRef.model_validate(folder.read_json("logged.json"))
         ledger = self._ledger()
+        if folder.has("logged.json"):
+            self.show_zeros(folder, ledger, patience)
+            return LogRef.model_validate(folder.read_json("logged.json"))
         model_ref, released, release, circuit_ref = self._fetch_release(ledger, model)
         layout = layout_of(release, released)
         if not folder.has(KEPT):
             keep_samples(folder, evaluation or data)
+        line = NOTHING if unlinked else line_of(ledger, folder, self._client, model_ref, layout.total)
         if not folder.has("factors.npz"):
-            self._prepare(folder, released, release, weights, data, samples, seed)
+            self._prepare(folder, released, release, weights, data, samples, seed, line, zero=zero)
         if not folder.has("curvature.points"):
             self._commit_chunks(folder, layout, release)
-        predicate = self._commitment(folder, layout, model_ref, circuit_ref)
+        predicate = self._commitment(folder, layout, model_ref, circuit_ref, line)
         for name in ("weights.points", "curvature.points"):
             self.report("uploading commitments", name == "curvature.points", 2)
             ledger.upload(folder.read(name))
         ref = ledger.submit(sign_statement(predicate, self._key))
         folder.write_json("logged.json", ref.model_dump())
+        self.show_zeros(folder, ledger, patience)
         return ref
 
     def _set_aside(self, folder: Folder) -> None:
@@ -179,6 +188,9 @@ class Committing(ClientBase):
         data: Path,
         samples: int,
         seed: int,
+        line: Line = NOTHING,
+        *,
+        zero: bool = False,
     ) -> None:
         """Grid weights, salted digests of the other tensors, the deployable model, integer factors."""
         from unlearning import backbones, lattice, recipe
@@ -188,6 +200,7 @@ class Committing(ClientBase):
         names = [target.name for target in model.targets]
         _expect_shapes(state, model)
         grid = lattice.to_grid(backbones.flatten_targets(state, names), p.grid_bits)
+        keep_zeros(grid.numpy(), line.zeros, model, zero=zero)  # the same memory
         committed = backbones.unflatten(state, names, lattice.from_grid(grid, p.grid_bits))
         backbones.with_weights(model.architecture, committed)  # raises where the file is no such model
         others = secrets.token_bytes(32)
@@ -206,6 +219,7 @@ class Committing(ClientBase):
             seed,
             lambda part, text: self.report(f"curvature: {text}", int(part * 100), 100),
         )
+        mute_factors(made.numpy(), line.zeros)
         made = lattice.temper(made, p.damping, release.predicate.table_end)
         folder.write("seed", secrets.token_bytes(32))
         folder.write_json("others.json", {"salt": others.hex(), "sha256": salted})
@@ -227,7 +241,9 @@ class Committing(ClientBase):
         folder.write("curvature.points", b"".join(record[curve.POINT_BYTES :] for record in records))
         made.clear()
 
-    def _commitment(self, folder: Folder, layout: Layout, model: LogRef, circuit: LogRef) -> ModelCommitment:
+    def _commitment(
+        self, folder: Folder, layout: Layout, model: LogRef, circuit: LogRef, line: Line
+    ) -> ModelCommitment:
         weights, curvature = folder.read("weights.points"), folder.read("curvature.points")
         return ModelCommitment(
             client=self._client,
@@ -239,6 +255,7 @@ class Committing(ClientBase):
             curvature_sha256=sha256(curvature),
             curvature_root=points_root(curvature, layout.points_per_curvature),
             other_tensors_sha256=folder.read_json("others.json")["sha256"],
+            continues=line.continues,
         )
 
 

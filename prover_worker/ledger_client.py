@@ -156,6 +156,14 @@ class LedgerClient:
         """All keys of this client, oldest first."""
         return self._http.request("GET", "me/keys").json()["keys"]
 
+    def line(self, model: int) -> dict[str, Any]:
+        """What a further commitment on the model of that log entry continues, and the orders met on it."""
+        return self._http.request("GET", f"me/lines/{model}").json()
+
+    def own_commitment(self, index: int) -> dict[str, Any]:
+        """A commitment of this client, by log index."""
+        return self._http.request("GET", f"me/commitments/{index}").json()
+
     def label_key(self, keyid: str, label: str) -> None:
         """Call a key something."""
         self._http.request("PATCH", f"me/keys/{keyid}", json={"label": label})

@@ -74,7 +74,8 @@ def relation_columns(layout: Layout, witness: ChunkWitness, challenge: Challenge
     ]
 
 
-def _measured(backend: Backend, files: CircuitFiles, columns: list[Vector]) -> tuple[bytes, Figures]:
+def measured(backend: Backend, files: CircuitFiles, columns: list[Vector]) -> tuple[bytes, Figures]:
+    """A proof, and what it cost."""
     start = time.process_time()
     proof = backend.prove(files, columns)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
@@ -86,7 +87,7 @@ def prove_relation(
 ) -> tuple[bytes, Figures]:
     """One touched chunk. Raises ProvingFailed. A false claim yields a proof that verifies to non-zero outputs."""
     columns = relation_columns(layout, witness, challenge, release.predicate.digit_base)
-    return _measured(backend, release.relation, columns)
+    return measured(backend, release.relation, columns)
 
 
 def prove_range(
@@ -99,7 +100,7 @@ def prove_range(
     for solution, column in zip(solutions, columns, strict=True):
         check_digits(column, rows, -base, release.predicate.table_end, solution.chunk)
     columns += [[0] * (rows + p.salt_rows)] * (p.range_group - len(columns))
-    return _measured(backend, release.range, columns)
+    return measured(backend, release.range, columns)
 
 
 @dataclass(frozen=True)

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING
 from ledger import queue
 from ledger.log import NotCosignedError
 from ledger.queue import app
-from ledger.workflow import claims, imports, jobs, proofs, windows
+from ledger.workflow import claims, continuations, imports, jobs, proofs, windows
 from ledger.workflow import webhooks as outgoing
 from ledger.workflow.errors import WorkflowError
 
 if TYPE_CHECKING:
     from ledger.models import Job
-    from prover_worker.verify import Case
+    from prover_worker.verify import Case, Verification
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +42,18 @@ def challenge(job_id: str) -> None:
 def verify(job_id: str) -> None:
     """Verify a proof and log the verdict."""
     _work(job_id, _verify)
+
+
+@app.task(name=queue.TASK_LINE_CHALLENGE)
+def line_challenge(job_id: str) -> None:
+    """Let the log fix the challenge of a commitment that continues a model."""
+    _work(job_id, lambda job: continuations.draw_challenge(job.target))
+
+
+@app.task(name=queue.TASK_LINE_VERIFY)
+def line_verify(job_id: str) -> None:
+    """Verify that a later version of a model keeps its zeros, and log the verdict."""
+    _work(job_id, _line_verify)
 
 
 @app.task(name=queue.TASK_IMPORT)
@@ -112,16 +124,43 @@ def _import(job: Job) -> None:
     imports.run_import(job.target, report)
 
 
+def _line_verify(job: Job) -> None:
+    from ledger.tlog.checkpoint import Checkpoint
+    from prover_worker.continuation import ContinuationCase, verify_continuation
+    from prover_worker.ezkl_backend import EzklBackend
+    from prover_worker.release import Release
+
+    stored = continuations.continuation_task(job.target)
+    case = ContinuationCase(
+        release=Release.open(stored.circuit, stored.circuit_paths),
+        total=stored.total_weights,
+        weights=_stored(stored.weights),
+        curvature=_stored(stored.curvature),
+        masks=[_stored(path) for path in stored.masks],
+        checkpoint=Checkpoint(stored.checkpoint_origin, stored.checkpoint_size, stored.checkpoint_root),
+        index=stored.commitment_ref.index,
+        leaf=bytes.fromhex(stored.commitment_ref.leaf_hash),
+        proofs=_stored(stored.bundle),
+    )
+    outcome = verify_continuation(case, EzklBackend(), _reporter(job))
+    continuations.record_continuation(job.target, _result(outcome))
+
+
 def _verify(job: Job) -> None:
     from prover_worker.ezkl_backend import EzklBackend
     from prover_worker.verify import verify_claim
 
-    def report(done: int, total: int) -> None:
-        queue.report_progress(job.uuid, done / total, f"{done} of {total} proofs checked")
+    outcome = verify_claim(_case(proofs.verification_case(job.target)), EzklBackend(), _reporter(job))
+    proofs.record_verdict(job.target, _result(outcome))
 
-    outcome = verify_claim(_case(proofs.verification_case(job.target)), EzklBackend(), report)
+
+def _reporter(job: Job) -> Callable[[int, int], None]:
+    return lambda done, total: queue.report_progress(job.uuid, done / total, f"{done} of {total} proofs checked")
+
+
+def _result(outcome: Verification) -> proofs.VerdictResult:
     failures = sorted(outcome.failures.items(), key=lambda item: -1 if item[0] is None else item[0])
-    result = proofs.VerdictResult(
+    return proofs.VerdictResult(
         accepted=outcome.accepted,
         failures=failures,
         failed_chunks=sum(chunk is not None for chunk, _ in failures),
@@ -129,7 +168,6 @@ def _verify(job: Job) -> None:
         untouched_chunks=outcome.untouched,
         touched_chunks=outcome.touched or None,
     )
-    proofs.record_verdict(job.target, result)
 
 
 def _stored(path: Path) -> bytes:

@@ -62,8 +62,8 @@ class CircuitReleaseAdmin(ReadOnlyAdmin):
 
 @admin.register(ClientModel)
 class ClientModelAdmin(ReadOnlyAdmin):
-    list_display = ["uuid", "client_link", "model", "state", "chunks", "logged", "created_at"]
-    list_filter = ["state", "model", "client"]
+    list_display = ["uuid", "client_link", "model", "state", "continuity", "chunks", "logged", "created_at"]
+    list_filter = ["state", "continuity", "model", "client"]
     search_fields = ["uuid", "client__name", "weights_sha256", "curvature_sha256"]
     list_select_related = ["client", "model", "entry"]
     logged = entry_link("entry", "log entry")

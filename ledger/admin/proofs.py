@@ -7,7 +7,7 @@ from django.utils.html import format_html_join
 from django.utils.safestring import mark_safe
 
 from ledger.admin.base import ReadOnlyAdmin, entry_link, link
-from ledger.models import Certificate, Challenge, Claim, ProofSubmission, VerdictRecord
+from ledger.models import Certificate, Challenge, Claim, Continuation, ProofSubmission, VerdictRecord
 from ledger.workflow.certificates import DEVELOPMENT_SRS, DOES_NOT_PROVE, PROVES
 
 
@@ -83,3 +83,24 @@ class CertificateAdmin(_Logged):
     @admin.display(description="request")
     def request_link(self, row: Certificate) -> str:
         return link(row.request)
+
+
+@admin.register(Continuation)
+class ContinuationAdmin(ReadOnlyAdmin):
+    list_display = ["uuid", "commitment", "continuity", "challenged", "proved", "judged"]
+    list_filter = ["client_model__continuity"]
+    list_select_related = [
+        "client_model__client", "client_model__model", "client_model__entry", "challenge_entry", "proof_entry",
+        "verdict_entry",
+    ]  # fmt: skip
+    challenged = entry_link("challenge_entry", "challenge")
+    proved = entry_link("proof_entry", "proof")
+    judged = entry_link("verdict_entry", "verdict")
+
+    @admin.display(description="commitment")
+    def commitment(self, row: Continuation) -> str:
+        return link(row.client_model)
+
+    @admin.display(description="zeros")
+    def continuity(self, row: Continuation) -> str:
+        return row.client_model.get_continuity_display()

@@ -10,7 +10,10 @@ from ledger.api import inputs, render
 from ledger.api.auth import ClientUser, ClientView
 from ledger.api.operations import operation
 from ledger.api.outputs import clients as outputs
+from ledger.models import GlobalModel
 from ledger.workflow.client_keys import label_key
+from ledger.workflow.continuations import accepted_before
+from ledger.workflow.step import get_or_refuse
 
 
 class Me(ClientView):
@@ -30,6 +33,29 @@ class Keys(ClientView):
     def get(self, _request: Request) -> Response:
         """{keys: [...]}, oldest first, revoked ones too. They change by signed statements only."""
         return Response({"keys": render.client_keys(self.client)})
+
+
+class Commitment(ClientView):
+    """GET: one commitment of the client, by its log index."""
+
+    @operation("Read a commitment of the client", gives={200: outputs.ClientModel})
+    def get(self, _request: Request, index: int) -> Response:
+        """With how it stands with the zeros of earlier windows; another client's does not exist."""
+        held = get_or_refuse(
+            self.client.models.select_related(*render.CLIENT_MODEL), "commitment", entry__index=index
+        )
+        return Response(render.client_model(held))
+
+
+class Line(ClientView):
+    """GET: what a further commitment of the client on a model continues."""
+
+    @operation("Read what a further commitment continues", gives={200: outputs.Line})
+    def get(self, _request: Request, index: int) -> Response:
+        """`index` is that of the model's release."""
+        model = get_or_refuse(GlobalModel.objects.all(), "model", entry__index=index)
+        last = self.client.models.filter(model=model).select_related("entry").order_by("-entry").first()
+        return Response(render.line(last, accepted_before(self.client, model, None)))
 
 
 class Key(ClientView):

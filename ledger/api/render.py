@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import base64
 import uuid
+from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from ledger import log
 from ledger.models import (
@@ -14,16 +15,23 @@ from ledger.models import (
     Client,
     ClientKey,
     ClientModel,
+    Continuation,
     Event,
     GlobalModel,
     Job,
     LogEntry,
     Order,
     Upload,
+    VerdictRecord,
 )
 from ledger.uploads import Part
 
 Json = dict[str, Any]
+#: What rendering a client's commitment needs.
+CLIENT_MODEL: Final = (
+    "entry", "model__entry", "continues__entry", "continuation__challenge_entry", "continuation__proof_entry",
+    "continuation__verdict_entry",
+)  # fmt: skip
 
 
 def time(value: datetime | None) -> str | None:
@@ -82,7 +90,7 @@ def client(row: Client, now: datetime) -> Json:
 
 def client_detail(row: Client, now: datetime) -> Json:
     """A client with its keys and what it has committed to."""
-    models = row.models.select_related("entry", "model__entry").order_by("entry")
+    models = row.models.select_related(*CLIENT_MODEL).order_by("entry")
     return client(row, now) | {
         "keys": client_keys(row),
         "models": [client_model(held) for held in models],
@@ -108,8 +116,37 @@ def client_key(row: ClientKey) -> Json:
 
 
 def client_model(row: ClientModel) -> Json:
-    """A commitment of a client."""
-    return {"commitment": ref(row.entry), "model": ref(row.model.entry), "state": row.state}
+    """A commitment of a client, and how it stands with the zeros of earlier windows."""
+    shown = getattr(row, "continuation", None)
+    return {
+        "commitment": ref(row.entry),
+        "model": ref(row.model.entry),
+        "state": row.state,
+        "continues": None if row.continues is None else ref(row.continues.entry),
+        "continuity": row.continuity,
+        "continuation": None if shown is None else _continuation(shown),
+    }
+
+
+def _continuation(row: Continuation) -> Json:
+    return {
+        "challenge": ref(row.challenge_entry),
+        "proof": ref(row.proof_entry),
+        "verdict": ref(row.verdict_entry),
+        "failures": row.failures,
+    }
+
+
+def line(last: ClientModel | None, accepted: Iterable[VerdictRecord]) -> Json:
+    """What a further commitment of a client on a model continues, and the orders whose zeros it must keep."""
+    orders = [(verdict, verdict.proof.claim.order) for verdict in accepted]
+    return {
+        "continues": None if last is None else ref(last.entry),
+        "orders": [
+            {"order": ref(order.entry), "mask": ref(order.window.mask_entry), "verdict": ref(verdict.entry)}
+            for verdict, order in orders
+        ],
+    }
 
 
 def order(row: Order) -> Json:

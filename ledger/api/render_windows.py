@@ -52,6 +52,7 @@ def order_line(row: Order) -> Json:
         "client": str(client.uuid),
         "clientName": client.name,
         "state": row.state,
+        "continuity": row.client_model.continuity,
         "attempt": row.attempt,
         "coverage": row.coverage,
         "dueAt": time(row.due_at),

@@ -75,6 +75,8 @@ urlpatterns = [
     path("policy", windows.DefaultPolicy.as_view()),
     path("me", me.Me.as_view()),
     path("me/events", own_events.MyEvents.as_view()),
+    path("me/commitments/<int:index>", me.Commitment.as_view()),
+    path("me/lines/<int:index>", me.Line.as_view()),
     path("me/keys", me.Keys.as_view()),
     path("me/keys/<str:keyid>", me.Key.as_view()),
     path("clients", client_admin.Clients.as_view()),

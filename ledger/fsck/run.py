@@ -35,7 +35,7 @@ from ledger.statements import keys as key_format
 from ledger.statements.dsse import Envelope
 from ledger.statements.errors import RuleError, StatementError
 from ledger.statements.keyring import KeyRing
-from ledger.statements.predicates import Challenge, ClientEnrolment, KeyRotation
+from ledger.statements.predicates import Challenge, ClientEnrolment, ContinuationChallenge, KeyRotation
 from ledger.statements.rules import Story, check, check_challenge_size
 from ledger.statements.statement import Statement
 from ledger.tlog.errors import TlogError
@@ -137,7 +137,7 @@ def _check_entry(walk: _Walk, index: int, leaf_hash: bytes, leaf: Leaf) -> None:
         else:
             walk.ring.admit(index, predicate)
         check(walk.story, index, predicate)
-        if isinstance(predicate, Challenge):
+        if isinstance(predicate, Challenge | ContinuationChallenge):
             _check_challenge(walk, index, predicate)
     except RuleError as error:
         raise FsckError(str(error)) from error
@@ -150,7 +150,7 @@ def _check_entry(walk: _Walk, index: int, leaf_hash: bytes, leaf: Leaf) -> None:
         del walk.story.statements[index]
 
 
-def _check_challenge(walk: _Walk, index: int, challenge: Challenge) -> None:
+def _check_challenge(walk: _Walk, index: int, challenge: Challenge | ContinuationChallenge) -> None:
     past = walk.ring.open_checkpoint(challenge.checkpoint, settings.LEDGER_ORIGIN)
     check_challenge_size(index, challenge, past.size)
     if walk.roots.get(past.size) != past.root:

@@ -23,6 +23,7 @@ from ledger.statements import keys
 from ledger.statements import predicates as said
 from ledger.statements.predicates import Predicate
 from ledger.statements.rules import Story
+from ledger.tlog.checkpoint import Checkpoint
 
 Report = Callable[[str, int, int], None]
 Row = dict[str, Any]
@@ -38,7 +39,7 @@ _COLUMNS: Final[dict[type[models.Model], tuple[str, tuple[str, ...]]]] = {
     )),
     m.ClientModel: ("entry_id", (
         "client_id", "model__entry_id", "circuit__entry_id", "chunks", "weights_sha256", "curvature_sha256",
-        "other_tensors_sha256", "state", "unlearned_by__entry_id",
+        "other_tensors_sha256", "state", "unlearned_by__entry_id", "continues__entry_id", "continuity",
     )),
     m.DeletionRequest: ("uuid", (
         "regulation", "received_at", "due_at", "acknowledge_by", "terms", "filed_entry_id", "acknowledged_entry_id",
@@ -62,6 +63,9 @@ _COLUMNS: Final[dict[type[models.Model], tuple[str, tuple[str, ...]]]] = {
     m.Challenge: ("entry_id", ("claim__entry_id", "checkpoint_id")),
     m.ProofSubmission: ("entry_id", ("claim__entry_id", "bundle_sha256")),
     m.VerdictRecord: ("entry_id", ("proof__entry_id", "accepted", "failures")),
+    m.Continuation: ("client_model__entry_id", (
+        "checkpoint_id", "challenge_entry_id", "bundle_sha256", "proof_entry_id", "verdict_entry_id", "failures",
+    )),
     m.Objection: ("entry_id", ("order_id", "reason")),
     m.Certificate: ("entry_id", ("request_id", "window_id", "complete", "supplements__entry_id")),
 }  # fmt: skip
@@ -203,7 +207,7 @@ def _(it: said.ModelRelease, tables: Tables, index: int, _story: Story) -> None:
 
 
 @_apply.register
-def _(it: said.ModelCommitment, tables: Tables, index: int, _story: Story) -> None:
+def _(it: said.ModelCommitment, tables: Tables, index: int, story: Story) -> None:
     before = tables.current.get((it.client, it.model.index))
     if before is not None:
         tables.rows[m.ClientModel][before]["state"] = m.ClientModel.State.SUPERSEDED
@@ -218,7 +222,43 @@ def _(it: said.ModelCommitment, tables: Tables, index: int, _story: Story) -> No
         "other_tensors_sha256": it.other_tensors_sha256,
         "state": m.ClientModel.State.CURRENT,
         "unlearned_by__entry_id": None,
+        "continues__entry_id": None if it.continues is None else it.continues.index,
+        "continuity": _continuity(it, story, index),
     }
+
+
+def _continuity(it: said.ModelCommitment, story: Story, index: int) -> str:
+    """How a new commitment begins: whether there is something to show, and whether it says that it will."""
+    states = m.ClientModel.Continuity
+    if not story.lines.masks_before(it, index):
+        return states.NOTHING_DUE
+    return states.UNLINKED if it.continues is None else states.AWAITED
+
+
+@_apply.register
+def _(it: said.ContinuationChallenge, tables: Tables, index: int, _story: Story) -> None:
+    tables.rows[m.Continuation][it.commitment.index] = {
+        "checkpoint_id": _size(it.checkpoint),
+        "challenge_entry_id": index,
+        "bundle_sha256": "",
+        "proof_entry_id": None,
+        "verdict_entry_id": None,
+        "failures": [],
+    }
+
+
+@_apply.register
+def _(it: said.ContinuationProof, tables: Tables, index: int, _story: Story) -> None:
+    tables.rows[m.Continuation][it.commitment.index].update(proof_entry_id=index, bundle_sha256=it.bundle_sha256)
+
+
+@_apply.register
+def _(it: said.ContinuationVerdict, tables: Tables, index: int, _story: Story) -> None:
+    states = m.ClientModel.Continuity
+    failures = [failure.model_dump(by_alias=True) for failure in it.failures]
+    tables.rows[m.Continuation][it.commitment.index].update(verdict_entry_id=index, failures=failures)
+    held = tables.rows[m.ClientModel][it.commitment.index]
+    held["continuity"] = states.SHOWN if it.result == "accepted" else states.REFUTED
 
 
 @_apply.register(said.DeletionRequest | requests.Step)
@@ -235,3 +275,8 @@ def _(it: said.OrderObjection, tables: Tables, index: int, story: Story) -> None
 @_apply.register(windows.Kinds)
 def _(it: Any, tables: Tables, index: int, story: Story) -> None:
     windows.apply(it, tables.rows, index, story)
+
+
+def _size(note: str) -> int:
+    """The size of the checkpoint in a note that was checked before."""
+    return Checkpoint.parse(note.rsplit("\n\n", 1)[0] + "\n").size

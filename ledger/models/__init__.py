@@ -12,7 +12,7 @@ from ledger.models.jobs import Job
 from ledger.models.log import Checkpoint, LogEntry, LogNode
 from ledger.models.objections import Objection
 from ledger.models.parties import CircuitRelease, Client, ClientKey, ClientModel, GlobalModel
-from ledger.models.proofs import Certificate, Challenge, Claim, ProofSubmission, VerdictRecord
+from ledger.models.proofs import Certificate, Challenge, Claim, Continuation, ProofSubmission, VerdictRecord
 from ledger.models.requests import (
     Approval,
     DeletionRequest,
@@ -28,7 +28,7 @@ from ledger.models.windows import Order, OrderNotice, Policy, Suspension, Window
 
 __all__ = [
     "Approval", "Blob", "CallbackCursor", "Certificate", "Challenge", "Checkpoint", "CheckpointProposal",
-    "CircuitRelease", "Claim", "Client", "ClientKey", "ClientModel", "Cosignature", "DatasetIndex",
+    "CircuitRelease", "Claim", "Client", "ClientKey", "ClientModel", "Continuation", "Cosignature", "DatasetIndex",
     "DeletionRequest", "Event", "FsckRun", "GlobalModel", "IdentityCheck", "IndexedSample", "Job", "KeptAnswer",
     "LegalHold", "LogEntry", "LogNode", "Objection", "Order", "OrderNotice", "Policy", "ProofSubmission",
     "RateBucket", "RegulationTerms", "RequestImport", "SubjectRecord", "Suspension", "Upload",

@@ -51,6 +51,8 @@ KINDS: Final[dict[str, str]] = {
     "model.retired": "a global model is out of use",
     "request.fulfilled": "every model that a request concerns was dealt with",
     "policy.changed": "an officer changed how windows of a model come about",
+    "client.continuation-shown": "a proof that what was set to zero is still zero was accepted",
+    "client.continuation-refuted": "such a proof was rejected",
     "client.token-issued": "an officer gave a client another enrolment token",
     "client.key-added": "a client added a key",
     "client.key-rotated": "a client replaced a key by a new one",

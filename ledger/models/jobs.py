@@ -14,6 +14,8 @@ class Job(models.Model):
         MASK = "mask"  # target: a window
         CHALLENGE = "challenge"  # target: a claim
         VERIFY = "verify"  # target: a proof submission
+        CONTINUATION_CHALLENGE = "line-challenge"  # target: a client model
+        CONTINUATION = "line-verify"  # target: a continuation
         IMPORT = "import"  # target: a file of requests
 
     class State(models.TextChoices):

@@ -146,6 +146,13 @@ class ClientModel(models.Model):
         SUPERSEDED = "superseded"
         RETIRED = "retired"
 
+    class Continuity(models.TextChoices):
+        NOTHING_DUE = "nothing-due", "no weight had to be zero yet"
+        UNLINKED = "unlinked", "does not say that it continues the unlearned model"
+        AWAITED = "awaited", "has not shown yet that what was set to zero is still zero"
+        SHOWN = "shown", "has proved that what was set to zero is still zero"
+        REFUTED = "refuted", "has failed to prove that what was set to zero is still zero"
+
     uuid = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     client = models.ForeignKey(Client, models.PROTECT, related_name="models")
     model = models.ForeignKey(GlobalModel, models.PROTECT, related_name="client_models")
@@ -160,6 +167,8 @@ class ClientModel(models.Model):
         "ledger.Claim", models.PROTECT, null=True, blank=True, related_name="+",
         help_text="the accepted claim whose points replaced this commitment's weights",
     )  # fmt: skip
+    continues = models.OneToOneField("self", models.PROTECT, null=True, blank=True, related_name="continued_by")
+    continuity = models.CharField(max_length=12, choices=Continuity, default=Continuity.NOTHING_DUE)
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

@@ -80,6 +80,25 @@ class VerdictRecord(models.Model):
         return f"{'accepted' if self.accepted else 'rejected'}: {self.proof}"
 
 
+class Continuation(models.Model):
+    """How a commitment that continues a model shows that it keeps the zeros: challenge, proof, verdict."""
+
+    uuid = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    client_model = models.OneToOneField("ledger.ClientModel", models.PROTECT, related_name="continuation")
+    checkpoint = models.ForeignKey("ledger.Checkpoint", models.PROTECT, related_name="+")
+    challenge_entry = models.OneToOneField("ledger.LogEntry", models.PROTECT, related_name="+")
+    bundle_sha256 = models.CharField(max_length=64, blank=True, default="")
+    proof_entry = models.OneToOneField("ledger.LogEntry", models.PROTECT, null=True, blank=True, related_name="+")
+    verdict_entry = models.OneToOneField("ledger.LogEntry", models.PROTECT, null=True, blank=True, related_name="+")
+    failures = models.JSONField(default=list, help_text='the first 200: [{"chunk", "reason"}]')
+
+    class Meta:
+        ordering = ["challenge_entry"]
+
+    def __str__(self) -> str:
+        return f"continuation of {self.client_model}"
+
+
 class Certificate(models.Model):
     """What was done about one request on one model. A supplement brings an earlier one up to date."""
 

@@ -32,6 +32,7 @@ from ledger.statements.predicates import (
     ClientKeyRotation,
     ClientModelRetirement,
     ClientRetirement,
+    ContinuationProof,
     KeyRotation,
     ModelCommitment,
     OrderObjection,
@@ -92,6 +93,8 @@ class KeyRing:
             case ClientKeyRevocation(by="client"):
                 return (self._any_of(index, predicate.client),)
             case ModelCommitment() | Claim() | Proof() | OrderObjection() | ClientModelRetirement():
+                return (self._any_of(index, predicate.client),)
+            case ContinuationProof():
                 return (self._any_of(index, predicate.client),)
             case KeyRotation():
                 needed = dict.fromkeys((self.provider, self._current(index, predicate), predicate.new_key))

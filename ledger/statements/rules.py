@@ -11,6 +11,7 @@ the entry to its `Story`:
 - an objection is by the client of its order, once, and before that is met;
 - a tombstone, a key's revocation or rotation names what it ends;
 - nothing is ordered from a retired client or about a retired model, which gets no further commitment;
+- later versions of a model go on as `ledger.statements.line_rules` says;
 - requests live as `ledger.statements.request_rules` says: due dates, extensions, holds, closures.
 
 Who signed an entry is the business of `ledger.statements.keyring`.
@@ -24,7 +25,7 @@ from dataclasses import dataclass, field
 from functools import singledispatch
 from typing import Any, TypeVar
 
-from ledger.statements import coverage_rules, window_rules
+from ledger.statements import coverage_rules, line_rules, window_rules
 from ledger.statements.errors import RuleError
 from ledger.statements.predicates import (
     Certificate,
@@ -36,6 +37,9 @@ from ledger.statements.predicates import (
     ClientModelRetirement,
     ClientRetirement,
     ClientSuspension,
+    ContinuationChallenge,
+    ContinuationProof,
+    ContinuationVerdict,
     DeletionRequest,
     IdentityCheck,
     Mask,
@@ -77,12 +81,11 @@ class Story:
     orders: defaultdict[str, list[int]] = field(default_factory=lambda: defaultdict(list))  # by window
     claims: defaultdict[int, list[int]] = field(default_factory=lambda: defaultdict(list))  # by order
     verdicts: defaultdict[int, list[int]] = field(default_factory=lambda: defaultdict(list))  # by order
-    commitments: defaultdict[tuple[str, int], list[int]] = field(  # by client and index of the model release
-        default_factory=lambda: defaultdict(list)
-    )
     once: dict[tuple[str, object], int] = field(default_factory=dict)  # what may be said once: (slug, about)
     requests: Requests = field(default_factory=Requests)
     windows: window_rules.Windows = field(default_factory=window_rules.Windows)
+    lines: line_rules.Lines = field(default_factory=line_rules.Lines)
+    whole: bool = True  # false where statements were left out, as in a bundle
 
     def get(self, ref: LogRef, kind: type[Kind], by: str) -> Kind:
         """The statement that another one refers to. Raises RuleError."""
@@ -102,8 +105,6 @@ class Story:
         """Take entry `index`, which `check` has let pass."""
         self.statements[index], self.hashes[index] = predicate, leaf_hash
         match predicate:
-            case ModelCommitment():
-                self.commitments[predicate.client, predicate.model.index].append(index)
             case Order():
                 self.orders[predicate.window].append(index)
             case Claim():
@@ -116,6 +117,7 @@ class Story:
                     self.requests.enter_window(request, predicate.model.index, index)
         self.requests.add(predicate)
         self.windows.add(index, predicate)
+        self.lines.add(index, predicate, self)
         about = _said_once(predicate)
         if about is not None:
             self.once[predicate.slug, about] = index
@@ -136,12 +138,15 @@ def check(story: Story, index: int, predicate: Predicate) -> None:
     story.requests.check(predicate, index)
 
 
-def check_challenge_size(index: int, challenge: Challenge, size: int) -> None:
-    """Raise RuleError unless a checkpoint of `size` entries lies between the claim and challenge `index`."""
-    if not challenge.claim.index < size <= index:
+def check_challenge_size(index: int, challenge: Challenge | ContinuationChallenge, size: int) -> None:
+    """Raise RuleError unless a checkpoint of `size` entries lies between challenge `index` and what it is about."""
+    about, what = (
+        (challenge.claim, "claim") if isinstance(challenge, Challenge) else (challenge.commitment, "commitment")
+    )
+    if not about.index < size <= index:
         raise RuleError(
-            f"challenge {index} uses a checkpoint of size {size}: it must cover claim "
-            f"{challenge.claim.index} and precede the challenge"
+            f"challenge {index} uses a checkpoint of size {size}: it must cover {what} "
+            f"{about.index} and precede the challenge"
         )
 
 
@@ -175,6 +180,8 @@ def _said_once(predicate: Predicate) -> object:  # noqa: PLR0911 - one for each 
             return predicate.window
         case ClientRetirement() | ClientModelRetirement():
             return _retired(predicate)
+        case ContinuationChallenge() | ContinuationProof() | ContinuationVerdict():
+            return line_rules.said_once(predicate)
         case Order():
             return predicate.order
         case OrderObjection():
@@ -229,7 +236,7 @@ def _(said: ClientModelRetirement, story: Story, index: int) -> None:
     held = story.get(said.commitment, ModelCommitment, f"retirement {index}")
     same(
         (held.client, held.model, said.commitment.index),
-        (said.client, said.model, story.commitments[said.client, said.model.index][-1]),
+        (said.client, said.model, story.lines.commitments[said.client, said.model.index][-1]),
         f"retirement {index} is not about the client's last commitment on that model",
     )
 
@@ -262,6 +269,7 @@ def _(said: Mask, story: Story, index: int) -> None:
 @_check.register
 def _(said: ModelCommitment, story: Story, index: int) -> None:
     _expect_active(said.client, said.model, story, f"commitment {index}")
+    line_rules.check_commitment(said, story, index)
     story.get(said.model, ModelRelease, f"commitment {index}")
     story.get(said.circuit, CircuitRelease, f"commitment {index}")
 
@@ -282,6 +290,11 @@ def _(order: Order, story: Story, index: int) -> None:
     same((mask.window, mask.model), (order.window, commitment.model), f"{by} mixes windows or models")
     coverage_rules.check_order(order, index)
     window_rules.check_order(order, story, index)
+
+
+@_check.register(ContinuationChallenge | ContinuationProof | ContinuationVerdict)
+def _(said: line_rules.Step, story: Story, index: int) -> None:
+    line_rules.check_step(said, story, index)
 
 
 def _expect_active(client: str, model: LogRef, story: Story, by: str) -> None:
@@ -397,6 +410,7 @@ def _check_outcome(outcome: Outcome, story: Story, index: int) -> None:
     story.get(outcome.order, Order, f"certificate {index}")
     if outcome.verdict is not None:
         story.expect(outcome.verdict, f"certificate {index}")
+    line_rules.check_outcome(outcome, story, f"certificate {index}")
     verdicts = story.verdicts[outcome.order.index]
     expected = window_rules.expected_status(outcome.order.index, story)
     same(outcome.status, expected, f"certificate {index} says {outcome.status} where the verdicts say {expected}")

@@ -26,6 +26,7 @@ from ledger.statements import predicates
 from ledger.statements.predicates import KeyRotation
 from ledger.statements.predicates.certificate import NotOrdered
 from ledger.statements.predicates.circuit_release import VERIFIER_ROLES
+from ledger.workflow.continuations import masks_before
 from ledger.workflow.errors import WorkflowError
 from ledger.workflow.step import exclusive, get_or_refuse
 
@@ -54,7 +55,9 @@ def _bundle(window_id: uuid.UUID | str) -> dict[str, Any]:
     found = [*_entries(window, orders, late), *_key_entries(held)]
     entries = sorted({entry.index: entry for entry in found if entry}.values(), key=_index)
     head = _head_covering(entries[-1])
-    sizes = {claim.challenge.checkpoint_id for claim in _challenged(orders)}
+    sizes = {claim.challenge.checkpoint_id for claim in _challenged(orders)} | {
+        one.continuation.checkpoint_id for one in held if hasattr(one, "continuation")
+    }
     return {
         "format": FORMAT,
         "origin": settings.LEDGER_ORIGIN,
@@ -83,6 +86,35 @@ def _head_covering(entry: LogEntry) -> Checkpoint:
 
 
 def _entries(window: Window, orders: list[Order], late: list[ClientModel]) -> Iterator[LogEntry | None]:
+    yield from _mask_entries(window)
+    yield from _model_entries(window, late)
+    for certificate in window.certificates.all():
+        yield certificate.entry
+    for order in orders:
+        held = order.client_model
+        yield from (held.circuit.entry, held.entry, order.entry, order.exception_entry)
+        yield order.objection.entry if hasattr(order, "objection") else None
+        yield from _line_entries(held)
+        for claim in order.claims.all():
+            yield claim.entry
+            if hasattr(claim, "challenge"):
+                yield claim.challenge.entry
+            if hasattr(claim, "proof"):
+                yield claim.proof.entry
+                yield claim.proof.verdict.entry if hasattr(claim.proof, "verdict") else None
+
+
+def _line_entries(held: ClientModel) -> Iterator[LogEntry | None]:
+    """How a model showed that it continues an unlearned one, and the earlier masks that this was about."""
+    if hasattr(held, "continuation"):
+        shown = held.continuation
+        yield from (shown.challenge_entry, shown.proof_entry, shown.verdict_entry)
+        for window in masks_before(held.client, held.model, held.entry):
+            yield from _mask_entries(window)
+
+
+def _mask_entries(window: Window) -> Iterator[LogEntry | None]:
+    """What led to a window's mask: its requests with all that was said about them."""
     yield from (window.model.entry, window.closed_entry, window.mask_entry)
     for request in window.requests.all():
         yield from (request.filed_entry, request.decision_entry, request.erased_entry)
@@ -91,20 +123,6 @@ def _entries(window: Window, orders: list[Order], late: list[ClientModel]) -> It
             yield check.entry
         for hold in request.holds.select_related("set_entry", "lifted_entry"):
             yield from (hold.set_entry, hold.lifted_entry)
-    yield from _model_entries(window, late)
-    for certificate in window.certificates.all():
-        yield certificate.entry
-    for order in orders:
-        held = order.client_model
-        yield from (held.circuit.entry, held.entry, order.entry, order.exception_entry)
-        yield order.objection.entry if hasattr(order, "objection") else None
-        for claim in order.claims.all():
-            yield claim.entry
-            if hasattr(claim, "challenge"):
-                yield claim.challenge.entry
-            if hasattr(claim, "proof"):
-                yield claim.proof.entry
-                yield claim.proof.verdict.entry if hasattr(claim.proof, "verdict") else None
 
 
 def _model_entries(window: Window, late: list[ClientModel]) -> Iterator[LogEntry | None]:
@@ -117,6 +135,7 @@ def _model_entries(window: Window, late: list[ClientModel]) -> Iterator[LogEntry
         yield from (suspension.set_entry, suspension.lifted_entry)
     for held in late:
         yield from (held.circuit.entry, held.entry)
+        yield from _line_entries(held)
 
 
 def _not_ordered(window: Window) -> list[NotOrdered]:
@@ -161,6 +180,9 @@ def _digests(window: Window, orders: list[Order], held: list[ClientModel]) -> It
         yield from (release.blobs[role] for role in VERIFIER_ROLES)
     for one in held:
         yield from (one.weights_sha256, one.curvature_sha256)
+        if hasattr(one, "continuation"):
+            yield from filter(None, [one.continuation.bundle_sha256])
+            yield from (before.mask_sha256 for before in masks_before(one.client, one.model, one.entry))
     for order in orders:
         for claim in order.claims.all():
             yield from (claim.weights_sha256, claim.solution_sha256)

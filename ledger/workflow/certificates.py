@@ -55,6 +55,9 @@ DOES_NOT_PROVE: Final = [
     "Anything about orders marked rejected, unanswered or excepted, nor about clients that got no order.",
 ]
 SAMPLE_DOES_NOT_PROVE: Final = "Anything about touched chunks that were not drawn."
+NOT_CONTINUED: Final = (
+    "That models marked unlinked, awaited or refuted started from weights in which earlier windows' masks are zero."
+)
 DEVELOPMENT_SRS: Final = (
     "Soundness against whoever made the development SRS: it did not come from a public ceremony."
 )
@@ -149,6 +152,7 @@ def _certify(window: Window, request: DeletionRequest, found: _Findings) -> Cert
             does_not_prove=[
                 *DOES_NOT_PROVE,
                 *([SAMPLE_DOES_NOT_PROVE] if found.sampled else []),
+                *([NOT_CONTINUED] if _not_continued(found) else []),
                 *([DEVELOPMENT_SRS] if found.srs == "development" else []),
             ],
             issued_at=timezone.now(),
@@ -157,6 +161,12 @@ def _certify(window: Window, request: DeletionRequest, found: _Findings) -> Cert
     return Certificate.objects.create(
         request=request, window=window, complete=found.complete, supplements=earlier, entry=entry
     )
+
+
+def _not_continued(found: _Findings) -> bool:
+    """Whether a model has not shown, where it had to, that it kept the zeros of earlier windows."""
+    due = {ClientModel.Continuity.UNLINKED, ClientModel.Continuity.AWAITED, ClientModel.Continuity.REFUTED}
+    return any(one.continuity in due for one in found.outcomes)
 
 
 def _findings(window: Window, *, pending: bool) -> _Findings:
@@ -182,6 +192,7 @@ def _outcome(order: Order, verdict: VerdictRecord | None, *, pending: bool) -> O
         status=_status(order, verdict, pending=pending),
         verdict=None if verdict is None else log.entry_ref(verdict.entry),
         exception=None if order.exception_entry is None else log.entry_ref(order.exception_entry),
+        continuity=order.client_model.continuity,
     )
 
 

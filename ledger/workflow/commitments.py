@@ -8,6 +8,7 @@ from ledger.statements.predicates import ClientModelRetirement, ModelCommitment
 from ledger.statements.predicates.circuit_release import CircuitParameters
 from ledger.workflow import events, points
 from ledger.workflow.actors import client_actor
+from ledger.workflow.continuations import begin, continued
 from ledger.workflow.errors import WorkflowError
 from ledger.workflow.step import Accepted, Submission, exclusive, open_submission, replayed
 from ledger.workflow.unsettled import refuse_while_ordered
@@ -41,11 +42,12 @@ def _accept(submission: Submission[ModelCommitment]) -> Accepted:
         )
     if client.models.filter(model=model, state=ClientModel.State.RETIRED).exists():
         raise WorkflowError("model-retired", "this client has retired its copy of that model: it stays retired")
+    continues = continued(client, model, said)
     refuse_while_ordered(client, model, "it is about the current commitment; meet it first")
     _check_points(submission, model, CircuitParameters.model_validate(circuit.parameters))
     accepted = submission.append()
     client.models.filter(model=model, state=ClientModel.State.CURRENT).update(state=ClientModel.State.SUPERSEDED)
-    ClientModel.objects.create(
+    held = ClientModel.objects.create(
         client=client,
         model=model,
         circuit=circuit,
@@ -54,7 +56,9 @@ def _accept(submission: Submission[ModelCommitment]) -> Accepted:
         weights_sha256=said.weights_sha256,
         curvature_sha256=said.curvature_sha256,
         other_tensors_sha256=said.other_tensors_sha256,
+        continues=continues,
     )
+    begin(held)
     events.record(
         "client.committed", actor=client_actor(client), client=client.uuid, model=model.uuid, entry=accepted.entry
     )

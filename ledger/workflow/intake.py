@@ -13,6 +13,7 @@ from ledger.statements.predicates import (
     ClientKeyRevocation,
     ClientKeyRotation,
     ClientModelRetirement,
+    ContinuationProof,
     ModelCommitment,
     OrderObjection,
     Proof,
@@ -22,6 +23,7 @@ from ledger.workflow.claims import accept_claim
 from ledger.workflow.client_keys import add_key, revoke_own_key, rotate_key
 from ledger.workflow.clients import enrol_client
 from ledger.workflow.commitments import accept_commitment, accept_model_retirement
+from ledger.workflow.continuations import accept_continuation_proof
 from ledger.workflow.errors import WorkflowError
 from ledger.workflow.objections import accept_objection
 from ledger.workflow.proofs import accept_proof
@@ -36,6 +38,7 @@ _DOORS: Final[dict[str, Callable[[bytes], Accepted]]] = {
     ClientKeyRotation.type_uri(): rotate_key,
     ClientKeyRevocation.type_uri(): revoke_own_key,
     ClientModelRetirement.type_uri(): accept_model_retirement,
+    ContinuationProof.type_uri(): accept_continuation_proof,
 }
 
 

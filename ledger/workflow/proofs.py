@@ -183,7 +183,7 @@ def record_verdict(proof_id: uuid.UUID | str, result: VerdictResult) -> VerdictR
     if known is not None:
         return known
     order = proof.claim.order
-    failures = _fit(result.failures)
+    failures = fit_failures(result.failures)
     ordered = log.statement(order.entry).predicate
     assert isinstance(ordered, predicates.Order)
     due = coverage.of_attempt(ordered.coverage, proof.claim.attempt)
@@ -236,7 +236,7 @@ def _settle(order: Order, claim: Claim, *, accepted: bool) -> None:
     settle_window(order.window)
 
 
-def _fit(failures: Sequence[tuple[int | None, str]]) -> list[Failure]:
+def fit_failures(failures: Sequence[tuple[int | None, str]]) -> list[Failure]:
     """As many failures as a leaf can hold, the first ones."""
     kept: list[Failure] = []
     room = MAX_FAILURE_BYTES

@@ -45,6 +45,10 @@ def told(story: Story) -> Story:
     suspend_client(party.row.uuid)
     register_dataset("d", [Sample("a", 0, {}), Sample("b", 1, {})])
     imports.import_now('{"regulation": "gdpr"}', "jsonl", actor=SYSTEM)
+    challenge = models.Challenge.objects.get()
+    models.Continuation.objects.create(
+        client_model=party.row.models.get(), checkpoint=challenge.checkpoint, challenge_entry=challenge.entry
+    )
     proposal = models.CheckpointProposal.objects.create(size=log.size(), root=log.root_at(log.size()))
     models.Cosignature.objects.create(proposal=proposal, vkey="w.example+01020304+BA==", line="line", time=1)
     models.WitnessState.objects.create(vkey="w.example+01020304+BA==", url="http://w.example")

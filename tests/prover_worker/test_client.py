@@ -76,8 +76,16 @@ def test_attempts_end_before_the_salt_does(agent):
     now.write_json("claim.json", {})
     agent._expect_salt(now, 8)  # its own claim counts once
     agent.state.sub("orders", ORDER, "1").write_json("claim.json", {})
-    with pytest.raises(AgentError, match="3 attempts have opened this commitment; with 8 salt rows one more"):
+    with pytest.raises(AgentError, match="3 proofs have opened this commitment; with 8 salt rows one more"):
         agent._expect_salt(now, 8)
+
+
+def test_a_proof_that_zeros_were_kept_opens_the_commitment_too(agent):
+    now = agent.state.sub("orders", ORDER, "1")
+    agent._expect_salt(now, 4)
+    agent.state.sub("commitment").write_json("continuation-challenge.json", {})
+    with pytest.raises(AgentError, match="1 proofs have opened this commitment; with 4 salt rows one more"):
+        agent._expect_salt(now, 4)
 
 
 @pytest.mark.parametrize("name", ["../../etc", "", "x", 'a"b'])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from ledger.api.outputs.base import Id, Output, Ref, Sha256, Time
+from ledger.api.outputs.work import Failure
 
 
 class ClientLine(Output):
@@ -30,12 +31,39 @@ class ClientKey(Output):
     revoked: Ref | None
 
 
+class Continuation(Output):
+    """How a commitment shows that what was set to zero still is."""
+
+    challenge: Ref
+    proof: Ref | None
+    verdict: Ref | None
+    failures: list[Failure]
+
+
 class ClientModel(Output):
-    """A commitment of a client."""
+    """A commitment of a client, and how it stands with the zeros of earlier windows."""
 
     commitment: Ref
     model: Ref
     state: str
+    continues: Ref | None
+    continuity: str
+    continuation: Continuation | None
+
+
+class LineOrder(Output):
+    """An order that the client has met on a model."""
+
+    order: Ref
+    mask: Ref
+    verdict: Ref
+
+
+class Line(Output):
+    """What a further commitment of the client on a model continues, and the orders whose zeros it must keep."""
+
+    continues: Ref | None
+    orders: list[LineOrder]
 
 
 class Client(ClientLine):

@@ -30,6 +30,7 @@ class OrderLine(Output):
     client: Id
     client_name: str
     state: str
+    continuity: str
     attempt: int
     coverage: Any
     due_at: Time

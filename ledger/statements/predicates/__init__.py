@@ -15,6 +15,11 @@ from ledger.statements.predicates.client_key_revocation import ClientKeyRevocati
 from ledger.statements.predicates.client_key_rotation import ClientKeyRotation
 from ledger.statements.predicates.client_retirement import ClientModelRetirement, ClientRetirement
 from ledger.statements.predicates.client_suspension import ClientSuspension
+from ledger.statements.predicates.continuation import (
+    ContinuationChallenge,
+    ContinuationProof,
+    ContinuationVerdict,
+)
 from ledger.statements.predicates.deletion_request import DeletionRequest, RequestDecision, Terms
 from ledger.statements.predicates.identity_check import IdentityCheck
 from ledger.statements.predicates.key_rotation import KeyRotation
@@ -44,13 +49,15 @@ PREDICATES: Final[dict[str, type[Predicate]]] = {
         RequestAcknowledgement, IdentityCheck, RequestExtension, RequestHold, RequestClosure,
         OrderObjection,
         ClientKeyAddition, ClientKeyRotation, ClientRetirement, ClientModelRetirement,
+        ContinuationChallenge, ContinuationProof, ContinuationVerdict,
     )
 }  # fmt: skip
 
 __all__ = [
     "PREDICATES", "Certificate", "Challenge", "CircuitRelease", "Claim", "ClientEnrolment",
     "ClientKeyAddition", "ClientKeyRevocation", "ClientKeyRotation", "ClientModelRetirement", "ClientRetirement",
-    "ClientSuspension", "DeletionRequest", "IdentityCheck", "KeyRotation", "Mask",
+    "ClientSuspension", "ContinuationChallenge", "ContinuationProof", "ContinuationVerdict",
+    "DeletionRequest", "IdentityCheck", "KeyRotation", "Mask",
     "ModelCommitment", "ModelRelease", "ModelRetirement", "Order", "OrderException", "OrderObjection",
     "Predicate", "Proof", "RequestAcknowledgement", "RequestClosure", "RequestDecision", "RequestExtension",
     "RequestFulfilment", "RequestHold", "Terms", "Tombstone", "Verdict", "WindowClose",

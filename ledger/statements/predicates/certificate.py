@@ -23,6 +23,9 @@ class Outcome(Part):
     status: Literal["met", "met-late", "rejected", "unanswered", "excepted"]
     verdict: LogRef | None = None
     exception: LogRef | None = Field(default=None, description="the officer's order-exception")
+    continuity: Literal["nothing-due", "unlinked", "awaited", "shown", "refuted"] | None = Field(
+        default=None, description="how the ordered model stands with the zeros of earlier windows"
+    )
 
 
 class NotOrdered(Part):

@@ -23,3 +23,6 @@ class ModelCommitment(Predicate):
     curvature_sha256: Sha256
     curvature_root: Sha256
     other_tensors_sha256: Sha256 = Field(description="over the salted digests of all non-target tensors")
+    continues: LogRef | None = Field(
+        default=None, description="the client's last commitment on this model, whose zeros this one says to keep"
+    )

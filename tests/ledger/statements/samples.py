@@ -56,6 +56,12 @@ SAMPLES: list[p.Predicate] = [
     p.ModelRetirement(model=REF, reason="superseded", retired_at=TIME),
     p.OrderException(order=REF, client=UUID, reason="client-gone", excepted_at=TIME),
     p.RequestFulfilment(request=UUID, decision=REF, certificates=[REF], fulfilled_at=TIME),
+    p.ContinuationChallenge(commitment=REF, checkpoint="log\n1\nAAAA\n\n— log AAAA\n"),
+    p.ContinuationProof(commitment=REF, challenge=REF, client=UUID, bundle_sha256=SHA),
+    p.ContinuationVerdict(
+        proof=REF, commitment=REF, bundle_sha256=SHA, masks=[REF], result="accepted", proved_chunks=2,
+        srs_provenance="ceremony",
+    ),
     p.ClientKeyAddition(client=UUID, public_key=SHA, added_at=TIME),
     p.ClientKeyRotation(client=UUID, replaces=REF, public_key=SHA, rotated_at=TIME),
     p.ClientRetirement(client=UUID, retired_at=TIME),
