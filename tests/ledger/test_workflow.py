@@ -64,7 +64,7 @@ def test_the_audit_bundle_can_be_checked_by_a_stranger(story: Story) -> None:
         "key-rotation", "client-key-revocation", "client-key-addition", "client-key-rotation", "client-retirement",
         "client-model-retirement", "tombstone", "request-acknowledgement", "request-extension", "request-hold",
         "request-closure", "client-suspension", "order-exception", "request-fulfilment", "model-retirement",
-        "order-objection",
+        "order-objection", "continuation-challenge", "continuation-proof", "continuation-verdict",
     }  # fmt: skip
     assert set(kinds) == {kind.slug for kind in predicates.PREDICATES.values()} - later
     for digest, text in bundle["blobs"].items():
