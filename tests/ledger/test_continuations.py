@@ -7,8 +7,10 @@ import os
 from typing import Any
 
 import pytest
+from django.db import connection
 
 from ledger import log, models
+from ledger.fsck.errors import FsckError
 from ledger.fsck.run import rebuild
 from ledger.statements import predicates
 from ledger.statements.errors import RuleError
@@ -247,3 +249,25 @@ def test_a_commitment_without_the_new_field_is_as_valid_as_before(story: Story) 
     del members["continues"]
     assert predicates.ModelCommitment.model_validate_json(json.dumps(members)).continues is None
     commitments.accept_commitment(party.sign(said))
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (
+            "UPDATE ledger_clientmodel SET continuity = 'shown' WHERE continuity = 'refuted'",
+            "has continuity 'shown'",
+        ),
+        ("UPDATE ledger_clientmodel SET continues_id = NULL", "has continues__entry_id None"),
+        ("UPDATE ledger_continuation SET failures = '[]'", r"has failures \[\]"),
+        ("DELETE FROM ledger_continuation", "is missing: the log calls for it"),
+    ],
+)
+def test_fsck_notices_rows_that_were_changed(story: Story, change: str, sentence: str) -> None:
+    party = story.party()
+    met(story, party)
+    shown(story, party, accepted=False)
+    with connection.cursor() as cursor:
+        cursor.execute(change)
+    with pytest.raises(FsckError, match=sentence):
+        rebuild(lambda *_: None)

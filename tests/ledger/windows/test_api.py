@@ -68,14 +68,14 @@ def test_windows_are_listed_and_filtered(story: Story, officer: Browser) -> None
     models.Window.objects.update(state="certified")
     second = masked(story)
     listed = call(officer, "get", "/windows?limit=1")
-    assert [one["uuid"] for one in listed["windows"]] == [str(second.uuid)]
-    following = call(officer, "get", f"/windows?before={listed['next']}")
-    assert [one["uuid"] for one in following["windows"]] == [str(first.uuid)]
+    assert [one["uuid"] for one in listed["items"]] == [str(second.uuid)]
+    following = call(officer, "get", listed["next"].partition(API)[2])
+    assert [one["uuid"] for one in following["items"]] == [str(first.uuid)]
     for query, found in (
         ("state=certified", first), (f"request={second.requests.get().uuid}", second), ("state=masked", second),
     ):  # fmt: skip
-        assert [one["uuid"] for one in call(officer, "get", f"/windows?{query}")["windows"]] == [str(found.uuid)]
-    assert call(officer, "get", f"/windows?model={nobody()}")["windows"] == []
+        assert [one["uuid"] for one in call(officer, "get", f"/windows?{query}")["items"]] == [str(found.uuid)]
+    assert call(officer, "get", f"/windows?model={nobody()}")["items"] == []
     for wrong in ("state=lost", "model=x", "color=red", "limit=x"):
         assert call(officer, "get", f"/windows?{wrong}", status=422)["type"].endswith("bad-filter")
 
@@ -85,9 +85,9 @@ def test_orders(story: Story, officer: Browser, party: Party) -> None:
     window = masked(story, coverage="sampled(1)")
     answered(story, other, window, accepted=False)
     listed = call(officer, "get", f"/window-orders?window={window.uuid}&limit=1")
-    assert call(officer, "get", f"/window-orders?after={listed['next']}")["orders"][0]["client"] == other.uuid
-    assert len(call(officer, "get", "/window-orders?state=rejected")["orders"]) == 1
-    assert call(officer, "get", "/window-orders?escalated=true")["orders"] == []
+    assert call(officer, "get", listed["next"].partition(API)[2])["items"][0]["client"] == other.uuid
+    assert len(call(officer, "get", "/window-orders?state=rejected")["items"]) == 1
+    assert call(officer, "get", "/window-orders?escalated=true")["items"] == []
     order = order_of(window, party)
     path = f"/window-orders/{order.uuid}"
     assert [event["kind"] for event in call(officer, "post", f"{path}/remind")["timeline"]] == [
@@ -115,10 +115,10 @@ def test_policies_and_models(story: Story, officer: Browser) -> None:
     call(officer, "delete", "/policy", status=204)
     call(officer, "delete", "/policy", status=404)
     other = second_model(story)
-    assert len(call(officer, "get", "/models?dataset=digits")["models"]) == 2
+    assert len(call(officer, "get", "/models?dataset=digits")["items"]) == 2
     retired = call(officer, "post", f"/models/{other.uuid}/retire", {"reason": "withdrawn"})
     assert retired["retiredReason"] == "withdrawn"
-    assert [one["name"] for one in call(officer, "get", "/models?retired=true")["models"]] == ["newer"]
+    assert [one["name"] for one in call(officer, "get", "/models?retired=true")["items"]] == ["newer"]
     assert call(officer, "get", model)["retired"] is None
 
 
