@@ -85,7 +85,7 @@ class IsOfficer(BasePermission):
         if not hasattr(view, str(request.method).lower()) or request.method == "OPTIONS":
             return True
         said = operations.of(view, request.method)
-        return said is None or said.needs is None or bool(request.user.has_perm(said.needs))
+        return said is not None and said.needs is not None and bool(request.user.has_perm(said.needs))
 
 
 class IsParty(BasePermission):

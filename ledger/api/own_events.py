@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
 from typing import Final
 
 from django.db.models import QuerySet
@@ -31,27 +32,27 @@ class EventQuery(Input):
     wait: int = Field(0, ge=0, le=_LONGEST, description="seconds to wait if there is nothing yet")
 
 
-class _EventsView(ClientView):
-    def answer(self, request: Request, own: QuerySet[Event]) -> Response:
-        """Events of `own` after those that were seen."""
-        asked = query(request, EventQuery)
-        rows = own.filter(pk__gt=asked.after).select_related("entry").order_by("pk")
+def events_after(
+    rows: QuerySet[Event], asked: EventQuery, caller: str, shown: Callable[[Event], render.Json]
+) -> Response:
+    """Those of `rows` that come after what was seen; the caller waits if it wants to and there is a place."""
+    rows = rows.filter(pk__gt=asked.after).select_related("entry").order_by("pk")
 
-        def look() -> list[Event]:
-            return list(rows.all()[:_MOST])
+    def look() -> list[Event]:
+        return list(rows.all()[:_MOST])
 
-        found, headers = look(), {}
-        if not found and asked.wait:
-            with waiting.place(str(self.client.pk)) as free:
-                if free:
-                    found = waiting.until(look, asked.wait)
-                else:
-                    headers["Retry-After"] = str(min(_AGAIN, asked.wait))
-        last = found[-1].pk if found else asked.after
-        return Response({"items": [render.own_event(row) for row in found], "last": last}, headers=headers)
+    found, headers = look(), {}
+    if not found and asked.wait:
+        with waiting.place(caller) as free:
+            if free:
+                found = waiting.until(look, asked.wait)
+            else:
+                headers["Retry-After"] = str(min(_AGAIN, asked.wait))
+    last = found[-1].pk if found else asked.after
+    return Response({"items": [shown(row) for row in found], "last": last}, headers=headers)
 
 
-class MyEvents(_EventsView):
+class MyEvents(ClientView):
     """GET: about the client and all its orders."""
 
     @operation("Wait for what happens to the asking client", query=EventQuery, gives={200: outputs.Events})
@@ -61,10 +62,11 @@ class MyEvents(_EventsView):
         At most 200, oldest first. With Retry-After the server had no place to wait: ask again after so many
         seconds.
         """
-        return self.answer(request, Event.objects.filter(client=self.client.pk))
+        own = Event.objects.filter(client=self.client.pk)
+        return events_after(own, query(request, EventQuery), str(self.client.pk), render.own_event)
 
 
-class OrderEvents(_EventsView):
+class OrderEvents(ClientView):
     """GET: about one order."""
 
     @operation("Wait for what happens to an order", query=EventQuery, gives={200: outputs.Events})
@@ -72,4 +74,5 @@ class OrderEvents(_EventsView):
         """The same for one order; another client's does not exist."""
         if not Order.objects.filter(client_model__client=self.client, uuid=order_id).exists():
             raise Http404
-        return self.answer(request, Event.objects.filter(client=self.client.pk, order=order_id))
+        own = Event.objects.filter(client=self.client.pk, order=order_id)
+        return events_after(own, query(request, EventQuery), str(self.client.pk), render.own_event)

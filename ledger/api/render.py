@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from ledger import log
 from ledger.models import (
+    Certificate,
     CircuitRelease,
     Claim,
     Client,
@@ -17,10 +18,12 @@ from ledger.models import (
     ClientModel,
     Continuation,
     Event,
+    FsckRun,
     GlobalModel,
     Job,
     LogEntry,
     Order,
+    ProofSubmission,
     Upload,
     VerdictRecord,
 )
@@ -253,4 +256,43 @@ def job(row: Job) -> Json:
         "progress": row.progress,
         "message": row.message,
         "error": row.error,
+    }
+
+
+def entry_line(row: LogEntry) -> Json:
+    """A log entry in a list."""
+    return entry(row) | {"signer": row.signer, "loggedAt": time(row.created_at)}
+
+
+def certificate(row: Certificate) -> Json:
+    """A certificate."""
+    return {
+        "uuid": str(row.uuid),
+        "request": str(row.request_id),
+        "window": str(row.window_id),
+        "complete": row.complete,
+        "ref": ref(row.entry),
+    }
+
+
+def proof(row: ProofSubmission) -> Json:
+    """A proof and its verdict."""
+    return {
+        "uuid": str(row.uuid),
+        "order": str(row.claim.order_id),
+        "client": str(row.claim.order.client_model.client_id),
+        "attempt": row.claim.attempt,
+        "bundleSha256": row.bundle_sha256,
+        "ref": ref(row.entry),
+        "verdict": _verdict(row.claim),
+    }
+
+
+def check(row: FsckRun) -> Json:
+    """A complete check of the log."""
+    return {
+        "startedAt": time(row.started_at),
+        "seconds": row.seconds,
+        "entries": row.entries,
+        "problem": row.problem or None,
     }

@@ -92,7 +92,6 @@ class Health(Output):
     published_at: Time | None
     alarm: bool = Field(description="a witness holds another history, or the last check found something")
     last_check: Check | None
-    failed_jobs: int
 
 
 class LogName(Output):

@@ -111,8 +111,15 @@ class OwnEvent(Output):
     entry: Ref | None
 
 
-class Events(Output):
+class AllEvents(Output):
     """Events after a number, oldest first."""
+
+    items: list[Event]
+    last: int = Field(description="ask for what comes after this number next")
+
+
+class Events(Output):
+    """Events of a client after a number, oldest first."""
 
     items: list[OwnEvent]
     last: int = Field(description="ask for what comes after this number next")
