@@ -21,6 +21,7 @@ from rest_framework.response import Response
 
 from ledger.api import operations, outputs
 from ledger.api.auth import ClientSignature, ClientView, OfficerView, PartyView
+from ledger.api.inputs import Input
 from ledger.api.operations import Body, Media, Operation, operation
 from ledger.api.problems import CONTENT_TYPE
 from ledger.api.public import PublicView
@@ -95,9 +96,8 @@ class Pydantic(OpenApiSerializerExtension):
         mode: Any = "validation" if direction == "request" else "serialization"
         schema = model_json_schema(self.target, ref_template=_REF, mode=mode)
         for name, part in schema.pop("$defs", {}).items():
-            auto_schema.registry.register_on_missing(
-                ResolvedComponent(name=name, type=ResolvedComponent.SCHEMA, object=name, schema=part)
-            )
+            found = ResolvedComponent(name=name, type=ResolvedComponent.SCHEMA, object=name, schema=part)
+            auto_schema.registry.register_on_missing(found)
         return schema
 
 
@@ -189,7 +189,7 @@ class Schema(AutoSchema):
         if self.said.query is not None:
             known.add(422)
         if self.said.takes is not None:
-            known |= {413, 415, 422}
+            known |= {413, 415, 422} if isinstance(self.view, PublicView) else {404, 413, 415, 422}
         if self.method != "GET":
             known |= {409, 415, 422}
         if "If-Match" in self.said.headers:
@@ -232,8 +232,10 @@ class Documentation(PublicView):
 
 
 def component_name(kind: type) -> str:
-    """How a body is called in the document: Page[Job] is JobPage."""
+    """How a body is called in the document: Page[Job] is JobPage, and what is taken is NewClientInput."""
     name = kind.__name__
+    if issubclass(kind, Input):
+        return f"{name}Input"
     return f"{name[5:-1]}Page" if name.startswith("Page[") else name
 
 
@@ -258,7 +260,7 @@ def _answer(status: int, body: Body) -> dict[Any, Any]:
 
 
 def _binary(media: Media) -> dict[str, Any]:
-    if media.type == "application/json":
+    if media.type in ("application/json", "application/yaml"):
         return {"type": "object"}
     return {"type": "string"} if media.text else {"type": "string", "contentMediaType": media.type}
 

@@ -248,7 +248,7 @@ class DefaultPolicy(OfficerView):
         """Set all of it."""
         return Response(render_windows.policy(set_policy(None, _values(request), actor=self.actor), None))
 
-    @operation("Drop the default policy", needs="ledger.change_policy", gives={204: None})
+    @operation("Drop the default policy", needs="ledger.change_policy", gives={204: None}, refuses=(404,))
     def delete(self, _request: Request) -> Response:
         """Back to what is built in."""
         drop_policy(None, actor=self.actor)

@@ -75,7 +75,7 @@ class Witnesses(Output):
     witnesses: list[Witness]
 
 
-class Check(Output):
+class LogCheck(Output):
     """A complete check of the log and of all tables against it."""
 
     started_at: Time
@@ -91,7 +91,7 @@ class Health(Output):
     published_size: int | None
     published_at: Time | None
     alarm: bool = Field(description="a witness holds another history, or the last check found something")
-    last_check: Check | None
+    last_check: LogCheck | None
 
 
 class LogName(Output):

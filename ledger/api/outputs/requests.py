@@ -28,7 +28,7 @@ class RequestLine(Output):
     windows: list[Id]
 
 
-class Check(Output):
+class IdentityCheck(Output):
     """One check of who asks."""
 
     method: str
@@ -41,7 +41,7 @@ class Identity(Output):
     """Whether it is known who asks."""
 
     verified: bool
-    checks: list[Check]
+    checks: list[IdentityCheck]
 
 
 class Approval(Output):

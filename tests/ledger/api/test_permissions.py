@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from django.contrib.auth.models import Permission, User
 from django.test import Client as Browser
 from django.test import RequestFactory
 from django.urls import URLPattern, get_resolver
+from pydantic import BaseModel
 from rest_framework.test import force_authenticate
 from rest_framework.views import APIView
 
@@ -82,6 +83,27 @@ def test_every_address_is_in_the_document() -> None:
         and hasattr(pattern.callback.view_class, method.lower())  # type: ignore[union-attr]
     ]
     assert len(shown) == len(patterns)
+
+
+def models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    """All pydantic classes in a type, those inside them too."""
+    for part in get_args(annotation):
+        yield from models_in(part)
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+        for field in annotation.model_fields.values():
+            yield from models_in(field.annotation)
+
+
+def test_no_two_bodies_have_one_name() -> None:
+    """The document calls them by their classes' names: one would stand for the other."""
+    found: dict[str, type[BaseModel]] = {}
+    for method, view, said in declared():
+        for body in (said.takes, *said.gives.values()):
+            for kind in models_in(body):
+                assert found.setdefault(openapi.component_name(kind), kind) is kind, (
+                    f"{method} {view.__name__}: {kind}"
+                )
 
 
 def test_only_these_roots() -> None:
