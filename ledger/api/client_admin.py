@@ -108,12 +108,12 @@ class ClientKeyRevocation(OfficerView):
     @operation(
         "Revoke a client's key",
         needs="ledger.change_client",
-        takes=inputs.Revocation,
+        takes=inputs.KeyRevocation,
         gives={200: outputs.ClientKey},
     )
     def post(self, request: Request, client_id: uuid.UUID, keyid: str) -> Response:
         """The key."""
-        body = inputs.parse(request, inputs.Revocation)
+        body = inputs.parse(request, inputs.KeyRevocation)
         return Response(
             render.client_key(client_keys.revoke_client_key(client_id, keyid, body.reason, actor=self.actor))
         )

@@ -37,7 +37,7 @@ class Reenrolment(Input):
     days: int | None = None
 
 
-class Revocation(Input):
+class KeyRevocation(Input):
     """POST /clients/{id}/keys/{keyid}/revoke."""
 
     reason: str

@@ -10,7 +10,7 @@ from pydantic import AwareDatetime, Field
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from ledger.api import render_windows, window_inputs
+from ledger.api import render_windows, request_inputs, window_inputs
 from ledger.api.auth import OfficerView
 from ledger.api.inputs import parse
 from ledger.api.operations import operation
@@ -85,13 +85,13 @@ class OrderException(OfficerView):
     @operation(
         "Release a client from an order",
         needs="ledger.change_order",
-        takes=window_inputs.Reason,
+        takes=request_inputs.Reason,
         gives={200: outputs.WindowOrder},
         guards=_order,
     )
     def post(self, request: Request, order_id: uuid.UUID) -> Response:
         """The order."""
-        except_order(order_id, parse(request, window_inputs.Reason).reason, actor=self.actor)
+        except_order(order_id, parse(request, request_inputs.Reason).reason, actor=self.actor)
         return Response(_order(order_id))
 
 

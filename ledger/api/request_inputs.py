@@ -50,7 +50,7 @@ class Extension(Input):
 
 
 class Reason(Input):
-    """POST /requests/{id}/hold, lift, erase."""
+    """A code for what is done: holding, lifting, erasing, excepting, retiring."""
 
     reason: str
 

@@ -26,13 +26,7 @@ class Membership(Input):
     requests: list[uuid.UUID] = Field(min_length=1, max_length=MAX_REQUESTS)
 
 
-class Reason(Input):
-    """A code for what is done."""
-
-    reason: str
-
-
 class OfficersReason(Input):
-    """The same, where an officer's word is the usual reason."""
+    """A code for what is done, where an officer's word is the usual reason."""
 
     reason: str = "officer"

@@ -10,7 +10,7 @@ from pydantic import Field, RootModel
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from ledger.api import render_windows, window_inputs
+from ledger.api import render_windows, request_inputs, window_inputs
 from ledger.api.auth import OfficerView
 from ledger.api.inputs import parse
 from ledger.api.operations import Media, operation
@@ -200,13 +200,13 @@ class ModelRetirement(OfficerView):
     @operation(
         "Retire a global model",
         needs="ledger.change_globalmodel",
-        takes=window_inputs.Reason,
+        takes=request_inputs.Reason,
         gives={200: outputs.GlobalModel},
         guards=_global_model,
     )
     def post(self, request: Request, model_id: uuid.UUID) -> Response:
         """The model."""
-        reason = parse(request, window_inputs.Reason).reason
+        reason = parse(request, request_inputs.Reason).reason
         return Response(render_windows.global_model(retire_model(model_id, reason, actor=self.actor)))
 
 
