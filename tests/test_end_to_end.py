@@ -129,8 +129,8 @@ def test_the_log_tells_the_story_in_order(bundle):
     firsts = {kind: kinds.index(kind) for kind in kinds}
     order = [
         "circuit-release", "model-release", "client-enrolment", "model-commitment", "deletion-request",
-        "request-decision", "window-close", "mask", "order", "claim", "challenge", "proof", "verdict",
-        "certificate",
+        "identity-check", "request-decision", "window-close", "mask", "order", "claim", "challenge", "proof",
+        "verdict", "certificate",
     ]  # fmt: skip
     assert sorted(firsts, key=firsts.get) == order
     assert kinds.count("verdict") == 2 + len(CHEATS)

@@ -310,6 +310,7 @@ server = embedded.postmaster(settings.LEDGER_DATA_DIR / "postgres")
 family = [server, *server.children(recursive=True)]
 for process in family:
     process.kill()
+time.sleep(0.5)  # whoever was waiting for an answer learns that there is none
 crashed.set()
 for thread in threads:
     thread.join()

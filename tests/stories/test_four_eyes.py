@@ -34,17 +34,24 @@ def request_id(officers):
     return filed["uuid"]
 
 
+@pytest.fixture(scope="module")
+def window(officers, request_id, model):
+    """Opened by the first officer, while nobody has approved anything."""
+    olga, _ = officers
+    return olga.post("windows", model=model, requests=[request_id])["uuid"]
+
+
 def approve(officer, request_id):
     return officer.post(f"requests/{request_id}/decision", decision="approved")
 
 
-def test_one_approval_is_not_enough(officers, request_id, model):
+def test_one_approval_is_not_enough(officers, request_id, window):
     olga, _ = officers
     shown = approve(olga, request_id)
     assert (shown["state"], shown["approvals"]["needed"], len(shown["approvals"]["given"])) == ("open", 2, 1)
-    with pytest.raises(RefusedError) as refused:
-        olga.post("windows", model=model, requests=[request_id])
-    assert refused.value.status in {409, 422}
+    with pytest.raises(RefusedError, match=request_id) as refused:
+        olga.post(f"windows/{window}/close")
+    assert refused.value.status == 409
 
 
 def test_the_same_officer_cannot_approve_twice(officers, request_id):
@@ -62,9 +69,10 @@ def test_the_second_officer_decides(officers, request_id):
     assert olga.get(f"requests/{request_id}")["state"] == "in_progress"
 
 
-def test_now_a_window_takes_it(officers, request_id, model):
+def test_now_the_window_closes_over_it(officers, request_id, window):
     olga, _ = officers
-    window = olga.close_window(model, request_id)
+    olga.post(f"windows/{window}/close")
+    olga.await_window(window, "masked", "settled")
     assert olga.get(f"windows/{window}")["requests"] == [request_id]
 
 

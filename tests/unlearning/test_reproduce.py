@@ -128,7 +128,7 @@ def test_the_command_refuses_what_makes_no_sense(tmp_path, capsys, monkeypatch):
     for seeds in ("", "1,x", "-1", "1,1"):
         assert main(["reproduce", "language", f"--seeds={seeds}", "--work", str(tmp_path)]) == 2
         assert "whole numbers" in capsys.readouterr().err.splitlines()[-1]
-    with pytest.raises(UnlearningError, match="expected one of language"):
+    with pytest.raises(UnlearningError, match="expected one of class, random, language"):
         reproduce.run("physics", [0])
     monkeypatch.setenv(fetch.FOLDER_VARIABLE, str(tmp_path / "none"))
     assert main(["reproduce", "language", "--work", str(tmp_path)]) == 2
