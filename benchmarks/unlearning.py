@@ -236,10 +236,6 @@ def _report(found: dict[str, dict[str, Any]]) -> None:
         f"{made['peak_mb']:.0f}",
         f"{made['gradient_seconds']:.0f} s of it gradients",
     )
-    ours, eigh = (found["exact"][name] * blocks / 1e6 for name in ("ours_us", "eigh_us"))
-    table.add_row(
-        "  eigenvectors in it, extrapolated", f"{ours:.0f}", "", f"exact by LAPACK, extrapolated: {eigh:.0f} s"
-    )
     touched = hidden["touched"]
     table.add_row(
         "mask of 4 %, 256 + 512 samples",

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 
 import torch
 from torch import Tensor
 
+from unlearning import threads
 from unlearning.errors import CurvatureError
 from unlearning.gradients import Trace
 
@@ -30,15 +30,7 @@ def block_factors(grads: Iterable[Tensor], block_size: int, rank: int) -> Tensor
     if not 1 <= rank <= block_size:
         raise CurvatureError(f"got rank {rank}, expected between 1 and the block size {block_size}")
     moments = block_moments(grads, block_size)
-    threads = torch.get_num_threads()
-    if threads == 1:
-        return torch.cat([_top(piece, rank) for piece in moments.split(_EIGEN_SLICE)])
-    # Threads inside one decomposition of so small a matrix make it several times slower: each gets one instead.
-    try:
-        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            return torch.cat(list(pool.map(lambda piece: _top(piece, rank), moments.split(_EIGEN_SLICE))))
-    finally:
-        torch.set_num_threads(threads)
+    return torch.cat(threads.each(lambda piece: _top(piece, rank), moments.split(_EIGEN_SLICE)))
 
 
 def layer_factors(trace: Trace, block_size: int, rank: int) -> Tensor:

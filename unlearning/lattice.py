@@ -21,12 +21,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from unlearning import obs
+from unlearning import obs, threads
 from unlearning.errors import CurvatureError, GridError
 from unlearning.obs import Directions, Room, System
 
 GRID_LIMIT = 2**24  # float32 holds every integer below this exactly
 _EXACT = 2.0**52  # float64 holds every integer below this exactly
+_BLOCKS_PER_RUN = 16_384  # that one thread takes at a time
 
 
 class Solution(NamedTuple):
@@ -131,11 +132,16 @@ def solve_directed(
     q = 0 if directions is None else directions.rows.shape[1]
     widths = (size, factors.shape[1], size, factors.shape[1], q, q)
     made = DirectedSolution(*(torch.empty(nb, width, dtype=torch.int64) for width in widths))
-    room = Room.of(factors, directions, torch.float64)
-    for part in obs.slices(nb):
-        solved = _solve_slice(w[part], factors[part], mask[part], damping, obs.part_of(directions, part), room)
-        for whole, piece in zip(made, solved, strict=True):
-            whole[part] = piece
+
+    def solve_run(run: slice) -> None:
+        room = Room.of(factors, directions, torch.float64)
+        for inner in obs.slices(run.stop - run.start):
+            part = slice(run.start + inner.start, run.start + inner.stop)
+            solved = _solve_slice(w[part], factors[part], mask[part], damping, obs.part_of(directions, part), room)
+            for whole, piece in zip(made, solved, strict=True):
+                whole[part] = piece
+
+    threads.each(solve_run, list(obs.slices(nb, _BLOCKS_PER_RUN)))
     return made
 
 

@@ -117,14 +117,22 @@ def test_integers_are_the_float_solution_up_to_rounding_and_residuals_are_bounde
     assert (torch.cat([made.e, made.slack], dim=1).abs() <= bound).all()
 
 
-def test_many_blocks_go_through_in_slices(monkeypatch):
+@pytest.mark.parametrize("threads", [1, 2])
+def test_many_blocks_go_through_in_slices_and_runs(monkeypatch, threads):
     w, factors, mask, directions = case(8)
     whole = lattice.solve_directed(w, factors, mask, D, directions)
-    monkeypatch.setattr(lattice.obs, "slices", lambda blocks: (slice(s, min(s + 2, blocks)) for s in (0, 2, 4)))
-    assert all(
-        torch.equal(a, b)
-        for a, b in zip(whole, lattice.solve_directed(w, factors, mask, D, directions), strict=True)
-    )
+    before = torch.get_num_threads()
+    monkeypatch.setattr(lattice, "_BLOCKS_PER_RUN", 3)
+    monkeypatch.setattr(lattice.obs.slices, "__defaults__", (2,))
+    try:
+        torch.set_num_threads(threads)
+        parts = lattice.solve_directed(w, factors, mask, D, directions)
+        with pytest.raises(GridError, match="2\\^24"):
+            lattice.solve_directed(w, factors, mask, D, directions._replace(push=directions.push * 2**12))
+        assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    assert all(torch.equal(a, b) for a, b in zip(whole, parts, strict=True))
 
 
 def test_a_push_raises_the_forget_loss_to_first_order_and_none_leaves_it():
