@@ -256,7 +256,8 @@ def asker(address: str, key: Any, tally: Tally) -> Callable[[str, str, str, byte
 
     from ledger.statements import httpsig
 
-    http = httpx2.Client(timeout=60)
+    # Shorter than the 2 s after which gunicorn closes an idle connection, perhaps while a request is on its way.
+    http = httpx2.Client(timeout=60, limits=httpx2.Limits(keepalive_expiry=1.0))
 
     def ask(kind: str, method: str, path: str, body: bytes) -> None:
         headers = {} if key is None else httpsig.sign_request(method, address + path, body, key)

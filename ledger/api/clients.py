@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 
 from django.conf import settings
+from django.db.models import Prefetch
 from django.http import FileResponse, Http404, HttpResponse
 from rest_framework.parsers import BaseParser
 from rest_framework.request import Request
@@ -18,17 +19,21 @@ from ledger.api.operations import BYTES, operation
 from ledger.api.outputs import work as outputs
 from ledger.api.outputs.base import Page
 from ledger.api.paging import Query, page
-from ledger.models import Order
+from ledger.models import Claim, Order
 from ledger.workflow.errors import WorkflowError
 from ledger.workflow.uploads import store_blob
 
+# Few joins and some simple queries more, however many orders there are: planning one large join takes longer.
+_CLAIMS = Claim.objects.select_related("entry").prefetch_related(
+    "challenge__entry", "challenge__checkpoint", "proof__entry", "proof__verdict__entry"
+)
 _ORDERS = Order.objects.select_related(
     "entry",
     "window__mask_entry",
     "client_model__entry",
     "client_model__circuit__entry",
     "client_model__model__entry",
-)
+).prefetch_related("exception_entry", "objection__entry", Prefetch("claims", _CLAIMS))
 
 
 class OrderQuery(Query):

@@ -155,7 +155,7 @@ def line(last: ClientModel | None, accepted: Iterable[VerdictRecord]) -> Json:
 def order(row: Order) -> Json:
     """An order as its client sees it; claim, challenge, proof and verdict are of the latest attempt."""
     held: ClientModel = row.client_model
-    claim = row.claims.order_by("-attempt").first()
+    claim = max(row.claims.all(), key=lambda each: each.attempt, default=None)
     return {
         "uuid": str(row.uuid),
         "window": str(row.window_id),
