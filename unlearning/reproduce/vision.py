@@ -4,7 +4,9 @@ On the client's model, after models are trained as vision_models.py says:
 
 - `mask_only`: the mask's weights are zero, nothing is repaired.
 - `plain_obs`: Group-OBS (ZK-APEX Eq. 14) with full blocks of the client's Fisher, in floats.
-- `integer_obs`: the same at low rank and in integers, as it is proved (lattice.py).
+- `recomputed`: the same, layer by layer, each with the Fisher of the model repaired so far, as the paper's authors
+  run it; a curvature that is committed to before the mask cannot follow.
+- `integer_obs`: the first of the two at low rank and in integers, as it is proved (lattice.py).
 - `forget_safe`: in integers, orthogonal block by block to the provider's mean forget gradient at its masked model.
 - `proposed`: in integers, with a push against remembering.
 - `gradient_ascent`, `scrub`: the baselines, on the client's model, from the forget set.
@@ -35,6 +37,7 @@ METHODS: Final = (
     "before",
     "mask_only",
     "plain_obs",
+    "recomputed",
     "integer_obs",
     "forget_safe",
     "proposed",
@@ -270,11 +273,24 @@ class Client:
         if method == "plain_obs":
             blocks, hidden = (each.reshape(-1, how.block_size) for each in (self.theta, mask))
             return obs.group_obs(blocks, hidden, self._full(how.block_size)).float().flatten()
+        if method == "recomputed":
+            return self._layer_by_layer(mask, how.block_size)
         if method == "integer_obs":
             how = how._replace(directed=False)
         elif method == "forget_safe":
             how = how._replace(push=0.0)
         return self.integer(mask, how)
+
+    def _layer_by_layer(self, mask: Tensor, size: int) -> Tensor:
+        """Group-OBS with full blocks, the Fisher of a layer taken after the layers before it were repaired."""
+        state, start = dict(self.mine), 0
+        for name in self.names:
+            weights = state[name]
+            hidden = mask[start : start + weights.numel()].reshape(-1, size)
+            curvature = self._damped(self._fisher(self._model(state), [name], size))
+            repaired = obs.group_obs(weights.reshape(-1, size), hidden, curvature)
+            state[name], start = repaired.float().reshape(weights.shape), start + weights.numel()
+        return backbones.flatten_targets(state, self.names)
 
     def integer(self, mask: Tensor, how: Operator) -> Tensor:
         """Compensation as it is proved: on the grid, with integer factors of low rank, and integer directions."""
@@ -318,16 +334,21 @@ class Client:
     def _factors(self, block_size: int) -> Tensor:
         """All factors of the client's curvature (nb, B, B), strongest first; taken before any mask."""
         if block_size not in self._moment:
-            sample = first(self.data.personal[self.name], self.setting.gradients)
-            grads = gradients.per_sample(self._model(self.mine), *sample, self.names, _BATCH)
-            self._moment[block_size] = fisher.block_factors(grads, block_size, block_size)
+            self._moment[block_size] = self._fisher(self._model(self.mine), self.names, block_size)
         return self._moment[block_size]
 
+    def _fisher(self, model: nn.Module, names: Sequence[str], block_size: int) -> Tensor:
+        sample = first(self.data.personal[self.name], self.setting.gradients)
+        grads = gradients.per_sample(model, *sample, names, _BATCH)
+        return fisher.block_factors(grads, block_size, block_size)
+
     def _full(self, block_size: int) -> Tensor:
-        factors = self._factors(block_size)
+        return self._damped(self._factors(block_size))
+
+    def _damped(self, factors: Tensor) -> Tensor:
         moment = factors.transpose(1, 2) @ factors
         mean = moment.diagonal(dim1=1, dim2=2).mean()
-        return moment + self.setting.float_damping * mean * torch.eye(block_size)
+        return moment + self.setting.float_damping * mean * torch.eye(factors.shape[2])
 
     def _with(self, weights: Tensor) -> nn.Module:
         return self._model(backbones.unflatten(self.mine, self.names, weights))

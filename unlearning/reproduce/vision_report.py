@@ -18,6 +18,7 @@ NAMES: Final = {
     "before": "before",
     "mask_only": "mask only",
     "plain_obs": "plain Group-OBS, full blocks",
+    "recomputed": "plain Group-OBS, curvature after the mask, layer by layer",
     "integer_obs": "plain Group-OBS, low rank, integers",
     "forget_safe": "forget-safe, no push, integers",
     "proposed": "**forget-safe with a push, integers**",
@@ -238,6 +239,8 @@ same seeds and test images that the table shows, so a fresh seed can be expected
 - In this experiment every block has a direction and a push, masked or not, so every chunk would need a proof; \
 [decision 27](../decisions/0027-pushed-cleaned-directions.md) has figures with those blocks only that the mask \
 touches, and what else was tried.
+- What committing to the curvature before the mask costs is the difference between the two rows of plain Group-OBS \
+with full blocks: in the second the Fisher of each layer is taken after the mask and after the layers before it.
 - Gradient ascent and SCRUB run once, at one learning rate each that was not tuned; they need the forget set \
 itself on the client's side, and nothing proves that they were run. SCRUB pushes the model away from its own \
 former answers: where it already called the class something else, away can be back.
