@@ -70,7 +70,7 @@ def test_the_certificate_says_who_did_what_and_who_did_nothing(story, clients, o
 
 def test_a_suspended_client_gets_no_more_orders_until_it_is_back(story, clients, officer, model):
     prompt, silent, _ = clients
-    prompt.call("commit", *prompt.committing[1:], "--anew")
+    prompt.call("commit", *prompt.committing[1:], "--anew", "--zero")
     request = officer.file_request(subject="another@example.org")
     officer.approve(request)
     window = officer.close_window(model, request)

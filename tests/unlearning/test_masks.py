@@ -100,6 +100,10 @@ def test_selection_in_runs_equals_the_naive_one(lengths, seed, density):
     if round(budget * total) < 1:
         return
     runs = masks.Runs(np.array(lengths), density)
+    if round(budget * total) > sum(min(max(int(density * length), 1), length) for length in lengths):
+        with pytest.raises(MaskError, match="raise the density"):
+            masks.select(torch.from_numpy(scores), budget, runs=runs)
+        return
     got = masks.select(torch.from_numpy(scores), budget, runs=runs)
     assert got.tolist() == naive_in_runs(scores, round(budget * total), lengths, density)
 
