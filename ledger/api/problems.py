@@ -64,8 +64,7 @@ def _words(error: exceptions.APIException, request: Any) -> tuple[str, str]:
         ),
         exceptions.PermissionDenied: (
             "permission-denied",
-            "these credentials may not do this: it needs an officer's account with the permission that the "
-            "operation names in /api/v1/openapi.json",
+            "these credentials may not do this: use an account with the permission named in /api/v1/openapi.json",
         ),
         exceptions.MethodNotAllowed: (
             "method-not-allowed",
