@@ -39,7 +39,7 @@ def invite_client(name: str, days: int | None = None, *, actor: Actor = SYSTEM) 
         raise WorkflowError("bad-name", f"a client's name has 1 to 200 characters, got {len(name)}", 422)
     if Client.objects.filter(name=name).exists():
         raise WorkflowError("name-taken", f"there is a client called {name!r} already: choose another name")
-    token, until = secrets.token_urlsafe(32), _until(days)
+    token, until = _random_token(), _until(days)
     client = Client.objects.create(name=name, token_hash=_hash(token), token_expires_at=until)
     events.record("client.invited", actor=actor, client=client.uuid)
     return client, token
@@ -154,7 +154,7 @@ def retire_client(client_id: uuid.UUID | str, *, actor: Actor = SYSTEM) -> Clien
 
 def _new_token(client: Client, days: int | None, actor: Actor) -> str:
     _expect_not_retired(client)
-    token = secrets.token_urlsafe(32)
+    token = _random_token()
     client.token_hash, client.token_used_at, client.token_expires_at = _hash(token), None, _until(days)
     client.save()
     events.record("client.token-issued", actor=actor, client=client.uuid)
@@ -164,6 +164,11 @@ def _new_token(client: Client, days: int | None, actor: Actor) -> str:
 def _expect_not_retired(client: Client) -> None:
     if client.retired_entry_id is not None:
         raise WorkflowError("client-retired", f"client {client.uuid} was retired: invite it under another name")
+
+
+def _random_token() -> str:
+    """256 random bits in hex: it goes into command lines, where a word must not begin with a hyphen."""
+    return secrets.token_hex(32)
 
 
 def _until(days: int | None) -> datetime:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -289,6 +290,12 @@ class TestRing:
 
 
 class TestTokens:
+    def test_a_token_is_a_word_that_every_command_line_takes(self, story: Story) -> None:
+        """One in 64 of base64's begins with a hyphen, and `--token -x` is no token but an option."""
+        party = story.party(committed=False)
+        for token in (clients.invite_client("another")[1], clients.reenrol_client(party.uuid, "lost")[1]):
+            assert re.fullmatch("[0-9a-f]{64}", token)
+
     def test_a_token_expires_and_is_replaced(self, story: Story) -> None:
         party = Party(*clients.invite_client("a", days=1))
         models.Client.objects.update(token_expires_at=timezone.now())
