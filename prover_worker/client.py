@@ -55,11 +55,7 @@ class Agent(Claiming):
         None: nothing can be done now. A rejected order gets a new attempt only with `again`.
         """
         state, folder = order["state"], self.attempt_folder(order, order["attempt"])
-        if (
-            state == "issued"
-            or (state == "rejected" and again)
-            or (state == "claimed" and not folder.has("claim.json"))
-        ):
+        if state == "issued" or (state == "rejected" and again) or self._is_claim_unheard(order):
             return self._done(order, f"claimed, attempt {self._claimed(order)}") if UNLEARN in steps else None
         if self.awaits_deployment(order):
             return self._done(order, f"accepted; the model to deploy is {self.deploy(folder)}")
@@ -77,8 +73,7 @@ class Agent(Claiming):
         state, folder = order["state"], self.attempt_folder(order, order["attempt"])
         if UNLEARN in steps:
             wanted = OPEN | {"rejected"} if SUBMIT in steps else {"issued", "rejected"}
-            unlogged = state == "claimed" and not folder.has("claim.json")
-            return state in wanted or unlogged or self.awaits_deployment(order)
+            return state in wanted or self._is_claim_unheard(order) or self.awaits_deployment(order)
         if PROVE in steps:
             return state in {"claimed", "challenged"}
         return (state in OPEN and folder.has("bundle.bin")) or self.awaits_deployment(order)
@@ -87,6 +82,14 @@ class Agent(Claiming):
         """Whether an order was met and its unlearned model is not written yet."""
         folder = self.attempt_folder(order, order["attempt"])
         return order["state"] == "met" and folder.has("solution.npz") and not folder.has(UNLEARNED)
+
+    def _is_claim_unheard(self, order: dict[str, Any]) -> bool:
+        """Whether this attempt's claim was logged and the answer never came, so it is to be sent once more.
+
+        The challenge may be there already: the provider draws it as soon as a claim is in the log.
+        """
+        folder = self.attempt_folder(order, order["attempt"])
+        return order["state"] in {"claimed", "challenged"} and not folder.has("claim.json")
 
     def _claimed(self, order: dict[str, Any]) -> str:
         return self.claim(order).path.name

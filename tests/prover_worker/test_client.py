@@ -67,6 +67,22 @@ def test_the_one_challenge_of_a_claim(agent, ledger):
     assert set(ledger.notes) == {"a note", "another note"}  # each was held against the log's history
 
 
+@pytest.mark.parametrize("state", ["claimed", "challenged"])
+def test_a_claim_whose_answer_never_came_is_sent_once_more(agent, monkeypatch, state):
+    """The provider may have drawn the challenge by the time the client is back."""
+    ref, sent = LogRef(index=10, leaf_hash="aa" * 32), []
+    challenge = None if state == "claimed" else {"ref": ref.model_dump()}
+    order = {"uuid": ORDER, "state": state, "attempt": 1, "verdict": None, "challenge": challenge}
+    monkeypatch.setattr(agent, "claim", lambda order: sent.append(order) or agent.attempt_folder(order, 1))
+    agent.ledger.order = lambda _uuid: order
+    assert agent.has_work(order, ["unlearn"])
+    assert agent.advance(order, ["unlearn"]) == (order, "claimed, attempt 1")
+    assert sent == [order]
+    agent.attempt_folder(order, 1).write_json("claim.json", {})
+    assert agent.advance(order, ["unlearn"]) is None
+    assert sent == [order]
+
+
 def test_attempts_end_before_the_salt_does(agent):
     """Two openings per attempt at any order, and one row to spare: eight rows are enough for three attempts."""
     now = agent.state.sub("orders", ORDER, "2")

@@ -95,6 +95,14 @@ class Officer:
         await_that(arrived, 120.0, lambda: self.get(f"windows/{window}"))
         return self.get(f"windows/{window}")
 
+    def await_order(self, window: str, state: str) -> None:
+        """Wait until the only order of the window is in this state."""
+
+        def states() -> list[str]:
+            return [order["state"] for order in self.get(f"windows/{window}")["orders"]]
+
+        await_that(lambda: states() == [state], 60.0, states)
+
 
 class Provider:
     """Context manager: the server of a data folder, its logs in data/logs."""

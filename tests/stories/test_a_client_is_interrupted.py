@@ -113,6 +113,7 @@ def met(client, committed, plug, officer, model):
         plug.pull_at(stage)
     plug.process = client.start("run")
     plug.pull_after(lambda request: request.states)  # the claim is logged, and the client does not know
+    officer.await_order(window, "challenged")  # and the provider goes on without it
     plug.process = client.start("run")
     plug.pull_at('"proving", "done": 1')
     first = stamps(client.attempt(), "proofs-*/relation-*")
