@@ -3,8 +3,10 @@ r"""Forget directions as a provider publishes them: small integers per block, an
 A direction is a gradient of the loss on the forget set, cut into blocks, so that a step along it forgets and a step
 against it remembers. The provider takes gradients of its own model from its own data; obs.py says what clients do
 with them. Integers suffice because only the direction counts: each row of each block is scaled to the same largest
-entry and rounded. The push c = share * |U_K| |w_M| asks for a step along U whose size is that share of what the
-mask took from the block. A block without a masked weight gets neither direction nor push, and so is left as it is.
+entry and rounded. It is zero on masked weights, which cannot move. The push c = share * |U| |w_M| asks for a step
+along U whose size is that share of what the mask took from the block; a proportional push spreads the same
+unevenly, more where forgetting has more to gain. A block without a masked weight gets neither direction nor push,
+and so is left as it is.
 
 The file, canonical and content-addressed like the mask's:
 
@@ -71,25 +73,34 @@ def noisy(values: Tensor, scale: float, seed: int) -> Tensor:
     return values + scale * size * torch.randn(values.shape, generator=generator, dtype=values.dtype)
 
 
-def published(rows: Tensor, w: Tensor, mask: Tensor, limit: int, softness: int, share: float) -> Directions:
+def published(
+    rows: Tensor, w: Tensor, mask: Tensor, limit: int, softness: int, share: float, *, proportional: bool = False
+) -> Directions:
     """Integer directions int8 and push int64 for a mask (nb, B), from float rows (nb, q, B) and grid weights w.
 
-    `limit` is the largest entry, 1 to 127. Raises GridError for rows that are not finite.
+    `limit` is the largest entry, 1 to 127. The step of a push is `share` times what the mask took from its block;
+    `proportional`: times what it took from a touched block (root mean square), and the row's length over the mean
+    one of touched blocks. Raises GridError for rows that are not finite.
     """
     nb, q, size = rows.shape
-    whole = lattice.quantise_factors(rows.reshape(nb * q, 1, size), limit).reshape(nb, q, size)
-    whole *= mask.any(dim=1)[:, None, None]
-    kept = (whole * ~mask.unsqueeze(1)).double().norm(dim=2)
-    taken = (w * mask).double().norm(dim=1, keepdim=True)
-    return Directions(whole.to(torch.int8), (share * kept * taken).round().long(), softness)
+    touched = mask.any(dim=1)
+    free = rows.masked_fill(mask.unsqueeze(1), 0.0)
+    whole = lattice.quantise_factors(free.reshape(nb * q, 1, size), limit).reshape(nb, q, size)
+    whole *= touched[:, None, None]
+    step = (w * mask).double().norm(dim=1, keepdim=True)
+    if proportional:
+        length = free.double().norm(dim=2)
+        step = step[touched].square().mean().sqrt() * length / length[touched].mean().clamp(min=1e-300)
+    return Directions(whole.to(torch.int8), (share * whole.double().norm(dim=2) * step).round().long(), softness)
 
 
 def format_directions(directions: Directions, mask: Tensor, mask_file: bytes) -> bytes:
-    """The file for int8 rows (nb, q, B) beside mask (nb, B). Raises MaskError for directions of unmasked blocks."""
+    """The file for int8 rows (nb, q, B) beside mask (nb, B). Raises MaskError for directions where none belong."""
     rows, push, softness = directions
     touched = mask.any(dim=1)
     if bool(rows[~touched].any()) or bool(push[~touched].any()):
         raise MaskError("a block without a masked weight has a forget direction or a push, expected neither")
+    _expect_zero_on(mask, rows)
     if rows.dtype != torch.int8 or bool((push < 0).any()):
         raise MaskError(f"got rows {rows.dtype} and push from {int(push.min())}, expected int8 and at least 0")
     head = _HEAD.pack(
@@ -122,4 +133,15 @@ def parse_directions(data: bytes, mask: Tensor, mask_file: bytes) -> Directions:
     push[touched] = torch.from_numpy(np.frombuffer(data[middle:], ">i8").reshape(count, q).astype(np.int64))
     if bool((push < 0).any()):
         raise MaskError(f"the directions file has a push of {int(push.min())}, expected at least 0")
+    _expect_zero_on(mask, rows)
     return Directions(rows, push, softness)
+
+
+def _expect_zero_on(mask: Tensor, rows: Tensor) -> None:
+    wrong = rows.bool() & mask.unsqueeze(1)
+    if bool(wrong.any()):
+        block, row, place = wrong.nonzero()[0].tolist()
+        raise MaskError(
+            f"forget direction {row} of block {block} is {int(rows[block, row, place])} on masked weight {place}, "
+            "expected 0: a masked weight does not move"
+        )

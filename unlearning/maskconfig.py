@@ -19,8 +19,10 @@ class DirectionsConfig(BaseModel):
     """Forget directions: how many, of what kind, at which weights, in what integers, with what push.
 
     `mean` is the mean gradient on the forget set, `top` the main directions of its single samples' gradients; at
-    the global model with its mask (where they point back to what was removed) or at the `original`. `push` is a
-    share of what the mask took, `limit` the largest entry (directions.py).
+    the global model with its mask (where they point back to what was removed) or at the `original`. With `cleaning`
+    they are turned away from what the rest of the data needs (directions.cleaned). `push` is a share of what the
+    mask took: from the block, or, where it is `proportional`, from a block on average, times the direction's
+    length before rounding over its mean. `limit` is the largest entry (directions.py).
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -31,6 +33,8 @@ class DirectionsConfig(BaseModel):
     limit: int = Field(default=15, ge=1, le=127, strict=True)
     softness: int = Field(default=16, ge=1, lt=2**31, strict=True)
     push: float = Field(default=0.0, ge=0, le=10)
+    proportional: bool = Field(default=False, strict=True)
+    cleaning: float | None = Field(default=None, gt=0, le=1000)
 
     @model_validator(mode="after")
     def _one_mean(self) -> DirectionsConfig:

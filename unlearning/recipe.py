@@ -32,6 +32,7 @@ from unlearning.progress import Progress, part_of, silent
 
 BATCH = 16  # samples per pass: bounds what a large model's activations and traces take
 _GRID_BITS = 22  # of the default circuit release: in what the push of forget directions is counted
+_RETAINED_RANK = 16  # of the retained data's curvature in a block, when directions are cleaned
 SOFTWARE = ("torch", "timm", "transformers", "numpy")
 
 
@@ -74,7 +75,8 @@ def compute_mask(
     if options.directions is not None:
         _check_blocks(model, names, options.block_size)
     score = masks.SCORES[options.score]
-    share = 0.9 if options.directions is None else 0.6
+    cleaned = options.directions is not None and options.directions.cleaning is not None
+    share = 0.9 if options.directions is None else 0.6 if not cleaned else 0.45
     split = share / 2 if score.retain else share
     on_forget = _moments(model, forget, names, part_of(progress, 0.0, split))
     on_retain = _moments(model, retain, names, part_of(progress, split, share)) if score.retain else None
@@ -86,14 +88,14 @@ def compute_mask(
     record = options.record() | {
         "targetNames": names,
         "forgetSamples": len(forget.y),
-        "retainedSamples": len(retain.y) if score.retain else 0,
+        "retainedSamples": len(retain.y) if score.retain or cleaned else 0,
         "dampingFraction": masks.DAMPING_FRACTION,
         "software": software(),
         "maskSha256": hashlib.sha256(file).hexdigest(),
     }
     made, made_file = None, None
     if options.directions is not None:
-        made, mask = _directions(model, forget, names, indices, options, part_of(progress, share, 0.95))
+        made, mask = _directions(model, (forget, retain), names, indices, options, part_of(progress, share, 0.95))
         made_file = directions.format_directions(made, mask, file)
         record["directionsSha256"] = hashlib.sha256(made_file).hexdigest()
     (progress or silent)(1.0, f"{len(indices)} of {len(theta)} weights masked")
@@ -201,46 +203,64 @@ def _moments(model: nn.Module, part: datasets.Part, names: Sequence[str], progre
 
 def _directions(
     model: nn.Module,
-    forget: datasets.Part,
+    parts: tuple[datasets.Part, datasets.Part],
     names: Sequence[str],
     indices: np.ndarray,
     options: MaskConfig,
     progress: Progress,
 ) -> tuple[Directions, Tensor]:
-    """Published forget directions and the mask (nb, B) they belong to."""
-    wanted, size = options.directions, options.block_size
+    """Published forget directions, from parts to forget and to retain, and the mask (nb, B) they belong to.
+
+    What other data needs is asked of the model as it is, before the mask.
+    """
+    (forget, retain), wanted, size = parts, options.directions, options.block_size
     assert wanted is not None, "only called where directions are asked for"
     state = model.state_dict()
     theta = backbones.flatten_targets(state, names)
     mask = torch.zeros(len(theta), dtype=torch.bool)
     mask[torch.from_numpy(indices)] = True
+    factors = None
+    if wanted.cleaning is not None:
+        factors = _factors(model, retain, names, size, part_of(progress, 0.0, 0.7))
     if wanted.at == "masked":
         model.load_state_dict(backbones.unflatten(state, names, theta.masked_fill(mask, 0.0)))
-    rows = _forget_rows(model, forget, names, size, wanted, progress)
+    report = part_of(progress, 0.0 if factors is None else 0.7, 1.0)
+    rows = _forget_rows(model, forget, names, ~mask.view(-1, 1, size), wanted, report)
+    if factors is not None and wanted.cleaning is not None:
+        rows = directions.cleaned(rows, factors, wanted.cleaning)
     if options.noise is not None:
         rows = directions.noisy(rows, options.noise.directions, options.noise.seed("directions"))
     w, blocks = lattice.to_grid(theta, _GRID_BITS).view(-1, size), mask.view(-1, size)
-    return directions.published(rows, w, blocks, wanted.limit, wanted.softness, wanted.push), blocks
+    made = directions.published(
+        rows, w, blocks, wanted.limit, wanted.softness, wanted.push, proportional=wanted.proportional
+    )
+    return made, blocks
+
+
+def _factors(model: nn.Module, part: datasets.Part, names: Sequence[str], size: int, progress: Progress) -> Tensor:
+    """Curvature factors (nb, r, B) of the retained data, for the cleaning of directions."""
+    rank = min(_RETAINED_RANK, size, len(part.y))
+    with gradients.spooled(model, *part, names, BATCH, progress) as spool:
+        return torch.cat([fisher.layer_factors(spool.trace(name), size, rank) for name in names])
 
 
 def _forget_rows(
     model: nn.Module,
     forget: datasets.Part,
     names: Sequence[str],
-    size: int,
+    free: Tensor,
     wanted: DirectionsConfig,
     progress: Progress,
 ) -> Tensor:
-    """The mean gradient (nb, 1, B), or the top directions (nb, q, B) turned its way."""
+    """The mean gradient (nb, 1, B), or the top ones (nb, q, B) turned its way, on `free` weights (nb, 1, B)."""
+    size = free.shape[2]
     if wanted.kind == "mean":
-        return gradients.mean_gradient(model, *forget, names, BATCH).view(-1, 1, size)
+        return gradients.mean_gradient(model, *forget, names, BATCH).view(-1, 1, size) * free
     with gradients.spooled(model, *forget, names, BATCH, progress) as spool:
-        made = []
-        for name in names:
-            trace = spool.trace(name)
-            mean = trace.total().view(-1, size)
-            made.append(directions.oriented(fisher.layer_factors(trace, size, wanted.count), mean))
-    return torch.cat(made)
+        traces = [spool.trace(name) for name in names]
+        rows = torch.cat([fisher.layer_factors(trace, size, wanted.count) for trace in traces])
+        mean = torch.cat([trace.total().view(-1, size) for trace in traces])
+    return directions.oriented(rows * free, mean)
 
 
 def _check_blocks(model: nn.Module, targets: Sequence[str], block_size: int) -> None:

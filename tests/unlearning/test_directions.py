@@ -22,12 +22,25 @@ def test_published_directions_are_small_integers_along_the_rows_and_nothing_wher
     assert made.rows.dtype == torch.int8
     assert made.rows.abs().amax(2).tolist() == [[15, 15]] * 2 + [[0, 0]] + [[15, 15]] * 3
     assert made.push[2].tolist() == [0, 0]
-    cosine = torch.nn.functional.cosine_similarity(made.rows.double(), rows, dim=2)
+    assert not (made.rows.bool() & mask.unsqueeze(1)).any()
+    cosine = torch.nn.functional.cosine_similarity(made.rows.double(), rows * ~mask.unsqueeze(1), dim=2)
     assert float(cosine[mask.any(1)].min()) > 0.99
     for b, k in ((0, 1), (5, 0)):
-        kept = float((made.rows[b, k] * ~mask[b]).double().norm())
+        kept = float(made.rows[b, k].double().norm())
         taken = float((w[b] * mask[b]).double().norm())
         assert int(made.push[b, k]) == round(0.5 * kept * taken)
+
+
+def test_a_proportional_push_asks_the_same_of_all_blocks_together_and_most_where_directions_are_long():
+    even, rows, w, mask = published()
+    made = directions.published(rows, w, mask, 15, 4, 0.5, proportional=True)
+    assert torch.equal(made.rows, even.rows)
+    touched = mask.any(1)
+    length = (rows * ~mask.unsqueeze(1)).norm(dim=2)[touched]
+    steps = made.push[touched] / made.rows[touched].double().norm(dim=2)  # in grid steps, along unit directions
+    lost = float((w * mask).double()[touched].norm(dim=1).square().mean().sqrt())
+    assert torch.allclose(steps / length, (0.5 * lost / length.mean()).expand_as(steps), rtol=1e-2)
+    assert not made.push[~touched].any()
 
 
 def test_oriented_rows_never_point_against_the_mean():
@@ -60,6 +73,11 @@ def test_the_file_is_read_back_and_belongs_to_one_mask():
         with pytest.raises(MaskError):
             directions.parse_directions(data[:length], mask, file)
     other = format_mask(48, np.flatnonzero(mask)[1:])
+    block = int(mask.any(1).nonzero()[0])
+    moved = bytearray(data)
+    moved[25 + 32 + 12 + 8 + int(mask[block].nonzero()[0])] = 3  # the first direction of the first touched block
+    with pytest.raises(MaskError, match=f"forget direction 0 of block {block} is 3 on masked weight"):
+        directions.parse_directions(bytes(moved), mask, file)
     for wrong, message in [(data + b"\0", "bytes"), (data[:-8] + b"\xff" * 8, "push of -1")]:
         with pytest.raises(MaskError, match=message):
             directions.parse_directions(wrong, mask, file)

@@ -90,6 +90,7 @@ def test_mask_is_the_saliency_of_the_forget_set(tiny, tiny_model):
         ({"granularity": "column"}, MaskError, "granularity"),
         ({"directions": {"count": 2}}, MaskError, "kind top"),
         ({"directions": {"softness": 0}}, MaskError, "directions.softness"),
+        ({"directions": {"cleaning": 0}}, MaskError, "directions.cleaning"),
         ({"noise": {"secret": "abc"}}, MaskError, "noise.secret: got a secret"),
         ({"dataset": "imagenet"}, DatasetError, "imagenet"),
         ({"surprise": 1}, MaskError, "surprise"),
@@ -257,11 +258,40 @@ def test_forget_directions_are_gradients_of_the_forget_set_where_something_is_ma
         theta = theta.masked_fill(gone, 0)
     forget, _ = recipe._forget_and_retain(recipe.MaskConfig.parse(config))
     model = backbones.with_weights(TINY, backbones.unflatten(state, TARGETS, theta))
-    mean = gradients.mean_gradient(model, *forget, TARGETS).view(-1, 1, 32).double()
+    mean = gradients.mean_gradient(model, *forget, TARGETS).view(-1, 1, 32).double() * ~blocks.unsqueeze(1)
     cosine = torch.nn.functional.cosine_similarity(rows, mean, dim=2)[blocks.any(1)]
     assert (cosine >= -0.05).all()
     if wanted.get("kind") != "top":
         assert float(cosine.min()) > 0.95
+
+
+def test_cleaned_directions_leave_out_what_retained_data_needs(tiny, tiny_model):
+    """Against directions that are only gradients, a step of the same forgetting costs the retained loss less."""
+    config = CONFIG | {"budget": 0.01, "blockSize": 32}
+    wanted = {"push": 0.4, "proportional": True}
+    plain, cleaned = (
+        recipe.compute_mask(TINY, tiny / "global.safetensors", config | {"directions": wanted | more})
+        for more in ({}, {"cleaning": 0.3})
+    )
+    assert cleaned.recipe["directions"]["cleaning"] == 0.3
+    assert cleaned.recipe["retainedSamples"] > 0
+    assert plain.recipe["maskSha256"] == cleaned.recipe["maskSha256"]
+    assert (cleaned.directions.push > 0).sum() > 0
+    parsed = recipe.MaskConfig.parse(config)
+    forget, retain = recipe._forget_and_retain(parsed)
+    gone = torch.zeros(plain.total, dtype=torch.bool)
+    gone[torch.from_numpy(plain.indices)] = True
+    state = tiny_model.state_dict()
+    masked = backbones.flatten_targets(state, TARGETS).masked_fill(gone, 0)
+    model = backbones.with_weights(TINY, backbones.unflatten(state, TARGETS, masked))
+    forgets = gradients.mean_gradient(model, *forget, TARGETS).view(-1, 32).double()
+    factors = recipe._factors(tiny_model, retain, TARGETS, 32, lambda *_: None).double()
+    costs = []
+    for made in (plain, cleaned):
+        rows = made.directions.rows.double().squeeze(1)
+        step = rows / (rows * forgets).sum(1, keepdim=True).clamp(min=1e-30)  # forgets as much, to first order
+        costs.append((factors @ step.unsqueeze(2)).square().sum((1, 2))[gone.view(-1, 32).any(1)])
+    assert float((costs[1] < costs[0]).double().mean()) > 0.9
 
 
 def test_noise_changes_what_is_published_and_the_recipe_keeps_its_secret(tiny):
