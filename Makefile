@@ -14,7 +14,7 @@ PROFILE ?= full
 B ?= demo
 SEEDS ?= 0,1,2
 
-.PHONY: help setup demo serve test lint openapi bench results foreign-tools clean
+.PHONY: help setup demo serve test lint openapi bench results foreign-tools browser-tools clean
 .DEFAULT_GOAL := help
 
 help:
@@ -25,6 +25,7 @@ help:
 	@echo "make bench B=demo    a benchmark (demo, log, unlearning, api); ends with one JSON line"
 	@echo "make results B=class      an experiment (class, random, language) anew, with its page in docs/results/; ends with one JSON line"
 	@echo "make foreign-tools   Go and its sumdb libraries, with which a test reads the log (Debian, Ubuntu; as root)"
+	@echo "make browser-tools   Chromium, for the tests in a browser (Debian, Ubuntu; as root); make test does this first"
 	@echo "make clean   remove the virtual environment and everything under var/"
 
 setup: $(STAMP)
@@ -52,7 +53,7 @@ lint: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: lint
+test: lint browser-tools
 	$(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile
 
 bench: $(STAMP)
@@ -69,6 +70,15 @@ foreign-tools:
 		apt-get update -qq && apt-get install -y --no-install-recommends $(GO_PACKAGES); \
 	else \
 		echo "install Go by hand (apt-get install $(GO_PACKAGES)): without it the tests in tests/foreign are skipped"; \
+	fi
+
+browser-tools:
+	@if command -v chromium >/dev/null || command -v chromium-browser >/dev/null; then \
+		: ; \
+	elif command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
+		apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core >/dev/null; \
+	else \
+		echo "install Chromium by hand (apt-get install chromium): without it the tests in a browser are skipped"; \
 	fi
 
 clean:

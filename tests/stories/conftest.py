@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.sync_api import Browser, Page
 
 from ledger.statements.predicates.circuit_release import CircuitParameters
 from prover_worker import release
 from prover_worker.ezkl_backend import EzklBackend
+from tests.browsing import open_browser, open_context, require_chromium
 from tests.stories.client import Client
 from tests.stories.nursery import Nursery
 from tests.stories.provider import Officer, Provider
@@ -123,3 +125,26 @@ def model(provider: Provider, global_model: Path, request: pytest.FixtureRequest
 
 def states(window: Any) -> list[str]:
     return sorted(order["state"] for order in window["orders"])
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Chromium, for one file of stories."""
+    require_chromium()
+    with open_browser() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def visit(browser: Browser, provider: Provider) -> Iterator[Callable[..., Page]]:
+    """A page of somebody with a browser of their own; options are those of `open_context`."""
+    contexts = []
+
+    def open_page(**options: Any) -> Page:
+        context = open_context(browser, provider.address, **options)
+        contexts.append(context)
+        return context.new_page()
+
+    yield open_page
+    for context in contexts:
+        context.close()
