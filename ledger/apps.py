@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from django.apps import AppConfig
+from django.db.models.signals import post_migrate
 
 
 class LedgerConfig(AppConfig):
-    """Registers the system checks when Django is ready."""
+    """Registers the system checks and the roles when Django is ready."""
 
     name = "ledger"
     verbose_name = "Unlearning ledger"
 
     def ready(self) -> None:
-        """Import the checks: their decorators register them."""
+        """Import the checks: their decorators register them. Groups follow the table of roles."""
         from ledger import checks  # noqa: F401
+        from ledger.access import roles
+
+        post_migrate.connect(roles.follow, sender=self, dispatch_uid="ledger.access.roles")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.contrib import admin
 
 from ledger.admin import (
+    accounts,
     checks,
     clients,
     events,
@@ -22,8 +23,8 @@ from ledger.admin import (
 )
 
 __all__ = [
-    "checks", "clients", "events", "intake", "jobs", "log", "orders", "parties", "policies", "proofs", "requests",
-    "webhooks", "windows", "witnesses",
+    "accounts", "checks", "clients", "events", "intake", "jobs", "log", "orders", "parties", "policies", "proofs",
+    "requests", "webhooks", "windows", "witnesses",
 ]  # fmt: skip
 
 admin.site.site_header = "Unlearning ledger"

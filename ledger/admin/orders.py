@@ -109,7 +109,7 @@ class OrderAdmin(ReadOnlyAdmin):
             "The client is released from it; certificates will list it as excepted. This cannot be taken back.",
         )  # fmt: skip
 
-    @admin.action(description="Suspend the clients of selected orders …", permissions=["decide"])
+    @admin.action(description="Suspend the clients of selected orders …", permissions=["suspend"])
     def suspend(self, request: HttpRequest, rows: QuerySet[Order]) -> HttpResponse | None:
         actor = officer(request.user)
         return ask_each(
@@ -118,7 +118,7 @@ class OrderAdmin(ReadOnlyAdmin):
             "It gets no more orders, and the certificates of that time name it.",
         )  # fmt: skip
 
-    @admin.action(description="Reinstate the clients of selected orders …", permissions=["decide"])
+    @admin.action(description="Reinstate the clients of selected orders …", permissions=["suspend"])
     def reinstate(self, request: HttpRequest, rows: QuerySet[Order]) -> HttpResponse | None:
         actor = officer(request.user)
         return ask_each(
@@ -127,7 +127,10 @@ class OrderAdmin(ReadOnlyAdmin):
         )  # fmt: skip
 
     def has_decide_permission(self, request: Any) -> bool:
-        return bool(request.user.has_perm("ledger.change_window"))
+        return bool(request.user.has_perm("ledger.change_order"))
+
+    def has_suspend_permission(self, request: Any) -> bool:
+        return bool(request.user.has_perm("ledger.change_client"))
 
 
 @admin.register(Suspension)
@@ -150,4 +153,4 @@ class SuspensionAdmin(ReadOnlyAdmin):
         )  # fmt: skip
 
     def has_decide_permission(self, request: Any) -> bool:
-        return bool(request.user.has_perm("ledger.change_window"))
+        return bool(request.user.has_perm("ledger.change_client"))

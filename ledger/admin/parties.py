@@ -49,7 +49,7 @@ class GlobalModelAdmin(ReadOnlyAdmin):
         )  # fmt: skip
 
     def has_decide_permission(self, request: Any) -> bool:
-        return bool(request.user.has_perm("ledger.change_window"))
+        return bool(request.user.has_perm("ledger.change_globalmodel"))
 
 
 @admin.register(CircuitRelease)

@@ -54,4 +54,4 @@ class PolicyAdmin(AddByUseCase):
         )  # fmt: skip
 
     def has_decide_permission(self, request: Any) -> bool:
-        return bool(request.user.has_perm("ledger.change_window"))
+        return bool(request.user.has_perm("ledger.change_policy"))

@@ -120,14 +120,14 @@ class DeletionRequestAdmin(AddByUseCase):
             ),
         )  # fmt: skip
 
-    @admin.action(description="Approve …", permissions=["decide"])
+    @admin.action(description="Approve …", permissions=["approve"])
     def approve(self, request: HttpRequest, rows: QuerySet[DeletionRequest]) -> HttpResponse | None:
         return self._ask(
             request, rows, "approve", ask.ApprovalForm, "Approve", "approved",
             lambda row, v, actor: decide_request(row.pk, "approved", v["reason"], actor=actor),
         )  # fmt: skip
 
-    @admin.action(description="Deny …", permissions=["decide"])
+    @admin.action(description="Deny …", permissions=["approve"])
     def deny(self, request: HttpRequest, rows: QuerySet[DeletionRequest]) -> HttpResponse | None:
         return self._ask(
             request, rows, "deny", ask.DenialForm, "Deny", "denied",
@@ -199,6 +199,9 @@ class DeletionRequestAdmin(AddByUseCase):
 
     def has_decide_permission(self, request: Any) -> bool:
         return bool(request.user.has_perm("ledger.change_deletionrequest"))
+
+    def has_approve_permission(self, request: Any) -> bool:
+        return bool(request.user.has_perm("ledger.decide_deletionrequest"))
 
 
 def _lines(texts: Any) -> SafeString | str:

@@ -97,7 +97,7 @@ class RequestDecision(OfficerView):
 
     @operation(
         "Approve or deny a request",
-        needs="ledger.change_deletionrequest",
+        needs="ledger.decide_deletionrequest",
         takes=request_inputs.Decision,
         gives={200: outputs.Request},
         guards=_page,

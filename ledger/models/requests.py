@@ -142,6 +142,10 @@ class DeletionRequest(models.Model):
 
     class Meta:
         ordering = ["due_at"]
+        permissions = [
+            ("decide_deletionrequest", "Can approve and deny deletion requests"),
+            ("reveal_deletionrequest", "Can see who asked"),
+        ]
 
     def __str__(self) -> str:
         return f"request {self.uuid} ({self.get_state_display()})"

@@ -1,0 +1,1 @@
+"""Who may use the console and the officers' part of the REST interface, and for what."""
