@@ -127,6 +127,7 @@ STATIC_URL = "static/"
 WHITENOISE_USE_FINDERS = True  # the admin's files come straight from their packages: no collectstatic
 WHITENOISE_AUTOREFRESH = DEBUG
 
+AUTHENTICATION_BACKENDS = ["ledger.access.scope.Accounts"]
 PASSWORD_HASHERS = [
     "django.contrib.auth.hashers.ScryptPasswordHasher",
     "django.contrib.auth.hashers.PBKDF2PasswordHasher",

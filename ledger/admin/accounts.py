@@ -9,14 +9,32 @@ from django.contrib.auth.admin import UserAdmin
 from django.contrib.auth.models import Group, User
 from django.http import HttpRequest
 
+from ledger.models import ModelLimit
+
 admin.site.unregister(Group)  # the groups are the roles, and follow their table: see ledger.access.roles
 admin.site.unregister(User)
+
+
+class ModelLimitInline(admin.TabularInline):
+    model = ModelLimit
+    extra = 0
+    verbose_name = "model"
+    verbose_name_plural = "limited to these models; none: sees all"
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return request.user.has_perm("auth.view_user")
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return request.user.has_perm("auth.change_user")
+
+    has_add_permission = has_delete_permission = has_change_permission
 
 
 @admin.register(User)
 class AccountAdmin(UserAdmin):
     """Accounts are switched off, not deleted: events name them."""
 
+    inlines = [ModelLimitInline]
     list_display = ["username", "email", "role_names", "is_active", "is_superuser", "last_login"]
     list_filter = ["is_active", "is_superuser", "groups"]
     fieldsets = [

@@ -16,6 +16,7 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from ledger.access import scope
 from ledger.workflow.actors import SYSTEM, Actor, officer
 from ledger.workflow.errors import WorkflowError
 
@@ -25,6 +26,10 @@ class ReadOnlyAdmin(admin.ModelAdmin):
 
     list_per_page = 50
     show_full_result_count = False
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        """What the account may know of: see ledger.access.scope."""
+        return scope.visible(request.user, super().get_queryset(request))
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -36,10 +41,25 @@ class ReadOnlyAdmin(admin.ModelAdmin):
         return False
 
 
+class VisibleFilter(admin.RelatedFieldListFilter):
+    """Offers the rows that the account may know of, in every filter by a relation."""
+
+    def field_choices(self, field: Any, request: HttpRequest, model_admin: admin.ModelAdmin) -> list[Any]:
+        ordering = self.field_admin_ordering(field, request, model_admin)
+        choices = field.get_choices(include_blank=False, ordering=ordering)
+        rows = scope.visible(request.user, field.related_model._default_manager.all())  # noqa: SLF001
+        known = set(rows.values_list("pk", flat=True)) if scope.limits(request.user) else None
+        return [one for one in choices if known is None or one[0] in known]
+
+
+admin.FieldListFilter.register(lambda field: bool(field.remote_field), VisibleFilter, take_priority=True)
+
+
 class UseCaseForm(forms.ModelForm):
     """A form whose fields are the arguments of a use case, which makes the row itself. `actor` fills it in."""
 
     actor: Actor = SYSTEM
+    user: Any = None  # the account, for what it may see
 
     def carry_out(self, values: dict[str, Any]) -> Model:
         """Call the use case. Its refusals are shown above the form."""
@@ -73,11 +93,12 @@ class AddByUseCase(ReadOnlyAdmin):
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
         if obj:
             return super().get_form(request, obj, change, **kwargs)
-        return forms.models.modelform_factory(self.model, form=self._filled_in_by(officer(request.user)), fields=[])
+        return forms.models.modelform_factory(self.model, form=self._filled_in_by(request.user), fields=[])
 
-    def _filled_in_by(self, who: Actor) -> type[UseCaseForm]:
+    def _filled_in_by(self, account: Any) -> type[UseCaseForm]:
         class Form(self.use_case_form):  # type: ignore[name-defined]  # chosen by each page
-            actor = who
+            actor = officer(account)
+            user = account
 
         return Form
 

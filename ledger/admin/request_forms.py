@@ -7,6 +7,7 @@ from typing import Any
 from django import forms
 from django.core.exceptions import ValidationError
 
+from ledger.access import scope
 from ledger.admin.base import UseCaseForm
 from ledger.models import DeletionRequest, IdentityCheck
 from ledger.statements import lifecycle
@@ -48,6 +49,8 @@ class FilingForm(UseCaseForm):
 
     def carry_out(self, values: dict[str, Any]) -> DeletionRequest:
         forget = self._forget(values)
+        if not scope.sees_data(self.user, values["dataset"]):
+            raise ValidationError(f"no model of this account has the data set {values['dataset']!r}")
         if values["count_only"]:
             raise ValidationError(f"{preview(forget).sentence}; nothing was filed. Untick “only count” to file it.")
         return file_request(

@@ -14,6 +14,7 @@ from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
+from ledger.access import scope
 from ledger.admin import request_forms as ask
 from ledger.admin.base import AddByUseCase, confirmed, each, entry_link, link
 from ledger.models import DeletionRequest, Event, GlobalModel
@@ -166,7 +167,9 @@ class DeletionRequestAdmin(AddByUseCase):
     def open_window(self, request: HttpRequest, rows: QuerySet[DeletionRequest]) -> None:
         """One window for all of them, on the newest model of their dataset."""
         chosen = list(rows)
-        models = GlobalModel.objects.filter(dataset=chosen[0].dataset, retired_entry=None)
+        models = scope.visible(
+            request.user, GlobalModel.objects.filter(dataset=chosen[0].dataset, retired_entry=None)
+        )
         model = models.order_by("-entry").first()
         if model is None:
             messages.error(request, f"no model has the dataset {chosen[0].dataset!r}: release one first")

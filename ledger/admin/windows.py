@@ -11,10 +11,12 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html_join
 from django.utils.safestring import mark_safe
 
+from ledger.access import scope
 from ledger.admin.base import ReadOnlyAdmin, ask_each, each, entry_link, link
-from ledger.models import Order, Window
+from ledger.models import DeletionRequest, Order, Window
 from ledger.workflow.actors import officer
 from ledger.workflow.certificates import certify
+from ledger.workflow.errors import WorkflowError
 from ledger.workflow.membership import add_requests, discard_window, remove_requests
 from ledger.workflow.windows import close_window
 
@@ -85,7 +87,7 @@ class WindowAdmin(ReadOnlyAdmin):
         actor = officer(request.user)
         return ask_each(
             self, request, rows, "put", RequestsForm, "Put requests into the window", "changed",
-            lambda row, v: add_requests(row.pk, v["requests"].split(), actor=actor),
+            lambda row, v: add_requests(row.pk, _seen(request, v["requests"].split()), actor=actor),
         )  # fmt: skip
 
     @admin.action(description="Take requests out of open windows …", permissions=["decide"])
@@ -120,3 +122,10 @@ class WindowAdmin(ReadOnlyAdmin):
 
     def has_decide_permission(self, request: Any) -> bool:
         return bool(request.user.has_perm("ledger.change_window"))
+
+
+def _seen(request: HttpRequest, names: list[str]) -> list[str]:
+    """The requests named, refused if one of them is not the account's business."""
+    if not scope.sees_all(request.user, DeletionRequest, names):
+        raise WorkflowError("not-found", "one of these requests is not among the models of this account", 404)
+    return names

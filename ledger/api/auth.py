@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from django.db.models import Model
 from django.http import HttpRequest
 from rest_framework.authentication import BaseAuthentication, BasicAuthentication, SessionAuthentication
 from rest_framework.exceptions import AuthenticationFailed
@@ -12,12 +15,14 @@ from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
+from ledger.access import scope
 from ledger.api import operations
 from ledger.api.view import ApiView
 from ledger.models import Client, ClientKey
 from ledger.statements import httpsig, keys
 from ledger.statements.errors import SignatureError
 from ledger.workflow.actors import Actor, client_actor, officer
+from ledger.workflow.errors import WorkflowError
 
 
 @dataclass(frozen=True)
@@ -96,6 +101,30 @@ class IsParty(BasePermission):
         return IsClient().has_permission(request, view) or IsOfficer().has_permission(request, view)
 
 
+class StaffView(ApiView):
+    """Base of what officers may see: nothing that belongs to models outside an account's limits."""
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        """404 for what the account must not know of, as if it did not exist."""
+        super().initial(request, *args, **kwargs)
+        if not isinstance(request.user, ClientUser):
+            hidden = scope.hides(request.user, kwargs)
+            if hidden:
+                raise _not_found(kwargs[hidden])
+
+    def must_see(self, kind: type[Model], names: Iterable[object]) -> None:
+        """404 if the body names a row that the account must not know of."""
+        names = list(names)
+        if not scope.sees_all(self.request.user, kind, names):
+            raise _not_found(", ".join(map(str, names)))
+
+    def must_see_data(self, forget: Mapping[str, Any]) -> None:
+        """404 if a reference names a data set of other models."""
+        name = str(forget.get("dataset"))
+        if not scope.sees_data(self.request.user, name):
+            raise _not_found(f"data set {name!r}")
+
+
 class ClientView(ApiView):
     """Base of what enrolled clients may do."""
 
@@ -120,7 +149,7 @@ class ClientView(ApiView):
         return client_actor(self.client)
 
 
-class OfficerView(ApiView):
+class OfficerView(StaffView):
     """Base of what the provider's officers may do."""
 
     authentication_classes = [BasicAuthentication, SessionAuthentication]
@@ -132,7 +161,7 @@ class OfficerView(ApiView):
         return officer(self.request.user)
 
 
-class PartyView(ApiView):
+class PartyView(StaffView):
     """Base of what clients see of their own, and officers of all."""
 
     authentication_classes = [ClientSignature, BasicAuthentication, SessionAuthentication]
@@ -153,6 +182,10 @@ class PartyView(ApiView):
         """Who asks, as use cases record it."""
         client = self.client
         return officer(self.request.user) if client is None else client_actor(client)
+
+
+def _not_found(name: object) -> WorkflowError:
+    return WorkflowError("not-found", f"there is no {name} among the models of this account", 404)
 
 
 def _covered(http: HttpRequest) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from pydantic import Field
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from ledger.access import scope
 from ledger.api.inputs import Body, Input, checked
 from ledger.workflow.errors import WorkflowError
 
@@ -65,7 +66,7 @@ def page(
 ) -> Response:
     """One page of `rows` in `order` (field names, "-" descending; the last one unique)."""
     asked = query(request, kind)
-    rows = asked.narrow(rows).order_by(*order)
+    rows = asked.narrow(scope.visible(request.user, rows)).order_by(*order)
     if asked.cursor:
         rows = rows.filter(_after(rows.model, order, _decode(asked.cursor, len(order))))
     found = list(rows[: asked.limit + 1])

@@ -11,6 +11,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from ledger import log
+from ledger.access import scope
 from ledger.api import render
 from ledger.api.auth import OfficerView, PartyView
 from ledger.api.operations import operation
@@ -87,7 +88,7 @@ class Events(OfficerView):
         At most 200, oldest first. With Retry-After the server had no place to wait: ask again after so many
         seconds.
         """
-        asked, rows = query(request, AllEventsQuery), Event.objects.all()
+        asked, rows = query(request, AllEventsQuery), scope.visible(request.user, Event.objects.all())
         for name in ("kind", "request", "window", "order", "client", "model"):
             if getattr(asked, name) is not None:
                 rows = rows.filter(**{name: getattr(asked, name)})

@@ -9,6 +9,7 @@ from rest_framework.parsers import BaseParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from ledger.access import scope
 from ledger.api import render, render_requests, request_filters, request_inputs
 from ledger.api.auth import OfficerView
 from ledger.api.inputs import parse
@@ -63,6 +64,7 @@ class Requests(OfficerView):
     def post(self, request: Request) -> Response:
         """201 with the request; 200 if the same was filed before, by its number or with this time of receipt."""
         filing = Filing(**dict(parse(request, request_inputs.NewRequest)))
+        self.must_see_data(filing.forget)
         row, created = submit(filing, actor=self.actor)
         return Response(render_requests.detail(row), status=201 if created else 200)
 
@@ -80,6 +82,7 @@ class Preview(OfficerView):
     def post(self, request: Request) -> Response:
         """The count, and by which index."""
         body = parse(request, request_inputs.Preview)
+        self.must_see_data(body.forget)
         return Response(render_requests.preview(references.preview(body.forget)))
 
 
@@ -263,7 +266,7 @@ class Imports(OfficerView):
 
     @operation(
         "Import a file of requests",
-        needs="ledger.add_deletionrequest",
+        needs="ledger.add_requestimport",
         takes=(Media("text/csv", text=True), Media("application/x-ndjson", text=True)),
         query=request_filters.ImportQuery,
         gives={200: outputs.ImportReport, 202: outputs.Import},
@@ -338,9 +341,9 @@ class Datasets(OfficerView):
     """GET: the data sets whose samples can be looked up."""
 
     @operation("List data sets", needs="ledger.view_datasetindex", gives={200: outputs.Datasets})
-    def get(self, _request: Request) -> Response:
+    def get(self, request: Request) -> Response:
         """Their current indexes."""
-        rows = DatasetIndex.objects.filter(current=True)
+        rows = scope.visible(request.user, DatasetIndex.objects.filter(current=True))
         return Response({"datasets": [render_requests.dataset(row) for row in rows]})
 
 

@@ -17,7 +17,7 @@ from ledger.api.operations import Media, operation
 from ledger.api.outputs import windows as outputs
 from ledger.api.outputs.base import Page
 from ledger.api.paging import NO_NUL, Query, page
-from ledger.models import GlobalModel, Policy, Window
+from ledger.models import DeletionRequest, GlobalModel, Policy, Window
 from ledger.workflow.bundle import audit_bundle
 from ledger.workflow.certificates import certify
 from ledger.workflow.errors import WorkflowError
@@ -82,6 +82,8 @@ class Windows(OfficerView):
     def post(self, request: Request) -> Response:
         """201 with the window; {model, requests, maskConfig?, policy?}."""
         body = parse(request, window_inputs.NewWindow)
+        self.must_see(GlobalModel, [body.model])
+        self.must_see(DeletionRequest, body.requests)
         row = open_window(body.model, body.mask_config, body.requests, policy=body.policy, actor=self.actor)
         return Response(render_windows.window(row), status=201)
 
@@ -113,7 +115,9 @@ class WindowRequests(OfficerView):
     )
     def post(self, request: Request, window_id: uuid.UUID) -> Response:
         """The window."""
-        add_requests(window_id, parse(request, window_inputs.Membership).requests, actor=self.actor)
+        named = parse(request, window_inputs.Membership).requests
+        self.must_see(DeletionRequest, named)
+        add_requests(window_id, named, actor=self.actor)
         return Response(_window(window_id))
 
     @operation(

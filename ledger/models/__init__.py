@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ledger.models.access import ModelLimit
 from ledger.models.blobs import Blob
 from ledger.models.checks import FsckRun
 from ledger.models.cosignatures import CheckpointProposal, Cosignature, WitnessState
@@ -30,7 +31,7 @@ __all__ = [
     "Approval", "Blob", "CallbackCursor", "Certificate", "Challenge", "Checkpoint", "CheckpointProposal",
     "CircuitRelease", "Claim", "Client", "ClientKey", "ClientModel", "Continuation", "Cosignature", "DatasetIndex",
     "DeletionRequest", "Event", "FsckRun", "GlobalModel", "IdentityCheck", "IndexedSample", "Job", "KeptAnswer",
-    "LegalHold", "LogEntry", "LogNode", "Objection", "Order", "OrderNotice", "Policy", "ProofSubmission",
-    "RateBucket", "RegulationTerms", "RequestImport", "SubjectRecord", "Suspension", "Upload",
+    "LegalHold", "LogEntry", "LogNode", "ModelLimit", "Objection", "Order", "OrderNotice", "Policy",
+    "ProofSubmission", "RateBucket", "RegulationTerms", "RequestImport", "SubjectRecord", "Suspension", "Upload",
     "VaultKey", "VerdictRecord", "WebhookDelivery", "WebhookEndpoint", "Window", "WitnessState",
 ]  # fmt: skip

@@ -25,7 +25,8 @@ PAGES = [model for model in admin.site._registry if model._meta.app_label == "le
 CHANGES = {
     "add_client": "operator", "change_client": "operator officer", "change_job": "operator",
     "change_webhookendpoint": "operator", "change_witnessstate": "operator", "change_order": "operator officer",
-    "add_deletionrequest": "officer", "change_deletionrequest": "officer", "change_window": "officer",
+    "add_deletionrequest": "officer", "add_requestimport": "officer",
+    "change_deletionrequest": "officer", "change_window": "officer",
     "decide_deletionrequest": "approver", "change_policy": "", "change_regulationterms": "",
     "change_globalmodel": "",
 }  # fmt: skip
@@ -98,7 +99,8 @@ def test_every_page_and_action(db: None, role: str) -> None:
         }
         assert offered == expected, (role, name)
     for name, allowed in {
-        "deletionrequest": may(role, "officer"), "client": may(role, "operator"), "policy": may(role, ""),
+        "deletionrequest": may(role, "officer"), "requestimport": may(role, "officer"),
+        "client": may(role, "operator"), "policy": may(role, ""),
     }.items():  # fmt: skip
         status = browser.get(reverse(f"admin:ledger_{name}_add")).status_code
         assert status == (200 if allowed else 403), (role, name)
