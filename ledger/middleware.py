@@ -7,6 +7,9 @@ from collections.abc import Callable
 from django.http import HttpRequest, HttpResponse
 
 POLICY = "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'; form-action 'self'; base-uri 'none'"
+#: The console's theme keeps behaviour in attributes, which Alpine.js compiles, and colours in a style element.
+#: Scripts inside pages stay forbidden there too. See docs/decisions/0058-console-theme.md.
+CONSOLE_POLICY = f"{POLICY}; script-src 'self' 'unsafe-eval'; style-src 'self' 'unsafe-inline'"
 
 
 def content_security_policy(
@@ -16,7 +19,8 @@ def content_security_policy(
 
     def respond(request: HttpRequest) -> HttpResponse:
         response = get_response(request)
-        response.headers.setdefault("Content-Security-Policy", POLICY)
+        console = request.path.startswith("/admin/")
+        response.headers.setdefault("Content-Security-Policy", CONSOLE_POLICY if console else POLICY)
         return response
 
     return respond

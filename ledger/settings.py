@@ -33,6 +33,7 @@ from typing import Any
 import dj_database_url
 from django.utils.functional import SimpleLazyObject
 
+from ledger import console
 from ledger.secrets import secret_key
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -69,6 +70,7 @@ ALLOWED_HOSTS = os.environ.get("LEDGER_ALLOWED_HOSTS", "localhost,127.0.0.1,[::1
 
 INSTALLED_APPS = [
     "ledger.apps.LedgerConfig",
+    "unfold",  # before the admin, whose pages it dresses
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -122,6 +124,8 @@ LANGUAGE_CODE = "en-gb"
 FORMAT_MODULE_PATH = ["ledger.formats"]
 TIME_ZONE = "UTC"
 USE_TZ = True
+
+UNFOLD = console.UNFOLD
 
 STATIC_URL = "static/"
 WHITENOISE_USE_FINDERS = True  # the admin's files come straight from their packages: no collectstatic

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.contrib import admin
+from django.utils.translation import gettext_lazy as _
 
 from ledger.admin import (
     accounts,
@@ -27,6 +28,4 @@ __all__ = [
     "requests", "webhooks", "windows", "witnesses",
 ]  # fmt: skip
 
-admin.site.site_header = "Unlearning ledger"
-admin.site.site_title = "Unlearning ledger"
-admin.site.index_title = "Requests, windows, proofs"
+admin.site.index_title = _("What needs you today")

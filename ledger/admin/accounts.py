@@ -8,6 +8,8 @@ from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin
 from django.contrib.auth.models import Group, User
 from django.http import HttpRequest
+from unfold.admin import ModelAdmin, TabularInline
+from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
 from ledger.models import ModelLimit
 
@@ -15,7 +17,7 @@ admin.site.unregister(Group)  # the groups are the roles, and follow their table
 admin.site.unregister(User)
 
 
-class ModelLimitInline(admin.TabularInline):
+class ModelLimitInline(TabularInline):
     model = ModelLimit
     extra = 0
     verbose_name = "model"
@@ -31,8 +33,12 @@ class ModelLimitInline(admin.TabularInline):
 
 
 @admin.register(User)
-class AccountAdmin(UserAdmin):
+class AccountAdmin(UserAdmin, ModelAdmin):
     """Accounts are switched off, not deleted: events name them."""
+
+    form = UserChangeForm
+    add_form = UserCreationForm
+    change_password_form = AdminPasswordChangeForm
 
     inlines = [ModelLimitInline]
     list_display = ["username", "email", "role_names", "is_active", "is_superuser", "last_login"]

@@ -15,13 +15,15 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from unfold.admin import ModelAdmin
 
 from ledger.access import scope
+from ledger.admin.widgets import dress_all
 from ledger.workflow.actors import SYSTEM, Actor, officer
 from ledger.workflow.errors import WorkflowError
 
 
-class ReadOnlyAdmin(admin.ModelAdmin):
+class ReadOnlyAdmin(ModelAdmin):
     """Rows are looked at, never edited: they come from the workflow only."""
 
     list_per_page = 50
@@ -60,6 +62,10 @@ class UseCaseForm(forms.ModelForm):
 
     actor: Actor = SYSTEM
     user: Any = None  # the account, for what it may see
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        dress_all(self)
 
     def carry_out(self, values: dict[str, Any]) -> Model:
         """Call the use case. Its refusals are shown above the form."""
@@ -133,6 +139,7 @@ def confirmed(
     filled = form(request.POST if "confirmed" in request.POST else None)
     if filled.is_valid():
         return filled.cleaned_data
+    dress_all(filled)
     context = page.admin_site.each_context(request) | {
         "title": title,
         "words": words,
@@ -141,6 +148,7 @@ def confirmed(
         "rows": rows,
         "action": action,
         "name": ACTION_CHECKBOX_NAME,
+        "back": request.get_full_path(),
     }
     return TemplateResponse(request, "admin/ledger/confirm.html", context)
 

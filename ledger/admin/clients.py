@@ -10,6 +10,7 @@ from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
+from unfold.admin import TabularInline
 
 from ledger.admin.base import (
     AddByUseCase,
@@ -58,7 +59,7 @@ class StateFilter(admin.SimpleListFilter):
         return rows if state is None else rows.in_state(Client.State(state), timezone.now())
 
 
-class KeyInline(admin.TabularInline):
+class KeyInline(TabularInline):
     """A client's keys, on its page."""
 
     model = ClientKey

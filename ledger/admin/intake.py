@@ -9,6 +9,7 @@ from django.contrib import admin
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest
 from django.utils.html import format_html, format_html_join
+from unfold.admin import ModelAdmin
 
 from ledger.admin.base import AddByUseCase, ReadOnlyAdmin, UseCaseForm
 from ledger.models import DatasetIndex, RegulationTerms, RequestImport
@@ -41,7 +42,7 @@ class TermsForm(forms.ModelForm):
 
 
 @admin.register(RegulationTerms)
-class RegulationTermsAdmin(admin.ModelAdmin):
+class RegulationTermsAdmin(ModelAdmin):
     form = TermsForm
     list_display = ["regulation", *PERIODS, *POLICY]
     readonly_fields = ["regulation"]

@@ -8,6 +8,7 @@ from django import forms
 from django.contrib import admin
 from django.db.models import Exists, OuterRef, QuerySet
 from django.http import HttpRequest, HttpResponse
+from unfold.admin import TabularInline
 
 from ledger.admin.base import ReadOnlyAdmin, ask_each, each, entry_link, link
 from ledger.models import Order, OrderNotice, Suspension
@@ -49,7 +50,7 @@ class EscalatedFilter(admin.SimpleListFilter):
         return rows.filter(Exists(told)) if self.value() == "yes" else rows
 
 
-class NoticeInline(admin.TabularInline):
+class NoticeInline(TabularInline):
     model = OrderNotice
     fields = ["key", "created_at"]
     readonly_fields = ["key", "created_at"]

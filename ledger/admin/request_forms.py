@@ -22,7 +22,7 @@ class FilingForm(UseCaseForm):
 
     regulation = forms.ChoiceField(choices=DeletionRequest.Regulation.choices)
     subject = forms.CharField(max_length=1000, help_text="your reference to the person; sealed, never in the log")
-    dataset = forms.CharField(max_length=200)
+    data_set = forms.CharField(max_length=200)  # the theme has its own use for a field called "dataset"
     forget_class = forms.IntegerField(min_value=0, required=False, label="Class", help_text="a whole class, or")
     classes = forms.CharField(required=False, help_text="several, separated by commas, or")
     samples = forms.CharField(
@@ -49,7 +49,7 @@ class FilingForm(UseCaseForm):
 
     def carry_out(self, values: dict[str, Any]) -> DeletionRequest:
         forget = self._forget(values)
-        if not scope.sees_data(self.user, values["dataset"]):
+        if not scope.sees_data(self.user, values["data_set"]):
             raise ValidationError(f"no model of this account has the data set {values['dataset']!r}")
         if values["count_only"]:
             raise ValidationError(f"{preview(forget).sentence}; nothing was filed. Untick “only count” to file it.")
@@ -75,7 +75,7 @@ class FilingForm(UseCaseForm):
         given = {name: value for name, value in parts.items() if value is not None}
         if len(given) != 1:
             raise ValidationError(f"give one of class, classes, samples and query; got {len(given)} of them")
-        return Reference.parse({"dataset": values["dataset"], **given}).json()
+        return Reference.parse({"dataset": values["data_set"], **given}).json()
 
 
 def _number(text: str) -> int | str:

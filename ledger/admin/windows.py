@@ -10,6 +10,7 @@ from django.db.models import Count, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html_join
 from django.utils.safestring import mark_safe
+from unfold.admin import TabularInline
 
 from ledger.access import scope
 from ledger.admin.base import ReadOnlyAdmin, ask_each, each, entry_link, link
@@ -27,7 +28,7 @@ class RequestsForm(forms.Form):
     requests = forms.CharField(widget=forms.Textarea(attrs={"rows": 4}), help_text="their UUIDs, one per line")
 
 
-class OrderInline(admin.TabularInline):
+class OrderInline(TabularInline):
     model = Order
     fields = ["uuid", "client_model", "state", "attempt", "due_at", "entry"]
     readonly_fields = ["uuid", "client_model", "state", "attempt", "due_at", "entry"]

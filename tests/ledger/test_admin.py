@@ -138,7 +138,7 @@ def act_token(page: str) -> str:
 def test_a_request_is_filed(story: Story, boss: Browser) -> None:
     add = reverse("admin:ledger_deletionrequest_add")
     assert "sealed, never in the log" in boss.get(add).content.decode()
-    form = {"regulation": "gdpr", "subject": "patient 12", "dataset": "digits", "forget_class": "8"}
+    form = {"regulation": "gdpr", "subject": "patient 12", "data_set": "digits", "forget_class": "8"}
     assert "was added" in boss.post(add, form, follow=True).content.decode()
     row = models.DeletionRequest.objects.get()
     assert (row.state, row.forget) == ("open", FORGET)
@@ -164,7 +164,7 @@ def test_requests_are_decided(story: Story, boss: Browser) -> None:
 
 def test_windows_are_opened_closed_and_certified(story: Story, boss: Browser) -> None:
     request = story.approved_request()
-    assert "Opened <a" in act(boss, models.DeletionRequest, "open_window", request)
+    assert "opened <a" in act(boss, models.DeletionRequest, "open_window", request)
     assert "once is enough" in act(boss, models.DeletionRequest, "open_window", request)
     window = models.Window.objects.get()
     assert list(window.requests.all()) == [request]

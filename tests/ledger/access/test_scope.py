@@ -114,7 +114,7 @@ def test_bodies_cannot_name_it_either(other: models.GlobalModel) -> None:
     stolen = {"model": str(other.pk), "requests": [str(request.pk)]}
     assert by_officer("POST", "/windows", browser, stolen, Idempotency_Key=fresh()).status_code == 404
     add = reverse("admin:ledger_deletionrequest_add")
-    form = {"regulation": "gdpr", "subject": "y", "dataset": "digits", "forget_class": "8"}
+    form = {"regulation": "gdpr", "subject": "y", "data_set": "digits", "forget_class": "8"}
     assert "no model of this account" in browser.post(add, form).content.decode()
     assert models.DeletionRequest.objects.count() == 1
 

@@ -1,0 +1,2 @@
+// What the console does in the browser beyond its theme. Every page works without it.
+"use strict";
