@@ -50,7 +50,7 @@ class FilingForm(UseCaseForm):
     def carry_out(self, values: dict[str, Any]) -> DeletionRequest:
         forget = self._forget(values)
         if not scope.sees_data(self.user, values["data_set"]):
-            raise ValidationError(f"no model of this account has the data set {values['dataset']!r}")
+            raise ValidationError(f"no model of this account has the data set {values['data_set']!r}")
         if values["count_only"]:
             raise ValidationError(f"{preview(forget).sentence}; nothing was filed. Untick “only count” to file it.")
         return file_request(
