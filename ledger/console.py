@@ -107,6 +107,7 @@ UNFOLD: dict[str, Any] = {
     "SITE_SUBHEADER": _("Officers' console"),
     "SITE_SYMBOL": "encrypted",
     "SITE_URL": None,
+    "DASHBOARD_CALLBACK": "ledger.admin.home.context",
     "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": lambda _request: static("ledger/icon.svg")}],
     "SHOW_HISTORY": False,
     "SHOW_VIEW_ON_SITE": False,

@@ -10,6 +10,7 @@ from ledger.api import tiles
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
+    path("admin/", include("ledger.admin.urls")),
     path("admin/", admin.site.urls),
     path("api/v1/", include("ledger.api.urls")),
     path("checkpoint", tiles.RootCheckpoint.as_view()),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 from django import forms
@@ -13,6 +14,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext_lazy as _
 
 from ledger.access import scope
 from ledger.admin import request_forms as ask
@@ -33,6 +35,26 @@ _ERASING = (
 Values = dict[str, Any]
 
 
+class LeftFilter(admin.SimpleListFilter):
+    """Live requests by how long is left."""
+
+    title = _("time left")
+    parameter_name = "left"
+
+    def lookups(self, _request: HttpRequest, _page: Any) -> list[tuple[str, Any]]:
+        return [("late", _("overdue")), ("7", _("7 days or less")), ("14", _("14 days or less"))]
+
+    def queryset(self, _request: HttpRequest, rows: QuerySet[DeletionRequest]) -> QuerySet[DeletionRequest]:
+        value = self.value()
+        if value not in {"late", "7", "14"}:
+            return rows
+        now = timezone.now()
+        live = rows.filter(state__in=lifecycle.LIVE)
+        if value == "late":
+            return live.filter(due_at__lt=now)
+        return live.filter(due_at__gte=now, due_at__lt=now + timedelta(days=int(value)))
+
+
 @admin.register(DeletionRequest)
 class DeletionRequestAdmin(AddByUseCase):
     use_case_form = ask.FilingForm
@@ -40,7 +62,7 @@ class DeletionRequestAdmin(AddByUseCase):
         "short", "regulation", "state", "due_at", "days_left", "verified", "held", "dataset", "forget",
         "window_link", "filed",
     ]  # fmt: skip
-    list_filter = ["state", "regulation", "held", "verified", "due_at", "received_at", "dataset"]
+    list_filter = ["state", LeftFilter, "regulation", "held", "verified", "due_at", "received_at", "dataset"]
     search_fields = ["uuid", "subject_request_id", "windows__uuid"]
     search_help_text = "UUID of the request or its window, or your own number; who asked is sealed in the vault"
     list_select_related = ["filed_entry", "decision_entry", "erased_entry"]

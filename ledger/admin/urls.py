@@ -1,0 +1,13 @@
+"""Addresses of the console beside those of Django's admin; whoever is no officer is sent to the login."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+from django.urls import path
+
+from ledger.admin import live
+
+app_name = "console"
+urlpatterns = [
+    path("live/progress/", admin.site.admin_view(live.progress), name="progress"),
+]
