@@ -245,6 +245,11 @@ def consistency(old: int, new: int) -> list[bytes]:
     return merkle.prove_consistency(old, new, _Nodes())
 
 
+def subtrees(coordinates: Sequence[merkle.Coordinate]) -> list[bytes]:
+    """Hashes of complete subtrees (level, index), in the order asked."""
+    return _Nodes().read(coordinates)
+
+
 def _digest(envelope: Envelope) -> str:
     return hashlib.sha256(envelope.payload).hexdigest()
 

@@ -61,12 +61,7 @@ class Challenge:
 
     def drawn(self, touched: Sequence[int]) -> list[int]:
         """The chunks to prove, ascending, of the touched ones (ascending)."""
-        if self.draw.coverage == FULL:
-            return list(touched)
-        words = (
-            int.from_bytes(hashlib.sha256(self.draw_seed + j.to_bytes(8, "big")).digest(), "big") for j in count()
-        )
-        return sample(touched, proofs_due(self.draw.coverage, len(touched)), words)
+        return _drawn(touched, self.draw.coverage, self.draw_seed)
 
     def tau(self) -> Vector:
         """τ_bi = α_b σ_i, in the order of a chunk's weights."""
@@ -103,6 +98,16 @@ def derive(
     return _elements(parameters, _seed(_DOMAIN, "claim", checkpoint, claim_index, claim_leaf), draw)
 
 
+def drawn_chunks(
+    touched: Sequence[int], checkpoint: Checkpoint, claim_index: int, claim_leaf: bytes, draw: Draw
+) -> list[int]:
+    """The chunks that a claim must prove, of the touched ones: `derive(…).drawn(touched)` without the elements."""
+    if draw.coverage == FULL:
+        return list(touched)
+    seed = _seed(_DOMAIN, "claim", checkpoint, claim_index, claim_leaf)
+    return _drawn(touched, draw.coverage, _draw_seed(seed, draw))
+
+
 def derive_continuation(
     parameters: CircuitParameters, checkpoint: Checkpoint, index: int, leaf: bytes
 ) -> Challenge:
@@ -135,5 +140,16 @@ def _elements(parameters: CircuitParameters, seed: bytes, draw: Draw) -> Challen
         beta=expand(seed, b"beta", 1)[0],
         gamma=expand(seed, b"gamma", 1)[0],
         draw=draw,
-        draw_seed=hashlib.sha256(_DRAW_DOMAIN + seed + draw.secret).digest(),
+        draw_seed=_draw_seed(seed, draw),
     )
+
+
+def _draw_seed(seed: bytes, draw: Draw) -> bytes:
+    return hashlib.sha256(_DRAW_DOMAIN + seed + draw.secret).digest()
+
+
+def _drawn(touched: Sequence[int], coverage: str, draw_seed: bytes) -> list[int]:
+    if coverage == FULL:
+        return list(touched)
+    words = (int.from_bytes(hashlib.sha256(draw_seed + j.to_bytes(8, "big")).digest(), "big") for j in count())
+    return sample(touched, proofs_due(coverage, len(touched)), words)

@@ -52,3 +52,7 @@ class LimitExceeded(AgentError):  # noqa: N818 - a decision, not a fault
 
 class AuditError(ProverError):
     """An audit bundle in which something does not hold. The text names the first such thing."""
+
+
+class AuditUnavailable(ProverError):  # noqa: N818 - not a fault of what is checked
+    """A check that was asked for and cannot be made here. The text says what would make it possible."""

@@ -23,16 +23,16 @@ import ezkl
 from ledger.statements.predicates.circuit_release import CircuitParameters
 from prover_worker import curve
 from prover_worker.backend import CircuitFiles, Kind
-from prover_worker.errors import CircuitError, PointError, ProvingFailed
+from prover_worker.errors import CircuitError, ProvingFailed
 from prover_worker.field import Vector, encode
 from prover_worker.layout import digit_base
+from prover_worker.proof_points import first_points
 
 logging.getLogger("ezkl").setLevel(logging.ERROR)  # it reports every step of every proof
 
 #: Rows at the end of a column that hold no table entries: five blinding factors and a pad of three.
 RESERVED_ROWS: Final = 8
 _PUBLIC_OUTPUTS: Final = {"relation": 2, "range": 0}
-_POINT_BYTES: Final = 64
 _ZERO: Final = "00" * 32
 _verify: Callable[..., bool] = ezkl.verify  # its stub asks for an argument that the function has a default for
 
@@ -137,10 +137,7 @@ class EzklBackend:
 
     def points(self, proof: bytes, count: int) -> list[tuple[int, int]]:
         """Read the proof's first points. Raises PointError when the proof is shorter than that."""
-        if len(proof) < count * _POINT_BYTES:
-            raise PointError(f"got a proof of {len(proof)} bytes; its {count} commitments alone need more")
-        numbers = [int.from_bytes(proof[i : i + 32], "big") for i in range(0, count * _POINT_BYTES, 32)]
-        return list(zip(numbers[::2], numbers[1::2], strict=True))
+        return first_points(proof, count)
 
 
 def _run_args(kind: Kind, p: CircuitParameters) -> Any:

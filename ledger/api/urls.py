@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.urls import path, re_path
 
 from ledger.api import (
+    bundles,
     client_admin,
     clients,
     me,
@@ -62,7 +63,8 @@ urlpatterns = [
     path("windows/<uuid:window_id>/requests", windows.WindowRequests.as_view()),
     path("windows/<uuid:window_id>/close", windows.WindowClose.as_view()),
     path("windows/<uuid:window_id>/certify", windows.WindowCertify.as_view()),
-    path("windows/<uuid:window_id>/bundle", windows.WindowBundle.as_view()),
+    path("windows/<uuid:window_id>/bundle", bundles.WindowBundle.as_view()),
+    path("bundle", bundles.PeriodBundle.as_view()),
     path("window-orders", orders.WindowOrders.as_view()),
     path("window-orders/<uuid:order_id>", orders.WindowOrderView.as_view()),
     path("window-orders/<uuid:order_id>/except", orders.OrderException.as_view()),

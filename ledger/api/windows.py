@@ -13,12 +13,11 @@ from rest_framework.response import Response
 from ledger.api import render_windows, request_inputs, window_inputs
 from ledger.api.auth import OfficerView
 from ledger.api.inputs import parse
-from ledger.api.operations import Media, operation
+from ledger.api.operations import operation
 from ledger.api.outputs import windows as outputs
 from ledger.api.outputs.base import Page
 from ledger.api.paging import NO_NUL, Query, page
 from ledger.models import DeletionRequest, GlobalModel, Policy, Window
-from ledger.workflow.bundle import audit_bundle
 from ledger.workflow.certificates import certify
 from ledger.workflow.errors import WorkflowError
 from ledger.workflow.membership import add_requests, discard_window, remove_requests
@@ -160,16 +159,6 @@ class WindowCertify(OfficerView):
         """The window with its certificates."""
         certify(window_id, actor=self.actor)
         return Response(_window(window_id))
-
-
-class WindowBundle(OfficerView):
-    """GET: the audit bundle."""
-
-    @operation("Fetch a window's audit bundle", needs="ledger.view_window", gives={200: Media("application/json")})
-    def get(self, _request: Request, window_id: uuid.UUID) -> Response:
-        """One JSON document, see workflow.bundle."""
-        disposition = f'attachment; filename="audit-{window_id}.json"'
-        return Response(audit_bundle(window_id), headers={"Content-Disposition": disposition})
 
 
 class Models(OfficerView):

@@ -62,6 +62,13 @@ class OfficerApi:
         """GET and return the answer's JSON."""
         return self._answer(self._http.get(path))
 
+    def fetch(self, path: str) -> bytes:
+        """GET and return a file. Raises DemoError with the problem's sentence."""
+        answer = self._http.get(path)
+        if answer.status_code != 200:
+            self._answer(answer)
+        return answer.content
+
     def await_window(
         self, window: str, state: str, patience: float, look: Callable[[dict[str, Any]], None]
     ) -> dict[str, Any]:

@@ -66,7 +66,7 @@ class Story:
     @property
     def bundle(self) -> Path:
         """Where the audit bundle is written."""
-        return self.run / "audit-bundle.json"
+        return self.run / "audit-bundle.zip"
 
     def title(self, number: int, text: str) -> None:
         """Announce a chapter."""
@@ -182,7 +182,7 @@ class Story:
         if len(answer["certificates"]) != 1:
             raise DemoError(f"{len(answer['certificates'])} certificates were issued; expected one")
         self.say(f"certificate logged at index {answer['certificates'][0]['index']}")
-        self.bundle.write_text(json.dumps(officer.get(f"windows/{self.window}/bundle")))
+        self.bundle.write_bytes(officer.fetch(f"windows/{self.window}/bundle"))
         size = self.bundle.stat().st_size / 1e6
         self.say(f"audit bundle of {size:.1f} MB written to {self.bundle}")
 

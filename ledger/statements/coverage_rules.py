@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 
 from ledger.statements import coverage
-from ledger.statements.errors import RuleError
+from ledger.statements.errors import PolicyError
 from ledger.statements.predicates import Challenge, Claim, Order, Verdict
 
 
@@ -17,7 +17,7 @@ def check_order(order: Order, index: int) -> None:
     sampled = order.coverage != coverage.FULL
     if sampled != (order.draw_sha256 is not None):
         got = "no" if sampled else "a"
-        raise RuleError(f"order {index} asks for {order.coverage} coverage and has {got} drawSha256")
+        raise PolicyError(f"order {index} asks for {order.coverage} coverage and has {got} drawSha256")
 
 
 def check_challenge(challenge: Challenge, claim: Claim, order: Order, index: int) -> None:
@@ -25,12 +25,14 @@ def check_challenge(challenge: Challenge, claim: Claim, order: Order, index: int
     by = f"challenge {index}"
     if coverage.of_attempt(order.coverage, claim.attempt) == coverage.FULL:
         if challenge.draw_secret is not None:
-            raise RuleError(f"{by} discloses a drawSecret, but every touched chunk must be proved")
+            raise PolicyError(f"{by} discloses a drawSecret, but every touched chunk must be proved")
         return
     if challenge.draw_secret is None:
-        raise RuleError(f"{by} lacks the drawSecret: order {claim.order.index} asks for {order.coverage} coverage")
+        raise PolicyError(
+            f"{by} lacks the drawSecret: order {claim.order.index} asks for {order.coverage} coverage"
+        )
     if hashlib.sha256(bytes.fromhex(challenge.draw_secret)).hexdigest() != order.draw_sha256:
-        raise RuleError(f"the drawSecret of {by} is not the one that order {claim.order.index} was bound to")
+        raise PolicyError(f"the drawSecret of {by} is not the one that order {claim.order.index} was bound to")
 
 
 def check_verdict(verdict: Verdict, claim: Claim, order: Order, index: int) -> None:
@@ -38,10 +40,12 @@ def check_verdict(verdict: Verdict, claim: Claim, order: Order, index: int) -> N
     by = f"verdict {index}"
     due = coverage.of_attempt(order.coverage, claim.attempt)
     if verdict.coverage != due:
-        raise RuleError(f"{by} is about {verdict.coverage} coverage, but attempt {claim.attempt} is held to {due}")
+        raise PolicyError(
+            f"{by} is about {verdict.coverage} coverage, but attempt {claim.attempt} is held to {due}"
+        )
     if verdict.touched_chunks is None:
         if due != coverage.FULL and verdict.result == "accepted":
-            raise RuleError(f"{by} accepts a sample and does not say of how many chunks")
+            raise PolicyError(f"{by} accepts a sample and does not say of how many chunks")
         _same(verdict.detection, "1", f"{by}: detection")
         return
     wanted = coverage.proofs_due(due, verdict.touched_chunks)
@@ -61,4 +65,4 @@ def figures(due: str, touched: int) -> list[tuple[str, int]]:
 
 def _same(got: object, wanted: object, what: str) -> None:
     if got != wanted:
-        raise RuleError(f"{what} is {got}, expected {wanted}")
+        raise PolicyError(f"{what} is {got}, expected {wanted}")

@@ -21,3 +21,7 @@ class KeyMaterialError(StatementError):
 
 class RuleError(StatementError):
     """A statement that may not stand where it stands in the log."""
+
+
+class PolicyError(RuleError):
+    """A statement about coverage, quorum or dates that its policy and the statements before it do not give."""

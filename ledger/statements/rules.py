@@ -26,7 +26,7 @@ from functools import singledispatch
 from typing import Any, TypeVar
 
 from ledger.statements import coverage_rules, line_rules, window_rules
-from ledger.statements.errors import RuleError
+from ledger.statements.errors import PolicyError, RuleError
 from ledger.statements.predicates import (
     Certificate,
     Challenge,
@@ -413,6 +413,7 @@ def _check_outcome(outcome: Outcome, story: Story, index: int) -> None:
     line_rules.check_outcome(outcome, story, f"certificate {index}")
     verdicts = story.verdicts[outcome.order.index]
     expected = window_rules.expected_status(outcome.order.index, story)
-    same(outcome.status, expected, f"certificate {index} says {outcome.status} where the verdicts say {expected}")
+    if outcome.status != expected:
+        raise PolicyError(f"certificate {index} says {outcome.status} where the verdicts say {expected}")
     if verdicts and (outcome.verdict is None or outcome.verdict.index != verdicts[-1]):
         raise RuleError(f"certificate {index} does not refer to the last verdict, at log index {verdicts[-1]}")

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ledger.statements import coverage
-from ledger.statements.errors import RuleError
+from ledger.statements.errors import PolicyError, RuleError
 from ledger.statements.predicates import (
     Certificate,
     Challenge,
@@ -278,4 +278,4 @@ def _accepted(story: Story, order: int) -> Verdict | None:
 
 def _same(got: object, wanted: object, what: str) -> None:
     if got != wanted:
-        raise RuleError(f"{what} is {got}, expected {wanted}")
+        raise PolicyError(f"{what} is {got}, expected {wanted}")

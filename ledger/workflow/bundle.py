@@ -1,203 +1,187 @@
-"""Audit bundles: everything a stranger needs to check a window again, in one JSON document."""
+"""Audit bundles: everything a stranger needs to check a window or a period again, in one file.
+
+What goes in is decided in one short transaction, as a list of log indices and one checkpoint; then it is written
+out, entry by entry and file by file, while the log goes on: what stands in it does not change. So the same question
+about the same checkpoint gives the same bytes, whenever it is asked.
+"""
 
 from __future__ import annotations
 
-import base64
 import uuid
-from collections.abc import Iterator
-from typing import Any, Final
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import BinaryIO, Literal, TypeVar
 
 from django.conf import settings
-from django.db.models import Q, QuerySet
+from django.db.models import Max, Min
 
 from ledger import blobs, keys, log, publication
-from ledger.models import (
-    Checkpoint,
-    CircuitRelease,
-    Client,
-    ClientKey,
-    ClientModel,
-    LogEntry,
-    Order,
-    Suspension,
-    Window,
-)
+from ledger.bundle import contents
+from ledger.bundle.contents import Manifest, PeriodScope, WindowScope
+from ledger.bundle.errors import BundleFormatError
+from ledger.bundle.writing import Source, write_bundle
+from ledger.models import Checkpoint, LogEntry, Window
 from ledger.statements import predicates
-from ledger.statements.predicates import KeyRotation
-from ledger.statements.predicates.certificate import NotOrdered
-from ledger.statements.predicates.circuit_release import VERIFIER_ROLES
-from ledger.workflow.continuations import masks_before
+from ledger.statements.dsse import Envelope
+from ledger.statements.statement import Statement
+from ledger.tlog import multiproof
+from ledger.workflow import bundle_entries
 from ledger.workflow.errors import WorkflowError
 from ledger.workflow.step import exclusive, get_or_refuse
 
-FORMAT: Final = "unlearning-audit-bundle/v1"
+Item = TypeVar("Item")
+_BATCH = 1_000  # entries or hashes that are read at a time
 
 
-def audit_bundle(window_id: uuid.UUID | str) -> dict[str, Any]:
-    """The window's story: its statements with inclusion proofs in one checkpoint, and the files they name.
+@dataclass(frozen=True)
+class Wanted:
+    """What an auditor may choose: the clients' proofs or only their digests; a checkpoint that it has kept, by its
+    size, to prove that it is a past of the bundle's; the published checkpoint to prove everything in, by its size.
+    """
 
-    Keys: format, origin, logVkey, providerKey (hex), checkpoint (note), entries [{index, envelope, proof}],
-    consistency [{size, proof}] from every challenge's checkpoint to `checkpoint`, blobs {sha256: base64}.
-    Bytes are standard base64. Raises WorkflowError: unknown (404), not masked yet or not published yet (409).
+    proofs: Literal["included", "digests"] = "included"
+    earlier: int | None = None
+    size: int | None = None
+
+
+@dataclass
+class _Plan:
+    """What goes into a bundle. Files and challenges' checkpoints are learned from the entries as they are read."""
+
+    scope: WindowScope | PeriodScope
+    head: Checkpoint
+    indices: list[int]
+    wanted: Wanted
+    digests: set[str] = field(default_factory=set)
+    sizes: set[int] = field(default_factory=set)
+
+
+def write_window_bundle(window_id: uuid.UUID | str, out: BinaryIO, wanted: Wanted | None = None) -> int:
+    """Write the bundle of one window into a seekable file; returns its length in bytes.
+
+    Raises WorkflowError: unknown (404), not masked or published yet, no such checkpoint (409), too large (422).
     """
     publication.try_to_publish()  # before the log's lock is taken: witnesses take their time
-    return _bundle(window_id)
+    return _write(_plan_window(window_id, wanted or Wanted()), out)
+
+
+def write_period_bundle(first: int, last: int, out: BinaryIO, wanted: Wanted | None = None) -> int:
+    """The same of all windows that closed, and requests that were filed, from log index `first` to `last`."""
+    publication.try_to_publish()
+    return _write(_plan_period(first, last, wanted or Wanted()), out)
+
+
+def indices_between(since: datetime, until: datetime) -> tuple[int, int]:
+    """The first and the last log index written from `since` on and before `until`. Raises WorkflowError (409)."""
+    found = LogEntry.objects.filter(created_at__gte=since, created_at__lt=until)
+    bounds = found.aggregate(first=Min("index"), last=Max("index"))
+    if bounds["first"] is None:
+        raise WorkflowError("empty-period", f"nothing was logged from {since.isoformat()} to {until.isoformat()}")
+    return bounds["first"], bounds["last"]
 
 
 @exclusive
-def _bundle(window_id: uuid.UUID | str) -> dict[str, Any]:
+def _plan_window(window_id: uuid.UUID | str, wanted: Wanted) -> _Plan:
     window = get_or_refuse(Window.objects.all(), "window", uuid=window_id)
-    if window.mask_entry is None:
+    if window.mask_entry_id is None:
         raise WorkflowError("no-mask", f"window {window.uuid} is {window.state}: there is nothing to audit yet")
-    orders = list(window.orders.select_related("client_model__client", "client_model__circuit").order_by("entry"))
-    late = _late_commitments(window)
-    held = [*(order.client_model for order in orders), *late]
-    found = [*_entries(window, orders, late), *_key_entries(held)]
-    entries = sorted({entry.index: entry for entry in found if entry}.values(), key=_index)
-    head = _head_covering(entries[-1])
-    sizes = {claim.challenge.checkpoint_id for claim in _challenged(orders)} | {
-        one.continuation.checkpoint_id for one in held if hasattr(one, "continuation")
-    }
-    return {
-        "format": FORMAT,
-        "origin": settings.LEDGER_ORIGIN,
-        "logVkey": keys.root_vkey(),
-        "providerKey": keys.root_ring().provider,
-        "checkpoint": head.note,
-        "entries": [_with_proof(entry, head.size) for entry in entries],
-        "consistency": [
-            {"size": size, "proof": [_text(node) for node in log.consistency(size, head.size)]}
-            for size in sorted(sizes)
-        ],
-        "blobs": {digest: _text(blobs.read(digest)) for digest in sorted(set(_digests(window, orders, held)))},
-    }
+    scope = WindowScope(window=str(window.uuid))
+    return _plan(scope, bundle_entries.of_windows([window.pk], wanted.size), wanted, window.mask_entry_id)
 
 
-def _head_covering(entry: LogEntry) -> Checkpoint:
+@exclusive
+def _plan_period(first: int, last: int, wanted: Wanted) -> _Plan:
+    if not 0 <= first <= last < log.size():
+        raise WorkflowError(
+            "no-such-period", f"the log has entries 0 to {log.size() - 1}, got {first} to {last}", 422
+        )
+    found = bundle_entries.of_period(first, last, wanted.size)
+    if not found:
+        raise WorkflowError(
+            "empty-period", f"no window closed and no request was filed from entry {first} to {last}"
+        )
+    return _plan(PeriodScope(first=first, last=last), found, wanted, min(found))
+
+
+def _plan(scope: WindowScope | PeriodScope, found: set[int], wanted: Wanted, least: int) -> _Plan:
+    """Raises WorkflowError where no checkpoint will do: it must cover entry `least`, or all without a size."""
+    if wanted.size is None:
+        head = _head_covering(max(found))
+    else:
+        chosen = Checkpoint.objects.filter(size=wanted.size, size__gt=least).first()
+        if chosen is None:
+            raise WorkflowError(
+                "no-such-checkpoint", f"no published checkpoint of size {wanted.size} covers what was asked for"
+            )
+        head = chosen
+    if wanted.earlier is not None and not 0 <= wanted.earlier <= head.size:
+        sentence = f"a checkpoint of size {wanted.earlier} is no past of the bundle's, of size {head.size}"
+        raise WorkflowError("no-such-checkpoint", sentence)
+    return _Plan(scope, head, sorted(index for index in found if index < head.size), wanted)
+
+
+def _head_covering(index: int) -> Checkpoint:
     """The log's head; where witnesses have not cosigned that, their last one if it will do."""
     try:
         return log.publish_checkpoint()
     except log.NotCosignedError as error:
         head = log.latest_checkpoint()
-        if head is None or head.size <= entry.index:
-            sentence = f"{error}; the window's last entry is {entry.index}: try again later"
+        if head is None or head.size <= index:
+            sentence = f"{error}; the last entry that belongs in is {index}: try again later"
             raise WorkflowError("not-cosigned", sentence) from error
         return head
 
 
-def _entries(window: Window, orders: list[Order], late: list[ClientModel]) -> Iterator[LogEntry | None]:
-    yield from _mask_entries(window)
-    yield from _model_entries(window, late)
-    for certificate in window.certificates.all():
-        yield certificate.entry
-    for order in orders:
-        held = order.client_model
-        yield from (held.circuit.entry, held.entry, order.entry, order.exception_entry)
-        yield order.objection.entry if hasattr(order, "objection") else None
-        yield from _line_entries(held)
-        for claim in order.claims.all():
-            yield claim.entry
-            if hasattr(claim, "challenge"):
-                yield claim.challenge.entry
-            if hasattr(claim, "proof"):
-                yield claim.proof.entry
-                yield claim.proof.verdict.entry if hasattr(claim.proof, "verdict") else None
+def _write(plan: _Plan, out: BinaryIO) -> int:
+    manifest = Manifest(
+        scope=plan.scope,
+        origin=settings.LEDGER_ORIGIN,
+        log_vkey=keys.root_vkey(),
+        provider_key=keys.root_ring().provider,
+        size=plan.head.size,
+        entries=len(plan.indices),
+        proofs=plan.wanted.proofs,
+    )
+    source = Source(
+        manifest, plan.head.note, _entries(plan), _tree(plan), lambda: _consistency(plan), lambda: plan.digests,
+        _pieces,
+    )  # fmt: skip
+    try:
+        return write_bundle(out, source)
+    except BundleFormatError as error:
+        raise WorkflowError("too-large", str(error), 422) from error
 
 
-def _line_entries(held: ClientModel) -> Iterator[LogEntry | None]:
-    """How a model showed that it continues an unlearned one, and the earlier masks that this was about."""
-    if hasattr(held, "continuation"):
-        shown = held.continuation
-        yield from (shown.challenge_entry, shown.proof_entry, shown.verdict_entry)
-        for window in masks_before(held.client, held.model, held.entry):
-            yield from _mask_entries(window)
+def _entries(plan: _Plan) -> Iterator[tuple[int, bytes]]:
+    """The leaves, ascending; what they name is noted."""
+    for some in _batches(plan.indices):
+        rows = LogEntry.objects.filter(index__in=some).order_by("index").values_list("index", "envelope")
+        for index, envelope in rows:
+            leaf = bytes(envelope)
+            said = Statement.decode(Envelope.parse(leaf).payload).predicate
+            plan.digests |= {digest for digest, _ in contents.files_of(said, plan.wanted.proofs)}
+            if isinstance(said, predicates.Challenge | predicates.ContinuationChallenge):
+                plan.sizes.add(int(said.checkpoint.split("\n")[1]))
+            yield index, leaf
 
 
-def _mask_entries(window: Window) -> Iterator[LogEntry | None]:
-    """What led to a window's mask: its requests with all that was said about them."""
-    yield from (window.model.entry, window.closed_entry, window.mask_entry)
-    for request in window.requests.all():
-        yield from (request.filed_entry, request.decision_entry, request.erased_entry)
-        yield from (request.acknowledged_entry, request.extension_entry)
-        for check in request.identity_checks.select_related("entry"):
-            yield check.entry
-        for hold in request.holds.select_related("set_entry", "lifted_entry"):
-            yield from (hold.set_entry, hold.lifted_entry)
+def _tree(plan: _Plan) -> Iterator[multiproof.Subtree]:
+    for some in _batches(multiproof.outside(plan.indices, plan.head.size)):
+        for (level, index), value in zip(some, log.subtrees(some), strict=True):
+            yield level, index, value
 
 
-def _model_entries(window: Window, late: list[ClientModel]) -> Iterator[LogEntry | None]:
-    """Releases that the model supersedes, and what certificates refer to of clients without an order."""
-    model = window.model.supersedes
-    while model is not None:
-        yield model.entry
-        model = model.supersedes
-    for suspension in _suspensions(window):
-        yield from (suspension.set_entry, suspension.lifted_entry)
-    for held in late:
-        yield from (held.circuit.entry, held.entry)
-        yield from _line_entries(held)
+def _consistency(plan: _Plan) -> dict[int, list[bytes]]:
+    sizes = plan.sizes | ({plan.wanted.earlier} - {None})
+    return {size: log.consistency(size, plan.head.size) for size in sizes if size is not None}
 
 
-def _not_ordered(window: Window) -> list[NotOrdered]:
-    """The clients that certificates name as those without an order."""
-    said = [
-        log.statement(certificate.entry).predicate for certificate in window.certificates.select_related("entry")
-    ]
-    return [one for it in said if isinstance(it, predicates.Certificate) for one in it.not_ordered]
+def _pieces(digest: str) -> Iterator[bytes]:
+    with blobs.open_checked(digest) as file:
+        while piece := file.read(1 << 20):
+            yield piece
 
 
-def _suspensions(window: Window) -> QuerySet[Suspension]:
-    """All suspensions of the clients that have orders, or that certificates name: the rules count them."""
-    clients = {one.client for one in _not_ordered(window)}
-    ordered = Client.objects.filter(models__orders__window=window)
-    found = Suspension.objects.filter(Q(client__in=clients) | Q(client__in=ordered))
-    return found.select_related("set_entry", "lifted_entry")
-
-
-def _late_commitments(window: Window) -> list[ClientModel]:
-    """Commitments after the mask, as certificates name them."""
-    indices = [one.ref.index for one in _not_ordered(window) if one.reason == "committed-after-mask"]
-    return list(ClientModel.objects.filter(entry__in=indices).select_related("entry", "circuit__entry"))
-
-
-def _key_entries(held: list[ClientModel]) -> Iterator[LogEntry | None]:
-    """Every rotation of a key, and every enrolment and revocation of the clients concerned."""
-    yield from LogEntry.objects.filter(predicate_type=KeyRotation.type_uri())
-    clients = {one.client_id for one in held}
-    for key in ClientKey.objects.filter(client__in=clients).select_related("enrolled_entry", "revoked_entry"):
-        yield from (key.enrolled_entry, key.revoked_entry)
-
-
-def _challenged(orders: list[Order]) -> Iterator[Any]:
-    for order in orders:
-        yield from order.claims.filter(challenge__isnull=False)
-
-
-def _digests(window: Window, orders: list[Order], held: list[ClientModel]) -> Iterator[str]:
-    yield window.mask_sha256
-    releases: set[CircuitRelease] = {one.circuit for one in held}
-    for release in releases:
-        yield from (release.blobs[role] for role in VERIFIER_ROLES)
-    for one in held:
-        yield from (one.weights_sha256, one.curvature_sha256)
-        if hasattr(one, "continuation"):
-            yield from filter(None, [one.continuation.bundle_sha256])
-            yield from (before.mask_sha256 for before in masks_before(one.client, one.model, one.entry))
-    for order in orders:
-        for claim in order.claims.all():
-            yield from (claim.weights_sha256, claim.solution_sha256)
-            if hasattr(claim, "proof"):
-                yield claim.proof.bundle_sha256
-
-
-def _with_proof(entry: LogEntry, size: int) -> dict[str, Any]:
-    proof = [_text(node) for node in log.inclusion(entry.index, size)]
-    return {"index": entry.index, "envelope": _text(bytes(entry.envelope)), "proof": proof}
-
-
-def _index(entry: LogEntry) -> int:
-    return entry.index
-
-
-def _text(data: bytes) -> str:
-    return base64.b64encode(data).decode()
+def _batches(items: list[Item]) -> Iterable[list[Item]]:
+    return (items[at : at + _BATCH] for at in range(0, len(items), _BATCH))

@@ -21,6 +21,7 @@ from ledger.tlog.checkpoint import open_checkpoint
 from ledger.tlog.note import NoteVerifier
 from ledger.workflow import claims, proofs, windows
 from ledger.workflow.clients import invite_client
+from tests.bundles import Bundle
 from tests.ledger.story import FORGET, OTHER, TOTAL, Party, Story, verdict
 
 API = "/api/v1"
@@ -108,8 +109,11 @@ def test_a_window_over_the_wire(story: Story, officer: Browser) -> None:
     assert [order["state"] for order in shown["orders"]] == ["rejected"]
     assert {job["kind"] for job in shown["jobs"]} == {"mask", "challenge", "verify"}
     assert post(officer, f"/windows/{window}/certify").json()["state"] == "certified"
-    bundle = officer.get(f"{API}/windows/{window}/bundle").json()
-    assert bundle["format"] == "unlearning-audit-bundle/v1"
+    answer = officer.get(f"{API}/windows/{window}/bundle?proofs=digests")
+    assert answer.headers["Content-Disposition"] == f'attachment; filename="audit-{window}.zip"'
+    bundle = Bundle.of(b"".join(answer.streaming_content))
+    assert bundle.manifest["scope"] == {"kind": "window", "window": window}
+    assert bundle.manifest["proofs"] == "digests"
     (certificate,) = officer.get(f"{API}/requests/{name}").json()["certificates"]
     assert not certificate["complete"]
 
@@ -205,6 +209,7 @@ OFFICERS = [
     ("POST", f"/windows/{NOBODY}/close"),
     ("POST", f"/windows/{NOBODY}/certify"),
     ("GET", f"/windows/{NOBODY}/bundle"),
+    ("GET", "/bundle?first=0&last=0"),
 ]
 
 
@@ -377,6 +382,7 @@ def test_our_own_failures(story: Story, officer: Browser) -> None:
     story.party()
     window = story.masked_window()
     blobs.path(window.mask_sha256).unlink()
+    log.publish_checkpoint()
     before = rows()
     officer.raise_request_exception = False
     response = officer.get(f"{API}/windows/{window.uuid}/bundle")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import io
 import re
 from datetime import UTC, datetime
 from typing import Any
@@ -22,11 +22,11 @@ from ledger.statements.keyring import KeyRing
 from ledger.statements.predicates.base import LogRef
 from ledger.statements.statement import sign_statement
 from ledger.workflow import client_keys, clients, commitments, proofs
-from ledger.workflow.bundle import audit_bundle
 from ledger.workflow.certificates import certify
 from ledger.workflow.client_keys import add_key, revoke_client_key, revoke_own_key, rotate_key
 from ledger.workflow.errors import WorkflowError
-from prover_worker.audit import open_bundle
+from prover_worker.audit.opening import open_bundle
+from tests.bundles import window_bundle
 from tests.ledger.story import Party, Story, verdict
 from tests.ledger.test_api import API, expect_problem, post, rows, send
 
@@ -125,8 +125,7 @@ class TestSeveralKeys:
         accepted = proofs.accept_proof(signed(said, new))
         proofs.record_verdict(models.ProofSubmission.objects.get(entry=accepted.entry).uuid, verdict())
         certify(window.uuid)
-        document = audit_bundle(window.uuid)
-        audit = open_bundle(json.dumps(document).encode())
+        audit = open_bundle(io.BytesIO(window_bundle(window.uuid)))
         assert len(list(audit.of(predicates.ClientKeyRotation))) == 1
 
 

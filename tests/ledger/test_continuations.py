@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 from typing import Any
@@ -17,11 +18,12 @@ from ledger.statements.errors import RuleError
 from ledger.statements.rules import Story as Statements
 from ledger.statements.rules import check
 from ledger.workflow import commitments, continuations, proofs
-from ledger.workflow.bundle import audit_bundle
 from ledger.workflow.certificates import NOT_CONTINUED, certify
 from ledger.workflow.clients import invite_client
 from ledger.workflow.errors import WorkflowError
-from prover_worker.audit import check_challenges, open_bundle
+from prover_worker.audit.challenges import check_challenges
+from prover_worker.audit.opening import open_bundle
+from tests.bundles import window_bundle
 from tests.ledger.story import Party, Story, verdict
 from tests.ledger.test_api import expect_problem, send
 
@@ -151,12 +153,11 @@ def test_an_outsider_finds_all_of_it_in_the_bundle(story: Story) -> None:
     before = met(story, party)
     shown(story, party)
     window = met(story, party)
-    document = audit_bundle(window.uuid)
-    audit = open_bundle(json.dumps(document).encode())
+    audit = open_bundle(io.BytesIO(window_bundle(window.uuid)))
     ((_, said),) = audit.of(predicates.ContinuationVerdict)
     assert [ref.index for ref in said.masks] == [before.mask_entry_id]
-    assert before.mask_sha256 in audit.blobs
-    assert said.bundle_sha256 in audit.blobs
+    assert audit.blob(before.mask_sha256, "the earlier mask")
+    assert audit.blob(said.bundle_sha256, "the proofs")
     assert said.commitment.index in check_challenges(audit)
 
 

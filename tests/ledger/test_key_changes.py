@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import json
+import io
 import uuid
 from io import StringIO
 from pathlib import Path
@@ -31,16 +31,18 @@ from ledger.tlog.checkpoint import Checkpoint, sign_checkpoint
 from ledger.tlog.errors import NoteError
 from ledger.tlog.note import NoteSigner
 from ledger.workflow import proofs
-from ledger.workflow.bundle import audit_bundle
 from ledger.workflow.certificates import certify
 from ledger.workflow.clients import enrol_client, reenrol_client
 from ledger.workflow.commitments import accept_commitment
 from ledger.workflow.errors import WorkflowError
 from ledger.workflow.rotation import rotate_key
-from prover_worker.audit import Audit, check_challenges, open_bundle
+from prover_worker.audit import opening
+from prover_worker.audit.challenges import check_challenges
+from prover_worker.audit.opening import Audit, open_bundle
 from prover_worker.client import Agent
 from prover_worker.errors import AgentError, AuditError
 from prover_worker.ledger_client import LedgerClient, Trust
+from tests.bundles import Bundle, window_bundle
 from tests.ledger.story import Party, Story, verdict
 
 pytestmark = pytest.mark.django_db
@@ -60,7 +62,7 @@ def pinned() -> Trust:
 
 
 def audited(window: models.Window, trust: Trust) -> Audit:
-    audit = open_bundle(json.dumps(audit_bundle(window.uuid)).encode(), trust.vkey, trust.provider_key)
+    audit = open_bundle(io.BytesIO(window_bundle(window.uuid)), opening.Trust(trust.vkey, trust.provider_key))
     check_challenges(audit)
     return audit
 
@@ -103,11 +105,10 @@ class TestRotation:
     @pytest.mark.parametrize("slug", ["key-rotation", "client-key-revocation"])
     def test_a_bundle_without_the_change_is_refused(self, story: Story, slug: str) -> None:
         trust = pinned()
-        document = audit_bundle(a_window_across_rotations(story).uuid)
-        left = {row.index for row in LogEntry.objects.exclude(predicate_type__contains=f":{slug}:")}
-        document["entries"] = [entry for entry in document["entries"] if entry["index"] in left]
+        bundle = Bundle.of(window_bundle(a_window_across_rotations(story).uuid))
+        bundle.leave_out(*(index for index in bundle.leaves if bundle.said(index).slug == slug))
         with pytest.raises(AuditError):
-            open_bundle(json.dumps(document).encode(), trust.vkey, trust.provider_key)
+            open_bundle(io.BytesIO(bundle.pack()), opening.Trust(trust.vkey, trust.provider_key))
 
     def test_the_new_key_signs_from_the_next_entry_on(self, story: Story) -> None:
         before = key_format.keyid(keys.provider_key())

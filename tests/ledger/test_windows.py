@@ -10,8 +10,8 @@ from django.utils import timezone
 from ledger import log, models
 from ledger.statements import predicates
 from ledger.workflow import proofs, requests, windows
-from ledger.workflow.bundle import audit_bundle
 from ledger.workflow.certificates import certify
+from tests.bundles import window_bundle
 from tests.ledger.story import FORGET, TOTAL, Story, approve, nobody, refused, verdict
 
 
@@ -83,7 +83,7 @@ class TestCertificates:
         with refused("no-mask", 409):
             certify(window.uuid)
         with refused("no-mask", 409):
-            audit_bundle(window.uuid)
+            window_bundle(window.uuid)
         windows.publish_mask(window.uuid, b"mask", 2, TOTAL, {})
         with refused("order-pending", 409):
             certify(window.uuid)

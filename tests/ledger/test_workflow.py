@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import uuid
 
@@ -13,12 +12,12 @@ from ledger.statements import canonical, keys, predicates
 from ledger.statements.dsse import Envelope
 from ledger.statements.predicates.base import LogRef
 from ledger.statements.statement import sign_statement
-from ledger.tlog import merkle
+from ledger.tlog import merkle, multiproof
 from ledger.tlog.checkpoint import open_checkpoint
 from ledger.tlog.note import NoteVerifier
 from ledger.workflow import claims, clients, commitments, jobs, proofs, releases, windows
-from ledger.workflow.bundle import audit_bundle
 from ledger.workflow.certificates import certify
+from tests.bundles import Bundle, window_bundle
 from tests.ledger.story import CHUNKS, TOTAL, Party, Story, nobody, records, refused, verdict
 
 
@@ -51,28 +50,25 @@ def test_the_audit_bundle_can_be_checked_by_a_stranger(story: Story) -> None:
     window = story.masked_window()
     proofs.record_verdict(story.proved(party, window.orders.get()).uuid, verdict())
     certify(window.uuid)
-    bundle = audit_bundle(window.uuid)
-    verifier = NoteVerifier.parse(bundle["logVkey"])
-    head = open_checkpoint(bundle["checkpoint"], verifier, bundle["origin"])
-    kinds = []
-    for entry in bundle["entries"]:
-        leaf = base64.b64decode(entry["envelope"])
-        proof = [base64.b64decode(node) for node in entry["proof"]]
-        merkle.verify_inclusion(merkle.leaf_hash(leaf), entry["index"], head.size, proof, head.root)
-        kinds.append(canonical.loads(Envelope.parse(leaf).payload, "x")["predicateType"].split(":")[-2])
+    bundle = Bundle.of(window_bundle(window.uuid))
+    verifier = NoteVerifier.parse(bundle.manifest["logVkey"])
+    head = open_checkpoint(bundle.checkpoint, verifier, bundle.manifest["origin"])
+    leaves = [(index, merkle.leaf_hash(leaf)) for index, leaf in bundle.leaves.items()]
+    tree = [(*at, value) for at, value in bundle.tree.items()]
+    assert multiproof.fold(leaves, tree, head.size) == head.root
     later = {  # not in every window's story
         "key-rotation", "client-key-revocation", "client-key-addition", "client-key-rotation", "client-retirement",
         "client-model-retirement", "tombstone", "request-acknowledgement", "request-extension", "request-hold",
         "request-closure", "client-suspension", "order-exception", "request-fulfilment", "model-retirement",
         "order-objection", "continuation-challenge", "continuation-proof", "continuation-verdict",
     }  # fmt: skip
-    assert set(kinds) == {kind.slug for kind in predicates.PREDICATES.values()} - later
-    for digest, text in bundle["blobs"].items():
-        assert hashlib.sha256(base64.b64decode(text)).hexdigest() == digest
-    for step in bundle["consistency"]:
-        note = models.Checkpoint.objects.get(size=step["size"]).note
-        old = open_checkpoint(note, verifier, bundle["origin"])
-        proof = [base64.b64decode(node) for node in step["proof"]]
+    assert set(bundle.kinds()) == {kind.slug for kind in predicates.PREDICATES.values()} - later
+    for digest, data in bundle.files.items():
+        assert hashlib.sha256(data).hexdigest() == digest
+    assert bundle.consistency
+    for size, proof in bundle.consistency.items():
+        note = models.Checkpoint.objects.get(size=size).note
+        old = open_checkpoint(note, verifier, bundle.manifest["origin"])
         merkle.verify_consistency(old.size, old.root, head.size, head.root, proof)
 
 
@@ -278,7 +274,7 @@ def test_unknown_targets(story: Story) -> None:
         lambda: proofs.verification_case(nobody()),
         lambda: proofs.record_verdict(nobody(), verdict()),
         lambda: certify(nobody()),
-        lambda: audit_bundle(nobody()),
+        lambda: window_bundle(nobody()),
     ):
         with refused("not-found", 404):
             call()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -47,6 +46,12 @@ class Officer:
 
     def get(self, path: str) -> Any:
         return self._answer(self._http.get(path))
+
+    def fetch(self, path: str) -> bytes:
+        """A file."""
+        answer = self._http.get(path)
+        assert answer.status_code == 200, answer.text
+        return answer.content
 
     def post(self, path: str, **body: Any) -> Any:
         return self._answer(self._http.post(path, json=body))
@@ -178,9 +183,9 @@ class Provider:
         return done.stdout
 
 
-def audit(bundle: Any, path: Path, *, log_vkey: str, provider_key: str) -> tuple[int, str]:
+def audit(bundle: bytes, path: Path, *, log_vkey: str, provider_key: str) -> tuple[int, str]:
     """The offline verifier as an outsider runs it: exit status, what it said."""
-    path.write_text(json.dumps(bundle))
+    path.write_bytes(bundle)
     command = [sys.executable, "-m", "prover_worker.audit", str(path)]
     command += ["--log-vkey", log_vkey, "--provider-key", provider_key]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)

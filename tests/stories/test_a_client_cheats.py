@@ -65,8 +65,8 @@ def test_a_watching_agent_does_not_try_again_by_itself(story):
 
 def test_an_outsider_sees_both_attempts(story, officer, provider, tmp_path):
     log_vkey, provider_key = provider.public_keys()
-    bundle = officer.get(f"windows/{story[2]}/bundle")
-    status, said = audit(bundle, tmp_path / "bundle.json", log_vkey=log_vkey, provider_key=provider_key)
+    bundle = officer.fetch(f"windows/{story[2]}/bundle")
+    status, said = audit(bundle, tmp_path / "bundle.zip", log_vkey=log_vkey, provider_key=provider_key)
     assert status == 0, said
     assert said.count("rejected, ") == 2
     assert said.count("accepted, ") == 1

@@ -60,7 +60,7 @@ def test_officers_are_told_of_the_silent_client_alone(story, clients, officer):
 def test_the_certificate_says_who_did_what_and_who_did_nothing(story, clients, officer):
     window, _ = story
     officer.post(f"windows/{window}/certify")
-    bundle = officer.get(f"windows/{window}/bundle")
+    bundle = officer.fetch(f"windows/{window}/bundle")
     index = officer.get(f"windows/{window}")["certificates"][0]["index"]
     outcomes = {item["client"]: item["status"] for item in predicate(bundle, index)["outcomes"]}
     prompt, silent, released = (client.handle for client in clients)

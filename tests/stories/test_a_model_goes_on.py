@@ -85,9 +85,9 @@ def test_later_orders_leave_the_old_zeros_alone(unlearned, officer, model, provi
     zeros = {name: values == 0 for name, values in committed.items()}
     assert any(where.any() for where in zeros.values())
     assert all(not result[name][where].any() for name, where in zeros.items())
-    bundle = officer.get(f"windows/{window}/bundle")
+    bundle = officer.fetch(f"windows/{window}/bundle")
     log_vkey, provider_key = provider.public_keys()
-    status, said = audit(bundle, tmp_path / "bundle.json", log_vkey=log_vkey, provider_key=provider_key)
+    status, said = audit(bundle, tmp_path / "bundle.zip", log_vkey=log_vkey, provider_key=provider_key)
     assert status == 0, said
     assert "keeps the zeros of earlier windows" in said
 

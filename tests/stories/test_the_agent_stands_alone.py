@@ -1,7 +1,7 @@
 """A client installs the agent, and nothing of the provider's side.
 
-The promise: `pip install unlearning-ledger` brings one command, with what a client needs. Enrolling, committing,
-unlearning and proving run without Django, Celery, a database driver or anything else of the server, and everything
+The promise: `pip install unlearning-ledger[client]` brings one command, with what a client needs. Enrolling,
+committing, unlearning and proving run without Django, Celery, a database driver or anything else of the server, and everything
 they import is declared.
 """
 
@@ -140,15 +140,16 @@ def normal(name):
 
 
 def closure(site: Path):
-    """Names of all distributions that the wheel requires without extras, and that those require in turn."""
+    """Names of all distributions that the wheel requires of a client, and that those require in turn."""
     (info,) = site.glob("unlearning_ledger-*.dist-info")
-    found, waiting = set(), list(PathDistribution(info).requires or ())
+    found, waiting = set(), [(text, "client") for text in PathDistribution(info).requires or ()]
     while waiting:
-        requirement = Requirement(waiting.pop())
-        if requirement.marker and not requirement.marker.evaluate({"extra": ""}):
+        text, extra = waiting.pop()
+        requirement = Requirement(text)
+        if requirement.marker and not requirement.marker.evaluate({"extra": extra}):
             continue
         name = normal(requirement.name)
         if name not in found:
             found.add(name)
-            waiting += distribution(name).requires or ()
+            waiting += [(text, "") for text in distribution(name).requires or ()]
     return found

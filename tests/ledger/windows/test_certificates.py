@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 from datetime import timedelta
 from typing import Any
 
@@ -13,11 +14,11 @@ from ledger import log, models
 from ledger.fsck.errors import FsckError
 from ledger.statements import predicates
 from ledger.workflow import claims, commitments, orders, proofs, releases, windows
-from ledger.workflow.bundle import audit_bundle
 from ledger.workflow.certificates import certify, latest_certificates
 from ledger.workflow.proofs import VerdictResult
 from ledger.workflow.suspension import suspend_client
-from prover_worker.audit import open_bundle
+from prover_worker.audit.opening import open_bundle
+from tests.bundles import window_bundle
 from tests.ledger.requests.parts import ANN, at, holds, refused
 from tests.ledger.story import TOTAL, Party, Story, nobody
 from tests.ledger.windows.parts import answered, kinds, masked, order_of, said, second_model
@@ -97,7 +98,7 @@ class TestLate:
         assert kinds(request=request.uuid)[-1] == "request.fulfilled"
         assert certify(window.uuid) == [second]
         holds()
-        opened = open_bundle(_json(audit_bundle(window.uuid)))
+        opened = open_bundle(io.BytesIO(window_bundle(window.uuid)))
         assert sum(1 for _ in opened.of(predicates.Certificate)) == 2
 
     def test_a_rejection_after_certification_changes_nothing(self, story: Story) -> None:
@@ -167,7 +168,7 @@ class TestChangedModels:
             (late.uuid, "committed-after-mask")
         ]
         assert certificate.complete  # it was not asked
-        bundle = open_bundle(_json(audit_bundle(window.uuid)))
+        bundle = open_bundle(io.BytesIO(window_bundle(window.uuid)))
         assert sum(1 for _ in bundle.of(predicates.ModelCommitment)) == 2
         holds()
 
@@ -323,9 +324,3 @@ def test_who_is_suspended_before_the_mask_only(story: Story) -> None:
     assert statuses(certificate) == {party.uuid: "unanswered"}
     assert said(certificate).not_ordered == []
     holds()
-
-
-def _json(bundle: dict[str, Any]) -> bytes:
-    from ledger.statements import canonical
-
-    return canonical.dumps(bundle)

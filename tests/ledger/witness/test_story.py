@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import json
+import io
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,13 +22,15 @@ from ledger.tlog.cosignature import Quorum, open_cosigned
 from ledger.tlog.errors import NoteError, QuorumError
 from ledger.witness.store import open_signer
 from ledger.workflow import claims, proofs
-from ledger.workflow.bundle import audit_bundle
 from ledger.workflow.certificates import certify
 from ledger.workflow.errors import WorkflowError
-from prover_worker import audit
 from prover_worker.agent_state import Folder
+from prover_worker.audit import opening
+from prover_worker.audit.challenges import check_challenges
+from prover_worker.audit.opening import Audit, open_bundle
 from prover_worker.errors import AgentError, AuditError
 from prover_worker.ledger_client import KeyChain, LedgerClient, Trust, pin
+from tests.bundles import Bundle, window_bundle
 from tests.ledger.story import Story, verdict
 from tests.ledger.witness.parts import signer
 from tests.ledger.witness.test_publication import Witnesses
@@ -61,7 +64,7 @@ def test_from_claim_to_audit(witnesses: Witnesses, tmp_path: Path) -> None:
         claims.draw_challenge(claim.uuid)
     assert (Challenge.objects.count(), Checkpoint.objects.count()) == (0, 0)
     with pytest.raises(WorkflowError, match="waits for the cosignatures") as refused:
-        audit_bundle(window.uuid)
+        window_bundle(window.uuid)
     assert (refused.value.code, refused.value.status) == ("not-cosigned", 409)
 
     witnesses.start("b")
@@ -76,35 +79,38 @@ def test_from_claim_to_audit(witnesses: Witnesses, tmp_path: Path) -> None:
     accepted = proofs.accept_proof(party.sign(party.proof(Claim.objects.get())))
     proofs.record_verdict(ProofSubmission.objects.get(entry=accepted.entry).uuid, verdict())
     certify(window.uuid)
-    bundle = audit_bundle(window.uuid)
+    bundle = Bundle.of(window_bundle(window.uuid))
     check_the_bundle(bundle, witnesses)
     # A head that is not cosigned yet does not hinder a bundle that needs nothing of it.
     story.approved_request("another")
     witnesses.stop("a", "b")
-    assert audit_bundle(window.uuid)["checkpoint"] == bundle["checkpoint"]
+    assert Bundle.of(window_bundle(window.uuid)).checkpoint == bundle.checkpoint
     with pytest.raises(NotCosignedError):
         publication.publish(insist=True)
 
 
-def check_the_bundle(bundle: dict, witnesses: Witnesses) -> None:
-    data = json.dumps(bundle).encode()
+def open_with(bundle: Bundle, vkeys: list[str] = (), quorum: int | None = None) -> Audit:
+    return open_bundle(io.BytesIO(bundle.pack()), opening.Trust(quorum=Quorum.parse(vkeys, quorum)))
+
+
+def check_the_bundle(bundle: Bundle, witnesses: Witnesses) -> None:
     vkeys = [verifier.vkey for verifier in witnesses.verifiers.values()]
-    opened = audit.open_bundle(data, quorum=Quorum.parse(vkeys, None))
-    assert sorted(opened.cosignatures) == sorted(vkeys)
-    assert len(audit.check_challenges(opened)) == 1
+    opened = open_with(bundle, vkeys)
+    assert opened.report.figures["cosignatures"] == len(vkeys)
+    assert len(check_challenges(opened)) == 1
     stranger = signer("stranger.example", "s")
-    audit.open_bundle(data, quorum=Quorum.parse([*vkeys, stranger.vkey], 2))
+    open_with(bundle, [*vkeys, stranger.vkey], 2)
     for chosen, quorum in (([stranger.vkey], None), ([*vkeys, stranger.vkey], 3)):
         with pytest.raises(AuditError, match=f"expected at least {quorum or 1}"):
-            audit.open_bundle(data, quorum=Quorum.parse(chosen, quorum))
-    lines = bundle["checkpoint"].split("\n")
+            open_with(bundle, chosen, quorum)
+    lines = bundle.checkpoint.split("\n")
     without = "\n".join(line for line in lines if not line.startswith("— a.example"))
     with pytest.raises(AuditError, match="by 1 trusted witnesses"):
-        audit.open_bundle(json.dumps(bundle | {"checkpoint": without}).encode(), quorum=Quorum.parse(vkeys, None))
-    audit.open_bundle(json.dumps(bundle | {"checkpoint": without}).encode())
+        open_with(replace(bundle, checkpoint=without), vkeys)
+    open_with(replace(bundle, checkpoint=without))
     spoilt = without + open_signer(witnesses.folder / "a", None).line(b"another head\n", 1)
     with pytest.raises(AuditError, match=r"cosignature by a\.example is not valid"):
-        audit.open_bundle(json.dumps(bundle | {"checkpoint": spoilt}).encode(), quorum=Quorum.parse(vkeys, None))
+        open_with(replace(bundle, checkpoint=spoilt), vkeys)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,94 @@
+"""Audit bundles for download: of one window, of a period."""
+
+from __future__ import annotations
+
+import tempfile
+import uuid
+from collections.abc import Callable
+from datetime import datetime
+from typing import BinaryIO, Literal
+
+from django.http import FileResponse
+from django.utils import timezone
+from pydantic import AwareDatetime, Field, model_validator
+from rest_framework.request import Request
+
+from ledger.api.auth import OfficerView
+from ledger.api.inputs import Input
+from ledger.api.operations import Media, operation
+from ledger.api.paging import query
+from ledger.workflow.bundle import Wanted, indices_between, write_period_bundle, write_window_bundle
+
+ZIP = Media("application/zip")
+
+
+class BundleQuery(Input):
+    """What an auditor may choose."""
+
+    proofs: Literal["included", "digests"] = Field("included", description="digests: leave the clients' proofs out")
+    earlier: int | None = Field(None, ge=0, lt=2**53, description="size of a checkpoint that the auditor has kept")
+    size: int | None = Field(None, ge=1, lt=2**53, description="of the published checkpoint to prove everything in")
+
+    def wanted(self) -> Wanted:
+        """The same for the use case."""
+        return Wanted(self.proofs, self.earlier, self.size)
+
+
+class PeriodQuery(BundleQuery):
+    """Which period: two log indices, inclusive, or two times."""
+
+    first: int | None = Field(None, ge=0, lt=2**53, description="log index")
+    last: int | None = Field(None, ge=0, lt=2**53, description="log index, inclusive")
+    since: AwareDatetime | None = Field(None, description="instead of indices: from this time on")
+    until: AwareDatetime | None = Field(None, description="and before this time; now by default")
+
+    @model_validator(mode="after")
+    def _one_way(self) -> PeriodQuery:
+        by_index, by_time = self.first is not None or self.last is not None, self.since is not None
+        if by_index == by_time or (by_index and None in (self.first, self.last)):
+            raise ValueError("give first and last, or since")
+        return self
+
+    def bounds(self) -> tuple[int, int]:
+        """First and last log index."""
+        if self.since is None:
+            assert self.first is not None
+            assert self.last is not None
+            return self.first, self.last
+        until: datetime = self.until or timezone.now()
+        return indices_between(self.since, until)
+
+
+class WindowBundle(OfficerView):
+    """GET: a window's audit bundle."""
+
+    @operation("Fetch a window's audit bundle", needs="ledger.view_window", query=BundleQuery, gives={200: ZIP})
+    def get(self, request: Request, window_id: uuid.UUID) -> FileResponse:
+        """A zip file, see docs/formats.md. The same question about the same checkpoint gives the same bytes."""
+        asked = query(request, BundleQuery)
+        return _sent(lambda out: write_window_bundle(window_id, out, asked.wanted()), f"audit-{window_id}.zip")
+
+
+class PeriodBundle(OfficerView):
+    """GET: the audit bundle of a period."""
+
+    @operation("Fetch a period's audit bundle", needs="ledger.view_window", query=PeriodQuery, gives={200: ZIP})
+    def get(self, request: Request) -> FileResponse:
+        """All windows that closed and all requests that were filed in the period, in a zip file as for a window."""
+        asked = query(request, PeriodQuery)
+        first, last = asked.bounds()
+        return _sent(
+            lambda out: write_period_bundle(first, last, out, asked.wanted()), f"audit-{first}-to-{last}.zip"
+        )
+
+
+def _sent(write: Callable[[BinaryIO], int], name: str) -> FileResponse:
+    """Written to disk first, so that a refusal is one, and memory stays small; gone when it was sent."""
+    file = tempfile.TemporaryFile(prefix="bundle-")  # noqa: SIM115 - the response closes it
+    try:
+        write(file)
+    except BaseException:
+        file.close()
+        raise
+    file.seek(0)
+    return FileResponse(file, as_attachment=True, filename=name, content_type=ZIP.type)
