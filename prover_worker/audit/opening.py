@@ -222,7 +222,7 @@ def _check_kept(audit: Audit) -> None:
             nodes = audit.consistency.get(kept.size)
             if nodes is None and kept.size != audit.head.size:
                 raise AuditError(
-                    f"the bundle does not show that checkpoint {kept.size}, which you kept, is a past of it: ask for "
+                    f"the bundle does not show that checkpoint {kept.size}, which you kept, is its past: ask for "
                     f"one with earlier={kept.size}"
                 )
             verify_consistency(kept.size, kept.root, audit.head.size, audit.head.root, nodes or [])

@@ -4,6 +4,7 @@ import pytest
 
 from prover_worker import release
 from tests.prover_worker.story import BACKEND, P, make_claim, make_client, make_mask, solve
+from tests.prover_worker.window import build as make_window
 
 
 @pytest.fixture(scope="session")
@@ -50,3 +51,11 @@ def alone(client, mask):
     first = mask.copy()
     first[256:] = False
     return make_claim(client, first, solve(client, first))
+
+
+@pytest.fixture(scope="session")
+def window(built, claim, bundle):
+    """A window in a log of its own, with real proofs, and its audit bundle."""
+    _, paths = built
+    files = {role: path.read_bytes() for role, path in paths.items() if not role.endswith("_compiled")}
+    return make_window(claim, bundle, files)

@@ -1,8 +1,8 @@
 """A client installs the agent, and nothing of the provider's side.
 
 The promise: `pip install unlearning-ledger[client]` brings one command, with what a client needs. Enrolling,
-committing, unlearning and proving run without Django, Celery, a database driver or anything else of the server, and everything
-they import is declared.
+committing, unlearning and proving run without Django, Celery, a database driver or anything else of the server, and
+everything they import is declared.
 """
 
 import os

@@ -1,0 +1,226 @@
+"""`unlearning-verify` as an auditor runs it: on a real window with real proofs, and where something was forged."""
+
+import json
+import re
+import subprocess
+import sys
+from importlib.metadata import distribution, packages_distributions
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+
+from ledger.statements import keys
+from ledger.tlog.checkpoint import Checkpoint, sign_checkpoint
+from prover_worker.audit.command import main
+from prover_worker.bundle import ProofBundle, format_bundle, parse_bundle
+from tests.bundles import Bundle
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+HIDDEN = ("celery", "django", "ezkl", "httpx2", "onnx", "psycopg", "rest_framework", "safetensors", "timm", "torch")
+STEPS = [
+    "bundle", "checkpoint", "witnesses", "inclusion", "kept", "signatures", "events", "policy", "challenges",
+    "files", "masks", "proofs", "erasure",
+]  # fmt: skip
+
+
+def trusted(window):
+    return ["--log-vkey", window.log.signer.vkey, "--provider-key", keys.public_hex(window.log.provider)]
+
+
+@pytest.fixture
+def verify(window, tmp_path, capsys):
+    """The command on a bundle, with the right keys: (exit status, its JSON, what it said)."""
+
+    def run(data, *options):
+        (tmp_path / "bundle.zip").write_bytes(data)
+        status = main([str(tmp_path / "bundle.zip"), "--json", *trusted(window), *options])
+        out, said = capsys.readouterr()
+        return status, json.loads(out), " ".join(said.split())
+
+    return run
+
+
+def states(document):
+    return {check["name"]: check["state"] for check in document["checks"]}
+
+
+def test_everything_is_verified(verify, window, tmp_path):
+    (tmp_path / "kept").write_text(window.early)
+    status, document, said = verify(window.data, "--checkpoint", str(tmp_path / "kept"))
+    assert (status, document["holds"], document["exitStatus"]) == (0, True, 0)
+    assert [check["name"] for check in document["checks"]] == STEPS
+    assert {name for name, state in states(document).items() if state != "holds"} == {"witnesses"}
+    assert (document["accepted"], document["rejected"], document["certificates"]) == (1, 1, 1)
+    assert "everything that was checked holds" in said
+    assert "1 of 2 requests were erased" in said
+    for honest in ("development one", "nothing was left out", "as if they had never seen the data"):
+        assert f"{honest}" in said
+        assert any(honest in text for text in document["notChecked"])
+
+
+@pytest.mark.parametrize(
+    ("choice", "state", "admitted"),
+    [
+        ("1", "holds", "1 of 2 proofs"),
+        ("points", "holds", "only what they are about was computed again"),
+        ("none", "not checked", "verdicts on them are believed"),
+    ],
+)
+def test_proofs_in_part(verify, window, choice, state, admitted):
+    status, document, said = verify(window.data, "--proofs", choice)
+    assert (status, states(document)["proofs"]) == (0, state)
+    assert admitted in said
+
+
+def test_a_bundle_without_proofs(verify, window):
+    bundle = Bundle.of(window.data)
+    bundle.manifest["proofs"] = "digests"
+    for number in (0, 1):
+        del bundle.files[bundle.said(bundle.index("proof", number)).bundle_sha256]
+    status, document, said = verify(bundle.pack())
+    assert (status, document["holds"]) == (3, False)
+    assert "leaves the proofs out" in said
+    assert verify(bundle.pack(), "--proofs", "none")[0] == 0
+
+
+class TestKeptCheckpoints:
+    def test_a_rewritten_log_is_noticed(self, verify, window, tmp_path):
+        """The log signed another history for the auditor than for this bundle."""
+        forked = Checkpoint("ledger.example/log", window.sizes[0], bytes(32))
+        (tmp_path / "kept").write_text(sign_checkpoint(forked, window.log.signer))
+        status, document, said = verify(window.data, "--proofs", "none", "--checkpoint", str(tmp_path / "kept"))
+        assert (status, document["failed"]) == (1, "kept")
+        assert "The log was rewritten" in said
+
+    def test_one_that_the_bundle_says_nothing_about(self, verify, window, tmp_path):
+        head = Checkpoint("ledger.example/log", 1, window.log.tree.root(1))
+        (tmp_path / "kept").write_text(sign_checkpoint(head, window.log.signer))
+        status, document, said = verify(window.data, "--proofs", "none", "--checkpoint", str(tmp_path / "kept"))
+        assert (status, document["failed"]) == (1, "kept")
+        assert "earlier=1" in said
+
+    def test_another_logs(self, verify, window, tmp_path):
+        (tmp_path / "kept").write_text(window.early.replace("ledger.example/log", "ledger.example/gol"))
+        assert verify(window.data, "--checkpoint", str(tmp_path / "kept"))[0] == 1
+
+
+def test_other_keys(window, tmp_path, capsys):
+    path = tmp_path / "bundle.zip"
+    path.write_bytes(window.data)
+    stranger = keys.public_hex(keys.generate())
+    log_key, provider = trusted(window)[:2], trusted(window)[2:]
+    assert main([str(path), "--proofs", "none"]) == 0
+    assert "compare them with what the provider publishes" in " ".join(capsys.readouterr().err.split())
+    assert main([str(path), *log_key, "--provider-key", stranger]) == 1
+    assert "is not signed by whom it must be" in " ".join(capsys.readouterr().err.split())
+    forged = window.log.signer.vkey.rsplit("+", 1)[0] + "+" + "A" * 44
+    assert main([str(path), "--log-vkey", forged, *provider]) == 1
+    assert main([str(path), "--witness", "nonsense"]) == 2
+    assert main([str(tmp_path / "nothing.zip")]) == 2
+    assert "cannot be read" in capsys.readouterr().err
+
+
+class TestCollusion:
+    """Provider and client together log a verdict that verification does not give; every signature is right."""
+
+    def forge(self, window, proofs):
+        """The second attempt again: other proofs are handed in, and accepted all the same."""
+        bundle = Bundle.of(window.data)
+        at = bundle.index("proof", 1)
+        log = window.until(at)
+        del log.files[bundle.said(at).bundle_sha256]
+        handed = log.keep(format_bundle(proofs))
+        proof = log.say(bundle.said(at).model_copy(update={"bundle_sha256": handed}), window.person)
+        log.say(bundle.said(window.verdict).model_copy(update={"proof": proof, "bundle_sha256": handed}))
+        return log.bundle(window.sizes)
+
+    def given(self, window):
+        bundle = Bundle.of(window.data)
+        return parse_bundle(bundle.files[bundle.said(bundle.index("proof", 1)).bundle_sha256])
+
+    def test_no_proofs(self, verify, window):
+        some = ProofBundle({0: self.given(window).relations[0]}, self.given(window).ranges)
+        status, document, _ = verify(self.forge(window, some), "--proofs", "none")
+        assert (status, document["failed"]) == (1, "masks")
+        assert "accepts proofs of other chunks than were drawn" in document["reason"]
+
+    def test_swapped_proofs(self, verify, window):
+        """One chunk's proof in another's place: seen without a proof system, by what the proofs begin with."""
+        given = self.given(window)
+        swapped = ProofBundle({0: given.relations[2], 2: given.relations[0]}, given.ranges)
+        status, document, _ = verify(self.forge(window, swapped), "--proofs", "points")
+        assert (status, document["failed"]) == (1, "proofs")
+        assert "whose commitments are not those of the log" in document["reason"]
+
+    def test_a_proof_that_does_not_hold(self, verify, window):
+        given = self.given(window)
+        spoilt = bytearray(given.relations[0])
+        spoilt[-1] ^= 1
+        forged = self.forge(window, ProofBundle({**given.relations, 0: bytes(spoilt)}, given.ranges))
+        assert verify(forged, "--proofs", "points")[0] == 0  # which is why it says what it has not checked
+        status, document, said = verify(forged)
+        assert (status, document["failed"]) == (1, "proofs")
+        assert "verification gives rejected" in said
+
+
+GUARD = """
+import sys
+before = set(sys.modules)
+from importlib.machinery import PathFinder
+
+class Without(PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        return None if name.split(".")[0] in {hidden!r} else super().find_spec(name, path, target)
+
+sys.meta_path[sys.meta_path.index(PathFinder)] = Without
+if __name__ == "__main__":  # worker processes come here too, and stop at the line before
+    from prover_worker.audit.command import main
+    status = main(sys.argv[1:])
+    print(*sorted({{name.split(".")[0] for name in set(sys.modules) - before}}))
+    sys.exit(status)
+"""
+
+
+def test_it_runs_where_little_is_installed(window, tmp_path):
+    """Neither Django nor torch nor ezkl can be imported, and what is imported is what the base requires."""
+    path = tmp_path / "bundle.zip"
+    path.write_bytes(window.data)
+    (tmp_path / "guard.py").write_text(GUARD.format(hidden=HIDDEN))
+
+    def run(choice):
+        command = [sys.executable, tmp_path / "guard.py", path, *trusted(window), "--proofs", choice, "--jobs", "1"]
+        environment = {"PYTHONPATH": f"{ROOT}", "PATH": ""}
+        return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=environment)
+
+    done = run("points")
+    assert done.returncode == 0, done.stderr
+    owners = packages_distributions()
+    used = {normal(owner) for name in done.stdout.split() for owner in owners.get(name, ())}
+    assert {"pydantic", "pynacl", "rich", "zksnake"} <= used
+    assert used - closure("unlearning-ledger") == set()
+    done = run("all")
+    assert done.returncode == 3, done.stderr
+    assert "unlearning-ledger[proofs]" in done.stderr
+
+
+def normal(name):
+    """PEP 503."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def closure(root):
+    """Distributions that the project's base requires, and those that they require."""
+    text = (ROOT / "pyproject.toml").read_text()
+    assert f'name = "{root}"' in text
+    base = text.split("\ndependencies = [", 1)[1].split("]", 1)[0]
+    found, waiting = set(), re.findall(r'"([^"]+)"', base)
+    while waiting:
+        requirement = Requirement(waiting.pop())
+        if requirement.marker and not requirement.marker.evaluate({"extra": ""}):
+            continue
+        if normal(requirement.name) not in found:
+            found.add(normal(requirement.name))
+            waiting += distribution(requirement.name).requires or ()
+    return found
