@@ -160,6 +160,11 @@ class Container:
                 f"the bundle's {name} is damaged: its CRC-32 is {crc:08x}, not {member.crc:08x}"
             )
 
+    def check(self, name: str) -> None:
+        """Read a member and forget it. Raises BundleFormatError as `pieces` does."""
+        for _ in self.pieces(name):
+            pass
+
     def read(self, name: str, limit: int) -> bytes:
         """A member's bytes. Raises BundleFormatError as `pieces` does, or if there are more than `limit`."""
         member = self._member(name)

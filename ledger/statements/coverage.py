@@ -13,7 +13,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from fractions import Fraction
-from math import comb
+from functools import lru_cache
+from math import perm
 from typing import Annotated, Final
 
 from pydantic import Field
@@ -25,6 +26,8 @@ Coverage = Annotated[str, Field(pattern=PATTERN, description="full, or sampled(q
 #: Chances for which a verdict says how many dishonest chunks would be caught with them.
 LEVELS: Final[tuple[str, ...]] = ("0.95", "0.99")
 _DIGITS: Final = 6
+#: More chunks than this (34 thousand million weights at 8,192 each) are not believed, and no figures made of them.
+MAX_CHUNKS: Final = 1 << 22
 
 
 def sample_size(coverage: str) -> int | None:
@@ -49,18 +52,34 @@ def chance(touched: int, drawn: int, dishonest: int) -> Fraction:
     """Probability that `drawn` of `touched` chunks hold at least one of the `dishonest` ones."""
     assert 0 <= drawn <= touched
     assert 0 <= dishonest <= touched
-    return 1 - Fraction(comb(touched - dishonest, drawn), comb(touched, drawn))
+    return 1 - Fraction(*_missed(touched, drawn, dishonest))
 
 
+@lru_cache(maxsize=1024)
 def caught_with(touched: int, drawn: int, level: str) -> int:
     """The smallest number of dishonest chunks that is caught with probability `level` (below 1) or more."""
-    missed = Fraction(1)
-    for dishonest in range(1, touched + 1):
-        left = touched - dishonest + 1  # chunks that the dishonest ones before leave to choose from
-        missed *= Fraction(max(left - drawn, 0), left)
-        if 1 - missed >= Fraction(level):
-            return dishonest
-    raise ValueError(f"{drawn} of {touched} chunks catch nothing")
+    if not 0 < drawn <= touched:
+        raise ValueError(f"{drawn} of {touched} chunks catch nothing")
+    allowed = 1 - Fraction(level)
+
+    def caught(dishonest: int) -> bool:
+        ways, all_ways = _missed(touched, drawn, dishonest)
+        return ways * allowed.denominator <= allowed.numerator * all_ways
+
+    high = 1
+    while not caught(high):
+        high = min(2 * high, touched)
+    low = high // 2  # caught by `high`, not by `low` (or it is 0)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if caught(middle) else (middle, high)
+    return high
+
+
+def _missed(touched: int, drawn: int, dishonest: int) -> tuple[int, int]:
+    """C(n-c, q) / C(n, q), as products of min(c, q) factors: drawing and cheating may change places."""
+    few, many = sorted((drawn, dishonest))
+    return perm(touched - many, few), perm(touched, few)
 
 
 def detection(touched: int, drawn: int) -> str:

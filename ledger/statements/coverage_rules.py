@@ -48,6 +48,8 @@ def check_verdict(verdict: Verdict, claim: Claim, order: Order, index: int) -> N
             raise PolicyError(f"{by} accepts a sample and does not say of how many chunks")
         _same(verdict.detection, "1", f"{by}: detection")
         return
+    if verdict.touched_chunks > coverage.MAX_CHUNKS:
+        raise PolicyError(f"{by} counts {verdict.touched_chunks} chunks, more than {coverage.MAX_CHUNKS}")
     wanted = coverage.proofs_due(due, verdict.touched_chunks)
     _same(verdict.proved_chunks, wanted, f"{by}: provedChunks")
     _same(verdict.detection, coverage.detection(verdict.touched_chunks, wanted), f"{by}: detection")

@@ -112,6 +112,8 @@ def _read(file: BinaryIO, trust: Trust, report: Report) -> Audit:
     with report.step("bundle"):
         container = Container(file, contents.NAMES)
         _expect_names(container)
+        for name in contents.FIXED:
+            container.check(name)  # damage is called damage, before anything is made of it
         if container.read(contents.README, contents.MAX_TEXT_BYTES) != contents.README_TEXT.encode():
             raise BundleFormatError(f"the bundle's {contents.README} is not the one that bundles have")
         manifest = contents.parse_manifest(container.read(contents.MANIFEST, contents.MAX_TEXT_BYTES))
