@@ -13,11 +13,13 @@ from django.utils import timezone
 from pydantic import AwareDatetime, Field, model_validator
 from rest_framework.request import Request
 
+from ledger.access import scope
 from ledger.api.auth import OfficerView
 from ledger.api.inputs import Input
 from ledger.api.operations import Media, operation
 from ledger.api.paging import query
 from ledger.workflow.bundle import Wanted, indices_between, write_period_bundle, write_window_bundle
+from ledger.workflow.errors import WorkflowError
 
 ZIP = Media("application/zip")
 
@@ -75,6 +77,9 @@ class PeriodBundle(OfficerView):
     @operation("Fetch a period's audit bundle", needs="ledger.view_window", query=PeriodQuery, gives={200: ZIP})
     def get(self, request: Request) -> FileResponse:
         """All windows that closed and all requests that were filed in the period, in a zip file as for a window."""
+        if scope.limits(request.user):
+            sentence = "a period is about all models, and this account is limited to some: ask for single windows"
+            raise WorkflowError("limited-account", sentence, 403)
         asked = query(request, PeriodQuery)
         first, last = asked.bounds()
         return _sent(
