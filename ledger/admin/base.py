@@ -8,16 +8,19 @@ from typing import Any
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
-from django.core.exceptions import ValidationError
+from django.contrib.admin.utils import quote, unquote
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.db.models import Model, QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http.response import HttpResponseBase
 from django.template.response import TemplateResponse
-from django.urls import reverse
+from django.urls import path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
 
 from ledger.access import scope
+from ledger.admin import deeds, export, timeline
 from ledger.admin.widgets import dress_all
 from ledger.workflow.actors import SYSTEM, Actor, officer
 from ledger.workflow.errors import WorkflowError
@@ -28,6 +31,47 @@ class ReadOnlyAdmin(ModelAdmin):
 
     list_per_page = 50
     show_full_result_count = False
+    exports = True
+    tells = False  # whether a row's page ends with what happened to it
+
+    def get_urls(self) -> list[Any]:
+        name = f"ledger_{self.opts.model_name}_csv"
+        return [path("csv/", self.admin_site.admin_view(self.csv_view), name=name), *super().get_urls()]
+
+    def csv_view(self, request: HttpRequest) -> HttpResponseBase:
+        """The list as the page shows it, as a file."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        return export.respond(self, request)
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        """A row's page: what is known, what can be done and what not, what happened."""
+        row = self.get_object(request, unquote(object_id))
+        shown: dict[str, Any] = {}
+        if row is not None and self.has_view_permission(request, row):
+            shown = self.beside(request, row)
+        return super().change_view(request, object_id, form_url, shown | (extra_context or {}))
+
+    def beside(self, request: HttpRequest, row: Any) -> dict[str, Any]:
+        """What a row's page shows beside its fields."""
+        possible = deeds.of(self, request, row)
+        return {
+            "deeds": possible,
+            "refused": sum(bool(deed["why_not"]) for deed in possible),
+            "deeds_url": reverse(f"admin:ledger_{self.opts.model_name}_changelist"),
+            "timeline": timeline.of(row) if self.tells else None,
+        }
+
+    def response_action(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse:
+        """What was started on a row's page leads back there."""
+        chosen = request.POST.getlist(ACTION_CHECKBOX_NAME)
+        answer = super().response_action(request, queryset)
+        if "_back" in request.POST and len(chosen) == 1 and isinstance(answer, HttpResponseRedirect):
+            page = reverse(f"admin:ledger_{self.opts.model_name}_change", args=[quote(chosen[0])])
+            return HttpResponseRedirect(page)
+        return answer
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """What the account may know of: see ledger.access.scope."""
@@ -148,9 +192,18 @@ def confirmed(
         "rows": rows,
         "action": action,
         "name": ACTION_CHECKBOX_NAME,
-        "back": request.get_full_path(),
+        "from_row": "_back" in request.POST,
+        "back": _back(page, request),
     }
     return TemplateResponse(request, "admin/ledger/confirm.html", context)
+
+
+def _back(page: admin.ModelAdmin, request: HttpRequest) -> str:
+    """Where an action was started: on a row's page, or on the list."""
+    if "_back" not in request.POST:
+        return request.get_full_path()
+    row = quote(request.POST.get(ACTION_CHECKBOX_NAME, ""))
+    return reverse(f"admin:ledger_{page.opts.model_name}_change", args=[row])
 
 
 def ask_each(

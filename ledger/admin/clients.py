@@ -77,6 +77,7 @@ class KeyInline(TabularInline):
 
 @admin.register(Client)
 class ClientAdmin(AddByUseCase):
+    tells = True
     use_case_form = InvitationForm
     list_display = ["name", "uuid", "state", "valid_keys", "enrolled", "invited_at"]
     search_fields = ["name", "uuid", "keys__keyid"]

@@ -84,10 +84,11 @@ def _requests(request: HttpRequest, now: datetime) -> dict[str, Any]:
     counted = live.annotate(bin=_bins(now)).values("state", "bin").order_by().annotate(count=Count("pk"))
     cells = list(counted)
     waiting = live.filter(state=lifecycle.OPEN).aggregate(
-        identify=Count("pk", filter=Q(verified=False, policy__identityRequired=True)),
-        decide=Count("pk", filter=Q(verified=True) | ~Q(policy__identityRequired=True)),
+        open=Count("pk"),
+        identify=Count("pk", filter=Q(verified=False, policy__identity_required=True)),
         acknowledge=Count("pk", filter=Q(acknowledged_entry=None, acknowledge_by__isnull=False)),
     )
+    waiting["decide"] = waiting["open"] - waiting["identify"]
     by_bin = {str(k): sum(cell["count"] for cell in cells if cell["bin"] == str(k)) for k in range(len(_DUE))}
     most = max(by_bin.values(), default=0) or 1
     bars = [

@@ -6,17 +6,28 @@ An answer carries an ETag of what it says; as long as that stays, later answers 
 from __future__ import annotations
 
 import hashlib
+import uuid
 from typing import Any
 
-from django.http import HttpRequest, HttpResponse, HttpResponseNotModified
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotModified
 from django.template.loader import render_to_string
 
-from ledger.admin import home
+from ledger.access import scope
+from ledger.admin import home, window_progress
+from ledger.models import Window
 
 
 def progress(request: HttpRequest) -> HttpResponse:
     """The part of the first page that shows windows and jobs."""
     return _part(request, "progress", home.progress(request))
+
+
+def window(request: HttpRequest, window_id: uuid.UUID) -> HttpResponse:
+    """The part of a window's page that shows how far it is."""
+    row = scope.visible(request.user, Window.objects.filter(pk=window_id)).first()
+    if row is None or not request.user.has_perm("ledger.view_window"):
+        raise Http404
+    return _part(request, "window", window_progress.of(row))
 
 
 def _part(request: HttpRequest, name: str, context: dict[str, Any]) -> HttpResponse:

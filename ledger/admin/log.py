@@ -6,8 +6,10 @@ import json
 from typing import Any
 
 from django.contrib import admin
+from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext_lazy as _
 
 from ledger.admin.base import ReadOnlyAdmin
 from ledger.models import Blob, Checkpoint, LogEntry
@@ -36,7 +38,17 @@ class LogEntryAdmin(ReadOnlyAdmin):
     search_fields = ["index__exact", "signer", "statement_sha256"]
     search_help_text = "index, key ID of the signer, or SHA-256 of the statement"
     ordering = ["-index"]
-    fields = ["index", "kind", "created_at", "signer", "hash_hex", "statement_sha256", "statement", "covered"]
+    fields = [
+        "index",
+        "kind",
+        "created_at",
+        "signer",
+        "hash_hex",
+        "statement_sha256",
+        "inclusion",
+        "statement",
+        "covered",
+    ]
 
     @admin.display(description="leaf hash")
     def short_hash(self, row: LogEntry) -> str:
@@ -49,6 +61,11 @@ class LogEntryAdmin(ReadOnlyAdmin):
     @admin.display(description="signer", ordering="signer")
     def short_signer(self, row: LogEntry) -> str:
         return f"{row.signer[:16]}…"
+
+    @admin.display(description="inclusion")
+    def inclusion(self, row: LogEntry) -> SafeString:
+        address = reverse("console:inclusion", args=[row.pk])
+        return format_html('<a class="console-button" href="{}">{}</a>', address, _("Verify inclusion"))
 
     @admin.display(description="statement")
     def statement(self, row: LogEntry) -> SafeString:

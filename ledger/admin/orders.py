@@ -10,6 +10,7 @@ from django.db.models import Exists, OuterRef, QuerySet
 from django.http import HttpRequest, HttpResponse
 from unfold.admin import TabularInline
 
+from ledger.admin import plain_words
 from ledger.admin.base import ReadOnlyAdmin, ask_each, each, entry_link, link
 from ledger.models import Order, OrderNotice, Suspension
 from ledger.workflow.actors import officer
@@ -64,8 +65,9 @@ class NoticeInline(TabularInline):
 
 @admin.register(Order)
 class OrderAdmin(ReadOnlyAdmin):
+    tells = True
     list_display = [
-        "uuid",
+        "short",
         "client",
         "window_link",
         "state",
@@ -87,6 +89,13 @@ class OrderAdmin(ReadOnlyAdmin):
     ]  # fmt: skip
     logged = entry_link("entry", "log entry")
     excepted = entry_link("exception_entry", "exception")
+
+    def beside(self, request: HttpRequest, row: Order) -> dict[str, Any]:
+        return super().beside(request, row) | {"plain_words": plain_words.latest(row)}
+
+    @admin.display(description="order", ordering="uuid")
+    def short(self, row: Order) -> str:
+        return str(row.uuid)[:8]
 
     @admin.display(description="client", ordering="client_model__client__name")
     def client(self, row: Order) -> str:

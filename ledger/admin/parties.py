@@ -23,6 +23,7 @@ class RetirementForm(forms.Form):
 
 @admin.register(GlobalModel)
 class GlobalModelAdmin(ReadOnlyAdmin):
+    tells = True
     list_display = [
         "name",
         "uuid",

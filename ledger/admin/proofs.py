@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from django.contrib import admin
-from django.utils.html import format_html_join
-from django.utils.safestring import mark_safe
+from typing import Any
 
+from django.contrib import admin
+from django.http import HttpRequest
+
+from ledger.admin import plain_words
 from ledger.admin.base import ReadOnlyAdmin, entry_link, link
 from ledger.models import Certificate, Challenge, Claim, Continuation, ProofSubmission, VerdictRecord
-from ledger.workflow.certificates import DEVELOPMENT_SRS, DOES_NOT_PROVE, PROVES
 
 
 class _Logged(ReadOnlyAdmin):
@@ -44,33 +45,10 @@ class VerdictRecordAdmin(_Logged):
     list_filter = ["accepted", "proof__claim__order__window"]
     search_fields = ["uuid", "proof__uuid", "proof__claim__order__uuid"]
     list_select_related = ["proof__claim__order__client_model__client", "entry"]
-    fields = ("proof", "accepted", "failing", "srs", "proves", "does_not_prove", "logged")
-    readonly_fields = fields
+    fields = ("proof", "accepted", "logged")
 
-    @admin.display(description="what failed")
-    def failing(self, row: VerdictRecord) -> str:
-        """One line per failing chunk, as the log names them."""
-        lines = [
-            ("the claim as a whole" if one["chunk"] is None else f"chunk {one['chunk']}", one["reason"])
-            for one in row.failures
-        ]
-        return format_html_join(mark_safe("<br>"), "{}: {}", lines) if lines else "nothing"
-
-    @admin.display(description="SRS")
-    def srs(self, row: VerdictRecord) -> str:
-        """Where the proofs' SRS comes from, and what that means."""
-        provenance = row.proof.claim.order.client_model.circuit.srs_provenance
-        return DEVELOPMENT_SRS if provenance == "development" else "from a public ceremony, pinned by its SHA-256"
-
-    @admin.display(description="an accepted verdict proves")
-    def proves(self, _row: VerdictRecord) -> str:
-        """The same words as in certificates."""
-        return format_html_join(mark_safe("<br>"), "{}", ((line,) for line in PROVES))
-
-    @admin.display(description="it does not prove")
-    def does_not_prove(self, _row: VerdictRecord) -> str:
-        """The same words as in certificates."""
-        return format_html_join(mark_safe("<br>"), "{}", ((line,) for line in DOES_NOT_PROVE))
+    def beside(self, request: HttpRequest, row: VerdictRecord) -> dict[str, Any]:
+        return super().beside(request, row) | {"plain_words": plain_words.of_verdict(row)}
 
 
 @admin.register(Certificate)

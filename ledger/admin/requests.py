@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -19,7 +18,7 @@ from django.utils.translation import gettext_lazy as _
 from ledger.access import scope
 from ledger.admin import request_forms as ask
 from ledger.admin.base import AddByUseCase, confirmed, each, entry_link, link
-from ledger.models import DeletionRequest, Event, GlobalModel
+from ledger.models import DeletionRequest, GlobalModel
 from ledger.statements import lifecycle
 from ledger.workflow import request_steps
 from ledger.workflow.actors import officer
@@ -58,6 +57,7 @@ class LeftFilter(admin.SimpleListFilter):
 @admin.register(DeletionRequest)
 class DeletionRequestAdmin(AddByUseCase):
     use_case_form = ask.FilingForm
+    tells = True
     list_display = [
         "short", "regulation", "state", "due_at", "days_left", "verified", "held", "dataset", "forget",
         "window_link", "filed",
@@ -75,7 +75,7 @@ class DeletionRequestAdmin(AddByUseCase):
         "acknowledged", "verified", "expires_at", "identity", "approved_by", "dataset", "forget", "matches",
         "reference", "duplicate_link", "held", "held_for", "extension", "extension_reason", "notified_at",
         "window_link", "filed", "decided", "decision_reason", "closed", "closure_reason", "certificate_link",
-        "erased", "status_callback_urls", "timeline",
+        "erased", "status_callback_urls",
     ]  # fmt: skip
     filed = entry_link("filed_entry", "filed")
     acknowledged = entry_link("acknowledged_entry", "receipt confirmed")
@@ -83,6 +83,9 @@ class DeletionRequestAdmin(AddByUseCase):
     decided = entry_link("decision_entry", "decision")
     closed = entry_link("closure_entry", "closure")
     erased = entry_link("erased_entry", "tombstone")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[DeletionRequest]:
+        return super().get_queryset(request).prefetch_related("windows")
 
     @admin.display(description="request", ordering="uuid")
     def short(self, row: DeletionRequest) -> str:
@@ -97,8 +100,8 @@ class DeletionRequestAdmin(AddByUseCase):
 
     @admin.display(description="window")
     def window_link(self, row: DeletionRequest) -> str:
-        rows = row.windows.select_related("model")
-        return format_html_join(", ", "{}", ((link(window),) for window in rows)) or "–"
+        rows = ((link(window, str(window.pk)[:8]),) for window in row.windows.all())  # prefetched for lists
+        return format_html_join(", ", "{}", rows) or "–"
 
     @admin.display(description="duplicate of")
     def duplicate_link(self, row: DeletionRequest) -> str:
@@ -120,14 +123,6 @@ class DeletionRequestAdmin(AddByUseCase):
     @admin.display(description="legal holds")
     def held_for(self, row: DeletionRequest) -> str:
         return _lines(str(hold) for hold in row.holds.all())
-
-    @admin.display(description="what happened")
-    def timeline(self, row: DeletionRequest) -> str:
-        events = Event.objects.filter(request=row.uuid).order_by("id")
-        return _lines(
-            f"{one.created_at:%Y-%m-%d %H:%M} {one.kind} by {one.actor_name} {json.dumps(one.data)}"
-            for one in events
-        )
 
     @admin.action(description="Receipt was confirmed to the person", permissions=["decide"])
     def acknowledge(self, request: HttpRequest, rows: QuerySet[DeletionRequest]) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from django.contrib import admin
 from django.urls import path
 
-from ledger.admin import live
+from ledger.admin import inclusion, live
 
 app_name = "console"
 urlpatterns = [
     path("live/progress/", admin.site.admin_view(live.progress), name="progress"),
+    path("live/window/<uuid:window_id>/", admin.site.admin_view(live.window), name="window"),
+    path("log/<int:index>/inclusion/", admin.site.admin_view(inclusion.page), name="inclusion"),
 ]

@@ -8,11 +8,14 @@ from django import forms
 from django.contrib import admin
 from django.db.models import Count, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.template.loader import render_to_string
+from django.urls import reverse
 from django.utils.html import format_html_join
 from django.utils.safestring import mark_safe
 from unfold.admin import TabularInline
 
 from ledger.access import scope
+from ledger.admin import window_progress
 from ledger.admin.base import ReadOnlyAdmin, ask_each, each, entry_link, link
 from ledger.models import DeletionRequest, Order, Window
 from ledger.workflow.actors import officer
@@ -42,6 +45,7 @@ class OrderInline(TabularInline):
 
 @admin.register(Window)
 class WindowAdmin(ReadOnlyAdmin):
+    tells = True
     list_display = [
         "uuid",
         "model",
@@ -69,6 +73,11 @@ class WindowAdmin(ReadOnlyAdmin):
         met = Count("orders", filter=Q(orders__state=Order.State.MET), distinct=True)
         counts = {"asked": Count("requests", distinct=True), "all": Count("orders", distinct=True), "met": met}
         return super().get_queryset(request).annotate(**counts)
+
+    def beside(self, request: HttpRequest, row: Window) -> dict[str, Any]:
+        part = render_to_string("admin/ledger/parts/window.html", window_progress.of(row), request)
+        live = reverse("console:window", args=[row.pk])
+        return super().beside(request, row) | {"live": live, "live_part": part}
 
     @admin.display(description="requests", ordering="asked")
     def requests_count(self, row: Any) -> int:

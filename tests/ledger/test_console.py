@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from datetime import timedelta
 from typing import Any
 
@@ -11,8 +13,9 @@ from django.test import Client as Browser
 from django.urls import reverse
 from django.utils import timezone
 
-from ledger import models
+from ledger import log, models
 from ledger.access import roles
+from ledger.admin import inclusion
 from ledger.fsck.run import check_and_record
 from ledger.workflow import proofs
 from tests.ledger.story import Story, verdict
@@ -84,3 +87,75 @@ def test_parts_that_change_are_sent_when_they_change(under_way: models.Window, o
     assert changed.status_code == 200
     assert "1 met" in changed.content.decode()
     assert Browser().get(address).status_code == 302  # to the login
+
+
+def test_a_list_goes_out_as_it_is_shown_and_runs_nothing(story: Story, officer: Browser) -> None:
+    for name in ('=HYPERLINK("http://evil.example")', "@SUM(1)", "+1+2", "-2+3", "clinic"):
+        story.party(name, committed=False)
+    export = reverse("admin:ledger_client_csv")
+    page = officer.get(reverse("admin:ledger_client_changelist"), {"q": "clinic"}).content.decode()
+    assert 'href="csv/?q=clinic"' in page
+    table = list(csv.reader(io.StringIO(b"".join(officer.get(export)).decode())))
+    names = {row[0] for row in table[1:]}
+    assert table[0][0] == "Name"
+    assert names == {'\'=HYPERLINK("http://evil.example")', "'@SUM(1)", "'+1+2", "'-2+3", "clinic"}
+    found = list(csv.reader(io.StringIO(b"".join(officer.get(export, {"q": "clinic"})).decode())))
+    assert [row[0] for row in found[1:]] == ["clinic"]
+    assert Browser().get(export).status_code == 302
+    stranger = Browser()
+    stranger.force_login(User.objects.create(username="new", is_staff=True))
+    assert stranger.get(export).status_code == 403
+
+
+def test_inclusion_is_recomputed_and_a_changed_entry_is_seen(under_way: models.Window, officer: Browser) -> None:
+    log.publish_checkpoint()
+    assert under_way.mask_entry is not None
+    index = under_way.mask_entry.index
+    address = reverse("console:inclusion", args=[index])
+    text = officer.get(address).content.decode()
+    head = log.latest_checkpoint()
+    assert head is not None
+    assert f"entry {index} is a leaf of the signed tree of {head.size} entries" in text
+    assert text.count(bytes(head.root).hex()) >= 2  # the last step, and the root
+    for at in range(head.size):  # the steps that are shown end where they must, whatever the leaf and the tree
+        shown = inclusion.proof(models.LogEntry.objects.get(index=at))
+        assert shown["root"] == bytes(head.root).hex()
+        assert shown["problem"] == ""
+    forged = models.LogEntry.objects.get(index=index)
+    forged.envelope = bytes(forged.envelope).replace(b"payload", b"pay1oad", 1)
+    assert "is not proved" in inclusion.proof(forged)["problem"]
+    assert Browser().get(address).status_code == 302
+    assert officer.get(reverse("console:inclusion", args=[10_000])).status_code == 404
+
+
+def test_a_rows_page_tells_its_story_and_why_not(under_way: models.Window, officer: Browser) -> None:
+    """Each step with its proof; what cannot be done has a reason; what can be done leads back."""
+    request = under_way.requests.get()
+    page = officer.get(reverse("admin:ledger_deletionrequest_change", args=[request.pk]))
+    text = page.content.decode()
+    for words in ("A deletion request was recorded", "A request was approved", "orders were issued"):
+        assert words in text
+    assert reverse("console:inclusion", args=[request.filed_entry_id]) in text
+    reasons = {deed["name"]: deed["why_not"] for deed in page.context["deeds"]}
+    assert reasons["approve"] == "Your role does not include this"  # officers do not approve
+    assert "cannot be called back" in reasons["revoke"]
+    assert reasons["lift"] == "It is under no legal hold"
+    assert reasons["hold"] == ""
+    start = {"action": "hold", "_selected_action": str(request.pk), "_back": "row"}
+    assert "Set a legal hold" in officer.post(page.context["deeds_url"], start).content.decode()
+    done = officer.post(page.context["deeds_url"], {**start, "confirmed": "yes", "reason": "litigation"})
+    assert done["Location"] == reverse("admin:ledger_deletionrequest_change", args=[request.pk])
+    after = {deed["name"]: deed["why_not"] for deed in officer.get(done["Location"]).context["deeds"]}
+    assert (after["hold"], after["lift"]) == ("It is under a legal hold already", "")
+
+
+def test_a_verdict_says_in_plain_words_what_it_says(under_way: models.Window, officer: Browser) -> None:
+    row = models.VerdictRecord.objects.get()
+    text = officer.get(reverse("admin:ledger_verdictrecord_change", args=[row.pk])).content.decode()
+    said = log.statement(row.entry).predicate
+    assert "The proof of cheater was rejected (attempt 1): the order is not met." in text
+    assert "Whoever made it can forge proofs" in text
+    assert said.failures[0].reason in text
+    assert "This proves" not in text
+    order = officer.get(reverse("admin:ledger_order_change", args=[row.proof.claim.order_id])).content.decode()
+    assert "The proof of cheater was rejected" in order
