@@ -7,6 +7,7 @@ ledger.E004  LEDGER_ORIGIN cannot be a log's name
 ledger.E005  LEDGER_MASTER_KEY or LEDGER_MASTER_KEY_PREVIOUS is not 64 hex digits
 ledger.E006  LEDGER_KMS names no key manager
 ledger.E007  LEDGER_WEBHOOKS_ALLOW_PRIVATE is set where LEDGER_HTTPS is: that is production
+ledger.W008  no second factor is required where LEDGER_HTTPS is set: that is production
 ledger.E010  LEDGER_WITNESSES or LEDGER_WITNESS_QUORUM makes no sense
 """
 
@@ -57,6 +58,15 @@ def check_webhooks(**_: Any) -> list[CheckMessage]:
         return []
     hint = "unset it: webhooks could otherwise be pointed at services inside your network"
     return [Error("LEDGER_WEBHOOKS_ALLOW_PRIVATE is set beside LEDGER_HTTPS", hint=hint, id="ledger.E007")]
+
+
+@register()
+def check_second_factor(**_: Any) -> list[CheckMessage]:
+    """W008: a password alone opens a public server."""
+    if settings.LEDGER_SECOND_FACTOR or not settings.HTTPS:
+        return []
+    hint = "unset LEDGER_SECOND_FACTOR: accounts without one are led to the page where they set it up"
+    return [Warning("LEDGER_SECOND_FACTOR is off beside LEDGER_HTTPS", hint=hint, id="ledger.W008")]
 
 
 @register()

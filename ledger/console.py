@@ -115,6 +115,12 @@ UNFOLD: dict[str, Any] = {
     "BORDER_RADIUS": "6px",
     "STYLES": [lambda _request: static("ledger/console.css")],
     "SCRIPTS": [lambda _request: static("ledger/console.js")],
+    "ACCOUNT": {
+        "navigation": [
+            {"title": _("Second factor"), "link": reverse_lazy("second-factor-setup")},
+            {"title": _("API tokens"), "link": reverse_lazy("api-tokens")},
+        ]
+    },
     "SIDEBAR": {"show_search": False, "show_all_applications": False, "navigation": _sidebar()},
     "COLORS": {
         "primary": {  # a blue whose 600 and 700 stand out from white by 5:1 and more

@@ -17,6 +17,8 @@
 | LEDGER_WAITING_REQUESTS | requests of one web process that may wait for events; fewer than its threads | 4 |
 | LEDGER_ALLOWED_HOSTS | host names, comma-separated | localhost,127.0.0.1,[::1] |
 | LEDGER_HTTPS | 1 behind a TLS proxy: secure cookies, HSTS, X-Forwarded-Proto is trusted | off |
+| LEDGER_SECOND_FACTOR | 1: accounts need a second factor; 0: they do not | as LEDGER_HTTPS |
+| LEDGER_SESSION_IDLE_MINUTES | a session ends after so many minutes without a request | 30 |
 | DJANGO_SECRET_KEY | signs sessions | file in the data folder |
 | DJANGO_DEBUG | 1 shows tracebacks; never in production | off |
 
@@ -92,6 +94,7 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
+    "ledger.access.session.gate",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 
@@ -143,7 +146,13 @@ AUTH_PASSWORD_VALIDATORS = [
 
 HTTPS = _flag("LEDGER_HTTPS")
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
-SESSION_COOKIE_AGE = 8 * 3600
+SESSION_COOKIE_AGE = 8 * 3600  # however busy; see ledger.access.session
+LEDGER_SESSION_IDLE_MINUTES = int(os.environ.get("LEDGER_SESSION_IDLE_MINUTES") or 30)
+LEDGER_SECOND_FACTOR = _flag("LEDGER_SECOND_FACTOR") if os.environ.get("LEDGER_SECOND_FACTOR") else HTTPS
+SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Strict"
+CSRF_COOKIE_HTTPONLY = True
+if HTTPS:  # browsers take such names over TLS only, for this host alone
+    SESSION_COOKIE_NAME, CSRF_COOKIE_NAME = "__Host-session", "__Host-csrf"
 SECURE_HSTS_SECONDS = 365 * 24 * 3600 if HTTPS else 0
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
 SECURE_REFERRER_POLICY = "same-origin"
@@ -155,7 +164,7 @@ REST_FRAMEWORK = {
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAdminUser"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
-    # Per address; for clients and officers, per client and per officer. See ledger.api.rates.
+    # Per address; for clients and officers, per client and per officer. See ledger.access.rates.
     "DEFAULT_THROTTLE_RATES": {
         "public": "600/minute",
         "statements": "120/minute",
@@ -164,6 +173,9 @@ REST_FRAMEWORK = {
         "client": "1200/minute",
         "officer": "1200/minute",
         "bad-passwords": "30/minute",
+        "account": "20/hour",
+        "known-account": "20/hour",
+        "bad-codes": "10/hour",
     },
     "EXCEPTION_HANDLER": "ledger.api.problems.handle",
     "DEFAULT_SCHEMA_CLASS": "ledger.api.openapi.Schema",

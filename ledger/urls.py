@@ -6,11 +6,16 @@ from django.contrib import admin
 from django.urls import include, path
 from django.views.generic import RedirectView
 
+from ledger.admin import access_pages
 from ledger.api import tiles
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/", include("ledger.admin.urls")),
+    path("admin/second-factor/", access_pages.second_factor, name="second-factor"),
+    path("admin/second-factor/setup/", access_pages.setup, name="second-factor-setup"),
+    path("admin/second-factor/passkey/<str:step>", access_pages.passkey, name="second-factor-passkey"),
+    path("admin/tokens/", access_pages.api_tokens, name="api-tokens"),
     path("admin/", admin.site.urls),
     path("api/v1/", include("ledger.api.urls")),
     path("checkpoint", tiles.RootCheckpoint.as_view()),

@@ -13,9 +13,12 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final, TypeVar
 
 from django.contrib.auth.backends import ModelBackend
+from django.contrib.auth.models import User
+from django.core.exceptions import PermissionDenied
 from django.db.models import Model, Q, QuerySet
 
 from ledger import models
+from ledger.access import attempts
 from ledger.models.access import ModelLimit
 
 Row = TypeVar("Row", bound=Model)
@@ -78,7 +81,19 @@ _NAMED: Final[Mapping[str, type[Model]]] = {
 
 
 class Accounts(ModelBackend):
-    """Django's accounts; limited ones lack what concerns the whole house."""
+    """Django's accounts, behind counted tries; limited ones lack what concerns the whole house."""
+
+    def authenticate(
+        self, request: Any, username: str | None = None, password: str | None = None, **more: Any
+    ) -> Any:
+        """The account whose password this is. PermissionDenied for any password after too many wrong ones."""
+        name = username or more.get(User.USERNAME_FIELD) or ""
+        if request is not None and attempts.wait(request, name) is not None:
+            raise PermissionDenied
+        user = super().authenticate(request, username, password, **more)
+        if user is None and request is not None:
+            attempts.note_wrong(request, name)
+        return user
 
     def has_perm(self, user_obj: Any, perm: str, obj: Model | None = None) -> bool:
         """Whether a role gives it and no limit takes it away."""

@@ -6,6 +6,7 @@ from django.contrib import admin
 from django.utils.translation import gettext_lazy as _
 
 from ledger.admin import (
+    access_pages,
     accounts,
     checks,
     clients,
@@ -24,8 +25,9 @@ from ledger.admin import (
 )
 
 __all__ = [
-    "accounts", "checks", "clients", "events", "intake", "jobs", "log", "orders", "parties", "policies", "proofs",
-    "requests", "webhooks", "windows", "witnesses",
+    "access_pages", "accounts", "checks", "clients", "events", "intake", "jobs", "log", "orders", "parties",
+    "policies", "proofs", "requests", "webhooks", "windows", "witnesses",
 ]  # fmt: skip
 
 admin.site.index_title = _("What needs you today")
+admin.site.login_form = access_pages.LoginForm

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
+from django import forms
 from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin
 from django.contrib.auth.models import Group, User
-from django.http import HttpRequest
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
 from unfold.admin import ModelAdmin, TabularInline
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
-from ledger.models import ModelLimit
+from ledger.access import factors, tokens
+from ledger.admin.base import ask_each
+from ledger.models import ApiToken, ModelLimit
+from ledger.workflow.errors import WorkflowError
 
 admin.site.unregister(Group)  # the groups are the roles, and follow their table: see ledger.access.roles
 admin.site.unregister(User)
@@ -41,6 +46,7 @@ class AccountAdmin(UserAdmin, ModelAdmin):
     change_password_form = AdminPasswordChangeForm
 
     inlines = [ModelLimitInline]
+    actions = ["reset_factors"]
     list_display = ["username", "email", "role_names", "is_active", "is_superuser", "last_login"]
     list_filter = ["is_active", "is_superuser", "groups"]
     fieldsets = [
@@ -72,3 +78,19 @@ class AccountAdmin(UserAdmin, ModelAdmin):
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
+
+    @admin.action(description="Reset second factors and revoke API tokens …", permissions=["change"])
+    def reset_factors(self, request: HttpRequest, rows: QuerySet[User]) -> HttpResponse | None:
+        return ask_each(
+            self, request, rows, "reset_factors", forms.Form, "Reset second factors and revoke API tokens", "reset",
+            lambda row, _: self._reset(request, row),
+            "These people log in with their passwords alone until they have set up a new factor. Make sure by "
+            "other means that it is they who ask. This is recorded.",
+        )  # fmt: skip
+
+    def _reset(self, request: HttpRequest, row: User) -> None:
+        if not self.has_change_permission(request, row):
+            raise WorkflowError("permission-denied", "only a superuser resets a superuser's factors", 403)
+        factors.reset(row, request.user)
+        for token in ApiToken.objects.filter(user=row):
+            tokens.revoke(token, request.user)

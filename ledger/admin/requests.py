@@ -15,7 +15,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
-from ledger.access import scope
+from ledger.access import scope, session
 from ledger.admin import request_forms as ask
 from ledger.admin.base import AddByUseCase, confirmed, each, entry_link, link
 from ledger.models import DeletionRequest, GlobalModel
@@ -200,6 +200,9 @@ class DeletionRequestAdmin(AddByUseCase):
 
     @admin.action(description="Erase who asked, for good …", permissions=["decide"])
     def erase(self, request: HttpRequest, rows: QuerySet[DeletionRequest]) -> HttpResponse | None:
+        way = session.prove(request, request.get_full_path())
+        if way is not None:
+            return way
         return self._ask(
             request, rows, "erase", ask.ErasureForm, "Erase who asked, for good", "erased",
             lambda row, v, actor: erase(row.pk, v["reason"], actor=actor), _ERASING,

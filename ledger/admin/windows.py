@@ -14,7 +14,7 @@ from django.utils.html import format_html_join
 from django.utils.safestring import mark_safe
 from unfold.admin import TabularInline
 
-from ledger.access import scope
+from ledger.access import scope, session
 from ledger.admin import window_progress
 from ledger.admin.base import ReadOnlyAdmin, ask_each, each, entry_link, link
 from ledger.models import DeletionRequest, Order, Window
@@ -118,6 +118,9 @@ class WindowAdmin(ReadOnlyAdmin):
 
     @admin.action(description="Close selected windows and start their mask jobs …", permissions=["decide"])
     def close(self, request: HttpRequest, rows: QuerySet[Window]) -> HttpResponse | None:
+        way = session.prove(request, request.get_full_path())
+        if way is not None:
+            return way
         actor = officer(request.user)
         return ask_each(
             self, request, rows, "close", forms.Form, "Close the window", "closed, its mask is being computed",

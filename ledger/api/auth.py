@@ -1,4 +1,4 @@
-"""Who is asking: clients by RFC 9421 signatures, officers by password or session."""
+"""Who is asking: clients by RFC 9421 signatures, officers by token, password or session."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
-from ledger.access import scope
+from ledger.access import factors, scope, session, tokens
 from ledger.api import operations
 from ledger.api.view import ApiView
-from ledger.models import Client, ClientKey
+from ledger.models import ApiToken, Client, ClientKey
 from ledger.statements import httpsig, keys
 from ledger.statements.errors import SignatureError
 from ledger.workflow.actors import Actor, client_actor, officer
@@ -72,6 +72,50 @@ class ClientSignature(BaseAuthentication):
         return 'Signature realm="unlearning-ledger"'
 
 
+class Token(BaseAuthentication):
+    """Authorization: Bearer, a token that an officer has made for a program; see ledger.access.tokens."""
+
+    def authenticate(self, request: Request) -> tuple[Any, ApiToken] | None:
+        """The token's owner, None without a token; AuthenticationFailed for one that is not valid."""
+        kind, _, text = request.headers.get("Authorization", "").partition(" ")
+        if kind.lower() != "bearer":
+            return None
+        found = tokens.find(text.strip())
+        if found is None:
+            raise AuthenticationFailed("this token is unknown, revoked or expired, or its owner lost the role")
+        return found.user, found
+
+    def authenticate_header(self, _request: Request) -> str:
+        """Makes DRF answer 401, with this challenge."""
+        return 'Bearer realm="unlearning-ledger"'
+
+
+class Password(BasicAuthentication):
+    """Name and password, for accounts that have no second factor and need none."""
+
+    def authenticate_credentials(self, userid: str, password: str, request: Any = None) -> Any:
+        """The account. AuthenticationFailed if a password alone is not enough."""
+        user, nothing = super().authenticate_credentials(userid, password, request)
+        if factors.needed(user):
+            raise AuthenticationFailed(
+                "a password alone is not enough for this account: make an API token in the console, and send it "
+                "as Authorization: Bearer"
+            )
+        return user, nothing
+
+
+class Session(SessionAuthentication):
+    """The console's session, once it has shown the second factor that its account needs."""
+
+    def authenticate(self, request: Request) -> Any:
+        """The account; AuthenticationFailed while the second factor is missing."""
+        found = super().authenticate(request)
+        http: HttpRequest = request._request  # noqa: SLF001 - the session is Django's
+        if found is not None and not session.is_complete(http):
+            raise AuthenticationFailed("this session has not shown its second factor: log in on the console")
+        return found
+
+
 class IsClient(BasePermission):
     """Only enrolled clients."""
 
@@ -90,7 +134,9 @@ class IsOfficer(BasePermission):
         if not hasattr(view, str(request.method).lower()) or request.method == "OPTIONS":
             return True
         said = operations.of(view, request.method)
-        return said is not None and said.needs is not None and bool(request.user.has_perm(said.needs))
+        if said is None or said.needs is None or not request.user.has_perm(said.needs):
+            return False
+        return not isinstance(request.auth, ApiToken) or tokens.permits(request.auth, said.needs)
 
 
 class IsParty(BasePermission):
@@ -152,7 +198,7 @@ class ClientView(ApiView):
 class OfficerView(StaffView):
     """Base of what the provider's officers may do."""
 
-    authentication_classes = [BasicAuthentication, SessionAuthentication]
+    authentication_classes = [Password, Token, Session]
     permission_classes = [IsOfficer]
 
     @property
@@ -164,7 +210,7 @@ class OfficerView(StaffView):
 class PartyView(StaffView):
     """Base of what clients see of their own, and officers of all."""
 
-    authentication_classes = [ClientSignature, BasicAuthentication, SessionAuthentication]
+    authentication_classes = [ClientSignature, Password, Token, Session]
     permission_classes = [IsParty]
 
     @property

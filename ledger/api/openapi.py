@@ -7,6 +7,7 @@ import json
 from typing import Any, Final
 
 import yaml
+from django.conf import settings
 from django.http import HttpResponse
 from django.shortcuts import render as render_template
 from drf_spectacular.drainage import set_override
@@ -20,7 +21,15 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from ledger.api import operations, outputs
-from ledger.api.auth import ClientSignature, ClientView, OfficerView, PartyView
+from ledger.api.auth import (
+    ClientSignature,
+    ClientView,
+    OfficerView,
+    PartyView,
+    Password,
+    Session,
+    Token,
+)
 from ledger.api.inputs import Input
 from ledger.api.operations import Body, Media, Operation, operation
 from ledger.api.problems import CONTENT_TYPE
@@ -76,6 +85,46 @@ class Signatures(OpenApiAuthenticationExtension):
                 "Accepted for 300 seconds. See docs/api.md."
             ),
         }
+
+
+class Passwords(OpenApiAuthenticationExtension):
+    """Officers' names and passwords, where these are enough."""
+
+    target_class = Password
+    name = "basicAuth"
+
+    def get_security_definition(self, auto_schema: AutoSchema) -> dict[str, Any]:
+        """HTTP Basic."""
+        del auto_schema
+        return {"type": "http", "scheme": "basic", "description": "For accounts that need no second factor."}
+
+
+class Tokens(OpenApiAuthenticationExtension):
+    """Programs' tokens."""
+
+    target_class = Token
+    name = "tokenAuth"
+
+    def get_security_definition(self, auto_schema: AutoSchema) -> dict[str, Any]:
+        """HTTP Bearer."""
+        del auto_schema
+        return {
+            "type": "http",
+            "scheme": "bearer",
+            "description": "Made in the console, for one role of its owner.",
+        }
+
+
+class Sessions(OpenApiAuthenticationExtension):
+    """The console's cookie."""
+
+    target_class = Session
+    name = "cookieAuth"
+
+    def get_security_definition(self, auto_schema: AutoSchema) -> dict[str, Any]:
+        """A cookie, with the CSRF token in X-CSRFToken."""
+        del auto_schema
+        return {"type": "apiKey", "in": "cookie", "name": settings.SESSION_COOKIE_NAME}
 
 
 class Pydantic(OpenApiSerializerExtension):

@@ -13,7 +13,8 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from ledger import keys, log
-from ledger.api import rates, render
+from ledger.access import rates
+from ledger.api import render
 from ledger.api.inputs import Input
 from ledger.api.limits import refuse_larger
 from ledger.api.operations import TEXT, Media, operation

@@ -10,7 +10,8 @@ from rest_framework.response import Response
 from rest_framework.throttling import BaseThrottle
 from rest_framework.views import APIView
 
-from ledger.api import etags, rates
+from ledger.access import rates
+from ledger.api import etags
 
 
 class ApiView(APIView):
@@ -25,7 +26,7 @@ class ApiView(APIView):
         return f"officer:{user.pk}" if user is not None and user.is_authenticated else None
 
     def perform_authentication(self, request: Request) -> None:
-        """Passwords that were wrong too often close the door to their address for a while."""
+        """Credentials that were wrong too often close the door to their address for a while."""
         if "Authorization" not in request.headers:
             super().perform_authentication(request)
             return
@@ -33,7 +34,8 @@ class ApiView(APIView):
         try:
             super().perform_authentication(request)
         except AuthenticationFailed:
-            rates.spend("bad-passwords", self.address)
+            if not request.headers["Authorization"].lower().startswith("basic"):  # passwords count themselves
+                rates.spend("bad-passwords", self.address)
             raise
 
     def check_throttles(self, request: Request) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ledger.models.access import ModelLimit
+from ledger.models.access import ApiToken, ModelLimit, RecoveryCode, SecondFactor
 from ledger.models.blobs import Blob
 from ledger.models.checks import FsckRun
 from ledger.models.cosignatures import CheckpointProposal, Cosignature, WitnessState
@@ -28,10 +28,11 @@ from ledger.models.webhooks import CallbackCursor, WebhookDelivery, WebhookEndpo
 from ledger.models.windows import Order, OrderNotice, Policy, Suspension, Window
 
 __all__ = [
-    "Approval", "Blob", "CallbackCursor", "Certificate", "Challenge", "Checkpoint", "CheckpointProposal",
-    "CircuitRelease", "Claim", "Client", "ClientKey", "ClientModel", "Continuation", "Cosignature", "DatasetIndex",
-    "DeletionRequest", "Event", "FsckRun", "GlobalModel", "IdentityCheck", "IndexedSample", "Job", "KeptAnswer",
-    "LegalHold", "LogEntry", "LogNode", "ModelLimit", "Objection", "Order", "OrderNotice", "Policy",
-    "ProofSubmission", "RateBucket", "RegulationTerms", "RequestImport", "SubjectRecord", "Suspension", "Upload",
-    "VaultKey", "VerdictRecord", "WebhookDelivery", "WebhookEndpoint", "Window", "WitnessState",
+    "ApiToken", "Approval", "Blob", "CallbackCursor", "Certificate", "Challenge", "Checkpoint",
+    "CheckpointProposal", "CircuitRelease", "Claim", "Client", "ClientKey", "ClientModel", "Continuation",
+    "Cosignature", "DatasetIndex", "DeletionRequest", "Event", "FsckRun", "GlobalModel", "IdentityCheck",
+    "IndexedSample", "Job", "KeptAnswer", "LegalHold", "LogEntry", "LogNode", "ModelLimit", "Objection", "Order",
+    "OrderNotice", "Policy", "ProofSubmission", "RateBucket", "RecoveryCode", "RegulationTerms", "RequestImport",
+    "SecondFactor", "SubjectRecord", "Suspension", "Upload", "VaultKey", "VerdictRecord", "WebhookDelivery",
+    "WebhookEndpoint", "Window", "WitnessState",
 ]  # fmt: skip

@@ -17,7 +17,7 @@ function keepLive(place) {
   };
   async function ask() {
     try {
-      const answer = await fetch(place.dataset.live, { headers: tag ? { "If-None-Match": tag } : {}, redirect: "error" });
+      const answer = await fetch(place.dataset.live, { headers: { "X-Background": "1", ...(tag && { "If-None-Match": tag }) }, redirect: "error" });
       if (answer.status === 200) {
         const first = tag === "";
         tag = answer.headers.get("ETag") ?? "";

@@ -19,7 +19,8 @@ from openapi_spec_validator import validate
 from rest_framework.settings import api_settings
 
 from ledger import models
-from ledger.api import openapi, rates
+from ledger.access import rates
+from ledger.api import openapi
 from ledger.workflow import housekeeping
 from ledger.workflow.clients import invite_client
 from tests.ledger.api.parts import API, by_client, by_officer, fresh, officer
