@@ -134,6 +134,7 @@ STATIC_URL = "static/"
 WHITENOISE_USE_FINDERS = True  # the admin's files come straight from their packages: no collectstatic
 WHITENOISE_AUTOREFRESH = DEBUG
 
+LOGIN_URL, LOGIN_REDIRECT_URL = "admin:login", "admin:index"
 AUTHENTICATION_BACKENDS = ["ledger.access.scope.Accounts"]
 PASSWORD_HASHERS = [
     "django.contrib.auth.hashers.ScryptPasswordHasher",
