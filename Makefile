@@ -21,7 +21,7 @@ help:
 	@echo "make demo    the whole story on this machine: request, mask, proofs, verdicts, certificate, audit"
 	@echo "make serve   web server and worker over the demonstration's data, with an officer's login"
 	@echo "make test    linters, type checks, import rules and all tests"
-	@echo "make openapi  write docs/openapi.yaml from the code"
+	@echo "make openapi  write docs/openapi.yaml and docs/report.schema.json from the code"
 	@echo "make bench B=demo    a benchmark (demo, log, unlearning, api); ends with one JSON line"
 	@echo "make results B=class      an experiment (class, random, language) anew, with its page in docs/results/; ends with one JSON line"
 	@echo "make foreign-tools   Go and its sumdb libraries, with which a test reads the log (Debian, Ubuntu; as root)"
@@ -46,6 +46,7 @@ serve: $(STAMP)
 
 openapi: $(STAMP)
 	$(BIN)/python manage.py openapi > docs/openapi.yaml
+	$(BIN)/python manage.py report schema > docs/report.schema.json
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

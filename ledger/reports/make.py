@@ -1,0 +1,68 @@
+"""A report in one of its forms, with what belongs into it. What it is about and who may have it: the callers'."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+import uuid
+from collections.abc import Callable
+from typing import Final, Literal
+
+from ledger.reports import pdf, tables
+from ledger.reports.collect import collect
+from ledger.reports.schema import About, Report
+from ledger.workflow.bundle import Wanted, write_window_bundle
+from ledger.workflow.errors import WorkflowError
+
+Format = Literal["pdf", "json", "csv"]
+#: Media type and ending of the file's name.
+FORMATS: Final[dict[str, tuple[str, str]]] = {
+    "pdf": ("application/pdf", "pdf"),
+    "json": ("application/json", "json"),
+    "csv": ("application/zip", "zip"),
+}
+#: Larger audit bundles are not attached: the report names their digest only.
+ATTACHED_BYTES: Final = 4 * 1024 * 1024
+Say = Callable[[float, str], None]
+
+
+def make(
+    report_id: uuid.UUID | str,
+    about: About,
+    form: Format,
+    *,
+    personal_data: bool = False,
+    say: Say = lambda _fraction, _words: None,
+) -> tuple[Report, bytes]:
+    """The report and its file; `say` hears how far it is. Raises WorkflowError and ReportError as `collect`."""
+    say(0.05, "reading the ledger")
+    report = collect(report_id, about, personal_data=personal_data)
+    if form == "json":
+        return report, report.to_json()
+    if form == "csv":
+        return report, tables.archive(report)
+    say(0.4, "making the window's audit bundle")
+    digest, bundle = _bundle(report)
+    report = report.model_copy(update={"bundle_sha256": digest})
+    say(0.7, f"typesetting {len(report.requests) + len(report.orders)} rows")
+    attachments = [] if bundle is None else [("bundle.zip", "application/zip", bundle)]
+    return report, pdf.render(report, attachments)
+
+
+def _bundle(report: Report) -> tuple[str | None, bytes | None]:
+    """Digest of the window's bundle under the report's head, without the clients' proofs, and the bundle itself if
+    it is small enough. Neither for other scopes, and for a window without a mask.
+    """
+    if report.about.scope != "window" or report.windows[0].mask_entry is None:
+        return None, None
+    with tempfile.TemporaryFile() as file:
+        try:
+            size = write_window_bundle(report.windows[0].window, file, Wanted("digests", size=report.log.size))
+        except WorkflowError as error:
+            if error.code == "too-large":
+                return None, None
+            raise
+        file.seek(0)
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        file.seek(0)
+        return digest, file.read() if size <= ATTACHED_BYTES else None

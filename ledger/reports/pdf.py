@@ -1,0 +1,140 @@
+"""A report as PDF/A-3a (tagged): typeset by typst from `templates/report.typ`, with the report as JSON attached.
+
+Data reach typst as a JSON file that its source reads: nothing that a user wrote is ever part of the source, so it
+cannot be markup. Fonts are those that come with typst (Libertinus Serif, DejaVu Sans Mono), embedded in the PDF. A
+character that they cannot show is written as its number, because PDF/A forbids missing glyphs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import tempfile
+import unicodedata
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Final
+
+import segno
+import typst
+
+from ledger.reports.errors import ReportError
+from ledger.reports.schema import Report
+
+#: Rows of a table that are printed; the attached files have all of them.
+PRINTED: Final = 1_500
+#: Longer words, as digests, are given places where they may break.
+_LONG_WORD: Final = re.compile(r"\S{21,}")  # a time has 20 characters
+_ZERO_WIDTH_SPACE: Final = "\u200b"
+#: Latin, Greek, Cyrillic, Hebrew, Arabic, punctuation, the euro sign: what the fonts can show.
+_SHOWN: Final = (
+    (0x20, 0x7E), (0xA0, 0xAC), (0xAE, 0x24F), (0x300, 0x30F), (0x370, 0x3FF), (0x400, 0x4FF), (0x5D0, 0x5EA),
+    (0x621, 0x63A), (0x641, 0x64A), (0x1E00, 0x1EFF), (0x2010, 0x2026), (0x2030, 0x203A), (0x20AC, 0x20AC),
+    (0x2190, 0x2193),
+)  # fmt: skip
+
+
+def render(report: Report, attachments: Sequence[tuple[str, str, bytes]] = ()) -> bytes:
+    """The PDF of `report`. `attachments`: further files as (name, media type, bytes). Raises ReportError."""
+    data = report.to_json()
+    attached = [("report.json", "application/json", data), *attachments]
+    inputs: dict[str, bytes] = {
+        "main.typ": files("ledger.reports").joinpath("templates/report.typ").read_bytes(),
+        "data.json": json.dumps(_page_data(report, data, attached)).encode(),
+        "qr.svg": _qr(report),
+    }
+    inputs |= {f"attached-{number}": content for number, (_, _, content) in enumerate(attached)}
+    try:
+        return _compile(inputs, int(report.made_at.timestamp()))
+    except (RuntimeError, typst.TypstError) as error:
+        raise ReportError(f"report {report.report} cannot be typeset: {error}") from error
+
+
+def _compile(inputs: dict[str, bytes], timestamp: int) -> bytes:
+    """In a folder of its own, which only we can read and which is gone afterwards: typst reads nothing outside."""
+    with tempfile.TemporaryDirectory(prefix="report-") as folder:
+        for name, content in inputs.items():
+            Path(folder, name).write_bytes(content)
+        return typst.compile(
+            Path(folder, "main.typ"),
+            root=Path(folder),
+            format="pdf",
+            pdf_standards=["a-3a"],
+            ignore_system_fonts=True,
+            timestamp=timestamp,
+        )
+
+
+def _page_data(report: Report, data: bytes, attached: Sequence[tuple[str, str, bytes]]) -> Any:
+    said = json.loads(report.model_dump_json(by_alias=True, exclude={"requests", "orders", "certificates"}))
+    for name in ("requests", "orders", "certificates"):
+        rows = getattr(report, name)
+        said[name] = [json.loads(row.model_dump_json(by_alias=True)) for row in rows[:PRINTED]]
+        said[f"{name}Total"] = len(rows)
+    said = printable(said)
+    said["checkpointLines"] = report.log.checkpoint.splitlines()
+    said["jsonSha256"] = hashlib.sha256(data).hexdigest()
+    said["attached"] = [
+        {"name": name, "type": kind, "size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+        for name, kind, content in attached
+    ]
+    said["statements"] = _statements(report)
+    said["coverageGroups"] = _coverage(report)
+    return said
+
+
+def _statements(report: Report) -> dict[str, list[str]]:
+    """What the certificates say is proved and what is not, each sentence once."""
+    current = [one for one in report.certificates if one.current]
+    return {
+        "proves": list(dict.fromkeys(sentence for one in current for sentence in one.proves)),
+        "doesNotProve": list(dict.fromkeys(sentence for one in current for sentence in one.does_not_prove)),
+    }
+
+
+def _coverage(report: Report) -> list[dict[str, Any]]:
+    """How many orders have a verdict with such a share of the touched chunks proved, in steps of 10 per cent."""
+    shares = [
+        10 * one.proved_chunks // one.touched_chunks
+        for one in report.orders
+        if one.touched_chunks and one.proved_chunks is not None
+    ]
+    return [
+        {"label": "100 %" if step == 10 else f"{step * 10} to {step * 10 + 9} %", "number": shares.count(step)}
+        for step in range(11)
+        if step in shares
+    ]
+
+
+def _qr(report: Report) -> bytes:
+    """The head of the log in three lines, as the checkpoint's note begins: origin, size, root (base64)."""
+    text = "\n".join(report.log.checkpoint.splitlines()[:3])
+    return segno.make(text, error="m", micro=False).svg_inline(scale=4, border=2).encode().replace(
+        b"<svg ", b'<svg xmlns="http://www.w3.org/2000/svg" ', 1
+    )  # fmt: skip
+
+
+def printable(value: Any) -> Any:
+    """`value` (JSON) with only characters that the fonts can show, and long words that can be broken."""
+    match value:
+        case str():
+            text = unicodedata.normalize("NFC", value)
+            text = "".join(one if _is_shown(one) else f"[U+{ord(one):04X}]" for one in text)
+            return _LONG_WORD.sub(_breakable, text)
+        case list():
+            return [printable(one) for one in value]
+        case dict():
+            return {printable(key) if " " in key else key: printable(one) for key, one in value.items()}
+    return value
+
+
+def _is_shown(character: str) -> bool:
+    return any(first <= ord(character) <= last for first, last in _SHOWN)
+
+
+def _breakable(found: re.Match[str]) -> str:
+    """UUIDs and digests too: typst would let them run out of their column."""
+    word = found[0]
+    return _ZERO_WIDTH_SPACE.join(word[at : at + 8] for at in range(0, len(word), 8))

@@ -1,0 +1,178 @@
+"""Reports as their readers get them: what the files hold, and what they must not hold."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import uuid
+import zipfile
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pikepdf
+import pypdfium2
+import pytest
+
+from ledger.reports import schema, tables
+from ledger.reports.make import make
+from ledger.reports.metrics import metrics
+from ledger.reports.schema import About
+from tests.ledger.reports.conftest import NAMES, Certified
+from tests.ledger.story import nobody
+
+NOW = datetime(2026, 6, 1, tzinfo=UTC)
+
+
+def text_of(pdf: bytes) -> str:
+    document = pypdfium2.PdfDocument(pdf)
+    try:
+        return "\n".join(page.get_textpage().get_text_bounded() for page in document)
+    finally:
+        document.close()
+
+
+def attachments(pdf: bytes) -> dict[str, bytes]:
+    with pikepdf.open(io.BytesIO(pdf)) as document:
+        return {name: spec.get_file().read_bytes() for name, spec in document.attachments.items()}
+
+
+def everything_in(form: str, data: bytes) -> str:
+    """All text that a reader of the file can come by."""
+    if form == "csv":
+        with zipfile.ZipFile(io.BytesIO(data)) as folder:
+            return "".join(folder.read(name).decode("utf-8") for name in folder.namelist())
+    if form == "pdf":
+        files = attachments(data)
+        with zipfile.ZipFile(io.BytesIO(files["bundle.zip"])) as bundle:
+            inside = b"".join(bundle.read(name) for name in bundle.namelist())
+        return text_of(data) + files["report.json"].decode() + inside.decode("latin-1")
+    return data.decode()
+
+
+def abouts(certified: Certified) -> list[About]:
+    now = datetime.now(UTC)
+    return [
+        About(scope="window", id=str(certified.window.uuid)),
+        About(scope="request", id=str(certified.request.uuid)),
+        About(scope="client", id=certified.parties[0].uuid),
+        About(scope="period", since=now - timedelta(days=730), until=now + timedelta(days=1)),
+    ]
+
+
+def test_every_report_is_pdf_a_3_with_its_data_inside(certified: Certified):
+    for about in abouts(certified):
+        report, data = make(uuid.uuid4(), about, "pdf")
+        with pikepdf.open(io.BytesIO(data)) as document:
+            with document.open_metadata() as metadata:
+                assert (metadata["pdfaid:part"], metadata["pdfaid:conformance"]) == ("3", "A")
+                assert metadata["dc:title"].startswith("Report on a")
+            root = document.Root
+            assert root.Lang == "en"
+            assert root.MarkInfo.Marked
+            assert root.OutputIntents[0].S == "/GTS_PDFA1"
+            assert {str(spec.AFRelationship) for spec in root.AF} == {"/Data"}
+            with document.open_outline() as outline:
+                assert {"How to check this report", "What is proved, and what is not"} <= {
+                    item.title.lstrip("0123456789. ") for item in outline.root
+                }
+            for font in fonts(document):
+                descriptor = font.DescendantFonts[0].FontDescriptor
+                assert {"/FontFile2", "/FontFile3"} & set(descriptor.keys()), "a font is not embedded"
+        assert attachments(data)["report.json"] == report.to_json()
+        assert report.log.root in text_of(data).replace("\r\n", "").replace("\n", "").replace("\u200b", "")
+
+
+def fonts(document: pikepdf.Pdf) -> list[pikepdf.Object]:
+    found = [font for page in document.pages for font in page.resources.get("/Font", {}).values()]
+    assert found
+    return found
+
+
+def test_names_are_never_markup(certified: Certified):
+    _, data = make(uuid.uuid4(), abouts(certified)[0], "pdf")
+    shown = " ".join(text_of(data).replace("\u200b", "").split())
+    assert '#panic("x") *b* $1/0$ <l> @ref [x] `r` // c' in shown
+    assert "[U+6F22][U+5B57] [U+1F600] [U+202E]" in shown.replace("] [U+5", "][U+5")
+    assert json.loads(attachments(data)["report.json"])["orders"][0]["clientName"] in NAMES
+
+
+def test_the_attached_bundle_is_the_one_that_the_report_names(certified: Certified):
+    report, data = make(uuid.uuid4(), abouts(certified)[0], "pdf")
+    assert hashlib.sha256(attachments(data)["bundle.zip"]).hexdigest() == report.bundle_sha256
+
+
+@pytest.mark.parametrize("form", ["pdf", "json", "csv"])
+def test_persons_are_named_only_where_that_was_asked_for(certified: Certified, form):
+    about = abouts(certified)[0]
+    _, data = make(uuid.uuid4(), about, form)
+    for part in ("Renate", "Müller", "4711"):
+        assert part not in everything_in(form, data)
+    _, data = make(uuid.uuid4(), about, form, personal_data=True)
+    assert "Renate" in everything_in(form, data)
+
+
+def test_a_window_report_says_what_the_ledger_knows(certified: Certified):
+    report, _ = make(uuid.uuid4(), abouts(certified)[0], "json")
+    assert {order.client_name for order in report.orders} == set(NAMES)
+    assert {(order.state, order.proved_chunks, order.detection) for order in report.orders} == {("met", 2, "1")}
+    assert [one.complete for one in report.certificates] == [True]
+    assert [event.what for event in report.timeline][:3] == ["request filed", "request approved", "window closed"]
+    (request,) = report.requests
+    assert (request.state, request.in_time, request.decision) == ("fulfilled", True, "approved")
+
+
+def test_formulas_are_text(certified: Certified):
+    _, data = make(uuid.uuid4(), abouts(certified)[0], "csv")
+    with zipfile.ZipFile(io.BytesIO(data)) as folder:
+        text = folder.read("orders.csv")
+    assert text.startswith(b"\xef\xbb\xbf")
+    rows = list(csv.DictReader(io.StringIO(text.decode("utf-8-sig"))))
+    assert {row["client_name"] for row in rows} == {*NAMES[:1], "'=HYPERLINK(1)", *NAMES[2:]}
+    for hostile in ("+1", "-1", "@a", "\t=1", "\r=1", "=1", " =1", '"=1'):
+        assert str(tables.cell(hostile))[0] not in "=+-@\t\r"
+    assert tables.cell(-3) == -3
+
+
+def test_equal_reports_give_equal_tables(certified: Certified):
+    report, data = make(uuid.uuid4(), abouts(certified)[3], "csv")
+    assert tables.archive(report) == data
+
+
+def request(**changes: object) -> schema.Request:
+    said = schema.Request(
+        request=nobody(), regulation="ccpa", state="fulfilled", received_at=NOW, due_at=NOW + timedelta(days=45),
+        acknowledge_by=None, acknowledged_at=None, extended=False, extension_reason="", notified_at=None,
+        decision="approved", decision_reason="", decided_at=NOW, closure_reason="",
+        answered_at=NOW + timedelta(days=3), days=3.0, in_time=True, filed_entry=1, decision_entry=2,
+        fulfilled_entry=3, erased_entry=None,
+    )  # fmt: skip
+    return said.model_copy(update=changes)
+
+
+def test_the_figures_that_californian_law_asks_for():
+    open_ = {"state": "in_progress", "answered_at": None, "days": None, "in_time": None}
+    partly = request(**open_)
+    rows = [
+        request(),
+        request(days=10.0, in_time=False, extended=True, extension_reason="complexity"),
+        request(state="denied", days=5.0, decision_reason="exception-legal"),
+        request(state="revoked", days=1.0),
+        partly,
+        request(**open_, due_at=NOW - timedelta(days=1)),
+        request(regulation="gdpr"),
+    ]
+    ccpa, gdpr = metrics(rows, {partly.request}, NOW)
+    assert (ccpa.regulation, gdpr.regulation, gdpr.received) == ("ccpa", "gdpr", 1)
+    assert (ccpa.received, ccpa.fulfilled, ccpa.in_part, ccpa.denied, ccpa.closed) == (6, 2, 1, 1, 1)
+    assert (ccpa.pending, ccpa.overdue, ccpa.extended) == (2, 1, 1)
+    assert (ccpa.median_days, ccpa.mean_days) == (5.0, 6.0)
+    assert (ccpa.answered_in_time, ccpa.answered_late) == (2, 1)
+    assert ccpa.denial_reasons == {"exception-legal": 1}
+    assert ccpa.by_month == {"2026-06": 6}
+
+
+def test_the_published_schema_is_the_one_of_the_code():
+    published = Path(__file__).parents[3] / "docs" / "report.schema.json"
+    assert json.loads(published.read_text()) == schema.json_schema(), "run `make openapi`"
