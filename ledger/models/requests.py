@@ -142,6 +142,10 @@ class DeletionRequest(models.Model):
 
     class Meta:
         ordering = ["due_at"]
+        indexes = [
+            models.Index(fields=["due_at"], name="requests_by_due_date"),
+            models.Index(fields=["received_at"], name="requests_by_receipt"),
+        ]
         permissions = [
             ("decide_deletionrequest", "Can approve and deny deletion requests"),
             ("reveal_deletionrequest", "Can see who asked"),
