@@ -3,9 +3,9 @@
 The rows come from the use cases themselves: every client is enrolled and committed, one window gives each an order,
 every request is filed, sealed and logged. A gunicorn as `manage.py serve` starts it, with an embedded PostgreSQL,
 serves the pages on the loopback interface, from a temporary folder. One officer opens every list, the first page,
-and the list of requests with filters, a search, another order and its last page; each address several times, one after
-the other. Queries are counted in this process, over the same addresses. Chromium opens the pages, wide and light, then
-narrow and dark, and axe-core judges them by WCAG 2.2 AA.
+and the list of requests with filters, a search, another order and its last page, all of them several times, one
+after the other. Queries are counted in this process, over the same addresses. Chromium opens the pages, wide and
+light, then narrow and dark, and axe-core judges them by WCAG 2.2 AA.
 
 The last line is JSON. `list_page_p95_ms` is over all addresses and rounds, what the caller waits.
 """
