@@ -82,6 +82,7 @@ def _missed(touched: int, drawn: int, dishonest: int) -> tuple[int, int]:
     return perm(touched - many, few), perm(touched, few)
 
 
+@lru_cache(maxsize=1024)
 def detection(touched: int, drawn: int) -> str:
     """Chance that a single dishonest chunk is caught, as verdicts write it: rounded down, so never too much."""
     return decimal(chance(touched, drawn, 1) if touched else Fraction(1))

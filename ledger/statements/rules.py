@@ -22,8 +22,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import singledispatch
-from typing import Any, TypeVar
+from functools import cache, singledispatch
+from typing import Any, TypeVar, get_args
+
+from pydantic import BaseModel
 
 from ledger.statements import coverage_rules, line_rules, window_rules
 from ledger.statements.errors import PolicyError, RuleError
@@ -157,9 +159,21 @@ def references(value: Any) -> Iterator[LogRef]:
     elif isinstance(value, list):
         for item in value:
             yield from references(item)
-    elif hasattr(value, "model_fields_set"):
-        for name in type(value).model_fields:
+    elif isinstance(value, BaseModel):
+        for name in _with_parts(type(value)):
             yield from references(getattr(value, name))
+
+
+@cache
+def _with_parts(kind: type[BaseModel]) -> tuple[str, ...]:
+    """The fields that can hold a LogRef, or what can hold one."""
+    return tuple(name for name, field in kind.model_fields.items() if _may_hold(field.annotation))
+
+
+def _may_hold(annotation: Any) -> bool:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return True
+    return any(_may_hold(part) for part in get_args(annotation))
 
 
 def same(got: object, wanted: object, otherwise: str) -> None:

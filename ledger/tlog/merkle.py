@@ -206,7 +206,11 @@ class MemoryTree:
 
 def root_of(records: Sequence[bytes]) -> bytes:
     """Return the RFC 6962 root over `records`, each the data of one leaf."""
-    return MemoryTree(records).root()
+    hashes = [leaf_hash(record) for record in records] or [EMPTY_ROOT]
+    while len(hashes) > 1:  # a last one without a partner goes up as it is: that is where RFC 6962 splits
+        odd = hashes[len(hashes) & ~1 :]
+        hashes = [node_hash(hashes[i], hashes[i + 1]) for i in range(0, len(hashes) - 1, 2)] + odd
+    return hashes[0]
 
 
 def _split(count: int) -> int:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from ledger.bundle import contents
 from ledger.statements import predicates as kinds
@@ -26,38 +29,52 @@ def check_files(audit: Audit) -> None:
         more = sorted(names - {contents.FILES + digest for digest in wanted})
         if more:
             raise AuditError(f"the bundle has a file that no statement names: {more[0]}")
-        size = sum(_check_digest(audit, digest) for digest in wanted)
-        points = _check_roots(audit)
+        roots = _roots(audit)
+        size = sum(_check_file(audit, digest, roots.get(digest, ())) for digest in wanted)
+        points = sum(map(len, roots.values()))
         detail = f"{len(wanted)} files, {size / 1e6:.1f} MB, have the logged digests, {points} Merkle roots good"
-        audit.report.say("files", detail if wanted else "no statement names one", "holds")
+        audit.report.say("files", detail if wanted else "no statement names one")
 
 
-def _check_digest(audit: Audit, digest: str) -> int:
-    hashed, name = hashlib.sha256(), contents.FILES + digest
+@dataclass(frozen=True)
+class _Root:
+    """The Merkle root that was logged of a point file with so many points in a record."""
+
+    root: str
+    points: int
+    by: str
+
+
+def _roots(audit: Audit) -> dict[str, list[_Root]]:
+    """What was logged of point files, by digest."""
+    found: defaultdict[str, list[_Root]] = defaultdict(list)
+    for index, said in audit.of(kinds.ModelCommitment):
+        by, p = (
+            f"commitment {index}",
+            audit.get(said.circuit, kinds.CircuitRelease, f"commitment {index}").parameters,
+        )
+        found[said.weights_sha256].append(_Root(said.weights_root, 1, by))
+        found[said.curvature_sha256].append(_Root(said.curvature_root, p.rank + p.block_size, by))
+    for index, claim in audit.of(kinds.Claim):
+        found[claim.weights_sha256].append(_Root(claim.weights_root, 1, f"claim {index}"))
+        found[claim.solution_sha256].append(_Root(claim.solution_root, 2, f"claim {index}"))
+    return found
+
+
+def _check_file(audit: Audit, digest: str, roots: Sequence[_Root]) -> int:
+    """Digest and roots of one file; returns its length. Only point files are held in memory whole."""
+    name, hashed = contents.FILES + digest, hashlib.sha256()
+    held = []
     for piece in audit.container.pieces(name):
         hashed.update(piece)
+        if roots:
+            held.append(piece)
     if hashed.hexdigest() != digest:
         raise AuditError(f"the file called {digest} has another SHA-256, {hashed.hexdigest()}")
+    data = b"".join(held)
+    for one in roots:
+        size = one.points * POINT_BYTES
+        records = [data[i : i + size] for i in range(0, len(data), size)]
+        if len(data) % size or root_of(records).hex() != one.root:
+            raise AuditError(f"a point file of {one.by} does not have the Merkle root that was logged")
     return audit.container.members[name].size
-
-
-def _check_roots(audit: Audit) -> int:
-    """Point files against the roots that were logged; returns their number."""
-    count = 0
-    for index, said in audit.of(kinds.ModelCommitment):
-        p = audit.get(said.circuit, kinds.CircuitRelease, f"commitment {index}").parameters
-        _root(audit, said.weights_sha256, said.weights_root, 1, f"commitment {index}")
-        _root(audit, said.curvature_sha256, said.curvature_root, p.rank + p.block_size, f"commitment {index}")
-        count += 2
-    for index, claim in audit.of(kinds.Claim):
-        _root(audit, claim.weights_sha256, claim.weights_root, 1, f"claim {index}")
-        _root(audit, claim.solution_sha256, claim.solution_root, 2, f"claim {index}")
-        count += 2
-    return count
-
-
-def _root(audit: Audit, digest: str, root: str, points: int, by: str) -> None:
-    data, size = audit.blob(digest, f"a point file of {by}"), points * POINT_BYTES
-    records = [data[i : i + size] for i in range(0, len(data), size)]
-    if len(data) % size or root_of(records).hex() != root:
-        raise AuditError(f"a point file of {by} does not have the Merkle root that was logged")

@@ -242,16 +242,18 @@ def _check_statements(audit: Audit, jobs: int) -> None:
     """Steps 6 to 8: one walk in log order, in which key ring and rules know what came before each entry."""
     report, raw = audit.report, dict[str, bytes]()
     with checker(len(audit.entries), jobs) as signatures:
-        for entry in audit.entries:
-            try:
-                with report.step("signatures"):
-                    signatures.add(_item(audit.ring, entry, raw))
-                    audit.ring.admit(entry.at, entry.said)
-                with report.step("events"):
-                    check(audit.story, entry.at, entry.said)
-                    audit.story.add(entry.at, entry.hash, entry.said)
-            except AuditError:
-                _expect_signed(audit, signatures)  # what comes first in the log is named first
+        step = ""
+        try:
+            for entry in audit.entries:
+                step = "signatures"
+                signatures.add(_item(audit.ring, entry, raw))
+                audit.ring.admit(entry.at, entry.said)
+                step = "events"
+                check(audit.story, entry.at, entry.said)
+                audit.story.add(entry.at, entry.hash, entry.said)
+        except (StatementError, AuditError):
+            _expect_signed(audit, signatures)  # what comes first in the log is named first
+            with report.step(step):
                 raise
         _expect_signed(audit, signatures)
     report.say("signatures", f"all {len(audit.entries)} are signed by whom they must be")

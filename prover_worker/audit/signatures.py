@@ -11,6 +11,7 @@ import os
 import signal
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing import get_context
 from typing import Final
@@ -19,6 +20,8 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from nacl.bindings import crypto_sign_open
 from nacl.exceptions import CryptoError
+
+from prover_worker.errors import AuditUnavailable
 
 #: Log index, signed bytes, their signatures, and per needed signer the raw keys of which one must have signed.
 Item = tuple[int, bytes, tuple[bytes, ...], tuple[tuple[bytes, ...], ...]]
@@ -70,7 +73,10 @@ class Checker:
             self._take()
 
     def _take(self) -> None:
-        found = self._pending.pop(0).result()
+        try:
+            found = self._pending.pop(0).result()
+        except BrokenProcessPool as error:
+            raise AuditUnavailable("a worker process died, perhaps for want of memory: try --jobs 1") from error
         self.bad = found if self.bad is None else self.bad
 
 

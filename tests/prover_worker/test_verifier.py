@@ -1,6 +1,8 @@
 """`unlearning-verify` as an auditor runs it: on a real window with real proofs, and where something was forged."""
 
+import base64
 import json
+import os
 import re
 import subprocess
 import sys
@@ -11,6 +13,7 @@ import pytest
 from packaging.requirements import Requirement
 
 from ledger.statements import keys
+from ledger.statements.statement import sign_statement
 from ledger.tlog.checkpoint import Checkpoint, sign_checkpoint
 from prover_worker.audit.command import main
 from prover_worker.bundle import ProofBundle, format_bundle, parse_bundle
@@ -224,3 +227,64 @@ def closure(root):
             found.add(normal(requirement.name))
             waiting += distribution(requirement.name).requires or ()
     return found
+
+
+class TestByHand:
+    """The commands of docs/verify-by-hand.md, all of them, by a shell that knows nothing of this project."""
+
+    COMMANDS = re.findall(
+        r"^```sh\n(.*?)^```$", (ROOT / "docs" / "verify-by-hand.md").read_text(), re.MULTILINE | re.DOTALL
+    )
+
+    def run(self, window, folder, data):
+        path = folder / "bundle.zip"
+        path.write_bytes(data)
+        environment = {
+            "PATH": os.environ["PATH"], "BUNDLE": str(path), "LOG_VKEY": window.log.signer.vkey,
+            "PROVIDER_KEY": keys.public_hex(window.log.provider),
+        }  # fmt: skip
+        return subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", "\n".join(self.COMMANDS)], cwd=folder, env=environment,
+            capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+
+    def test_a_good_bundle(self, window, tmp_path):
+        assert len(self.COMMANDS) == 5
+        done = self.run(window, tmp_path, window.data)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.count("Signature Verified Successfully") == 3
+        assert f"certificate at log index {window.certificate}" in done.stdout
+        assert f"verdict           at log index {window.verdict}" in done.stdout
+        assert "proofs            files/" in done.stdout
+
+    @pytest.mark.parametrize(
+        ("attack", "noticed"),
+        [
+            ("certificate", "Signature Verification Failure"),
+            ("another provider", "Signature Verification Failure"),
+            ("file", "wrong file"),
+            ("tree", "do not stand in that log"),
+            ("checkpoint", "Signature Verification Failure"),
+        ],
+    )
+    def test_a_doctored_one(self, window, tmp_path, attack, noticed):
+        bundle = Bundle.of(window.data)
+        if attack == "certificate":  # it says more than was signed
+            envelope = json.loads(bundle.leaves[window.certificate])
+            payload = base64.b64decode(envelope["payload"]).replace(b"the procedure", b"the innocence")
+            envelope["payload"] = base64.b64encode(payload).decode()
+            bundle.leaves[window.certificate] = json.dumps(envelope, separators=(",", ":")).encode()
+        elif attack == "another provider":
+            forged = sign_statement(bundle.said(window.certificate), keys.generate())
+            bundle.leaves[window.certificate] = forged.to_bytes()
+        elif attack == "file":
+            digest = bundle.said(bundle.index("proof", 1)).bundle_sha256
+            bundle.files[digest] = b"others"
+        elif attack == "tree":  # a leaf that the provider signed, but never logged
+            said = bundle.said(window.verdict).model_copy(update={"untouched_chunks": 7})
+            bundle.leaves[window.verdict] = sign_statement(said, window.log.provider).to_bytes()
+        else:
+            bundle.checkpoint = bundle.checkpoint.replace("ledger.example/log\n", "ledger.example/gol\n", 1)
+        done = self.run(window, tmp_path, bundle.pack())
+        assert done.returncode != 0
+        assert noticed in done.stdout + done.stderr
