@@ -9,6 +9,7 @@
 | nudge | does everything right, then shifts one weight by one grid step |
 | swap | proves one chunk and hands in that proof for another one as well |
 | idle | changes nothing at all and claims to have unlearned |
+| plain | compensates without the forget directions, so that what was forgotten may come back |
 | range | skips the compensation with the true residual, and hands in range proofs of other digits |
 
 None of this is shipped to be used against anyone's ledger: all of it is public arithmetic, and what matters is
@@ -36,7 +37,7 @@ from prover_worker.layout import Integers, Layout
 from prover_worker.prove import ProofFolder, prove_range
 from prover_worker.release import Release
 
-CHEATS: Final = ("skip", "keep", "nudge", "swap", "idle", "range")
+CHEATS: Final = ("skip", "keep", "nudge", "swap", "idle", "plain", "range")
 
 
 class DishonestAgent(Agent):
@@ -47,13 +48,18 @@ class DishonestAgent(Agent):
         self.cheat = cheat
 
     def solve(
-        self, weights: Integers, factors: Integers, mask: NDArray[np.bool_], damping: int
-    ) -> Sequence[Integers]:
+        self, weights: Integers, factors: Integers, mask: NDArray[np.bool_], damping: int,
+        steered: tuple[Integers, Integers],
+    ) -> Sequence[Integers]:  # fmt: skip
         """The prescribed operator, and then not quite."""
-        new, v, f, e = (part.copy() for part in super().solve(weights, factors, mask, damping))
+        rows, push = steered
+        if self.cheat == "plain":
+            steered = np.zeros_like(rows), np.zeros_like(push)
+        new, v, f, e = (part.copy() for part in super().solve(weights, factors, mask, damping, steered))
         if self.cheat in {"skip", "range"}:
             v[:], f[:], new = 0, 0, np.where(mask, 0, weights)
-            true = np.einsum("cbri,cbi->cbr", factors, new - weights)
+            true = np.einsum("cbri,cbi->cbr", np.concatenate([factors, rows], 2), new - weights)
+            true[:, :, factors.shape[2] :] -= push
             e = np.clip(true, -1000, 1000) if self.cheat == "skip" else true
         elif self.cheat == "keep":
             chunk, block = (int(axis[0]) for axis in np.nonzero(mask.any(axis=2)))

@@ -49,7 +49,7 @@ EVERYTHING = Draw()
 
 @dataclass(frozen=True)
 class Challenge:
-    """ρ (r), σ (B), α (blocks), β and γ of docs/protocol.md, the same for all chunks of a claim; what to prove."""
+    """ρ (r + q), σ (B), α (blocks), β and γ of docs/protocol.md, the same for all chunks; and what to prove."""
 
     rho: Vector
     sigma: Vector
@@ -134,7 +134,7 @@ def _seed(label: bytes, what: str, checkpoint: Checkpoint, index: int, leaf: byt
 
 def _elements(parameters: CircuitParameters, seed: bytes, draw: Draw) -> Challenge:
     return Challenge(
-        rho=expand(seed, b"rho", parameters.rank),
+        rho=expand(seed, b"rho", parameters.multipliers),
         sigma=expand(seed, b"sigma", parameters.block_size),
         alpha=expand(seed, b"alpha", parameters.blocks),
         beta=expand(seed, b"beta", 1)[0],

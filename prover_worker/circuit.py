@@ -2,6 +2,7 @@
 
 Relation, one proof per touched chunk: nine committed columns in, two scalars out that must be zero.
 Range, one proof per `range_group` chunks: their digit columns in, every digit looked up in one table.
+Public forget directions are further rows of Ĝ to them: with q of them the circuits are those of rank r + q.
 Slices cost no rows in ezkl's layout, so salt rows and packed columns are cut apart inside the graph.
 """
 
@@ -33,7 +34,7 @@ class Relation(nn.Module):
         digits: Tensor, coefficients: Tensor,
     ) -> tuple[Tensor, Tensor]:  # fmt: skip
         """Return the two scalars, each of shape (1,)."""
-        blocks, size, rank = self.p.blocks, self.p.block_size, self.p.rank
+        blocks, size, rank = self.p.blocks, self.p.block_size, self.p.multipliers
         weights, rows = blocks * size, blocks * rank
         X, Y, H, D = (column[:weights].reshape(blocks, size) for column in (X, Y, H, D))
         tau, tau_kept = tau.reshape(blocks, size), tau_kept.reshape(blocks, size)
@@ -56,10 +57,10 @@ class Range(nn.Module):
 
     def __init__(self, p: CircuitParameters) -> None:
         super().__init__()
-        self.rows = 3 * p.blocks * p.rank
+        self.rows = 3 * p.blocks * p.multipliers
 
     def forward(self, *columns: Tensor) -> Tensor:
-        """Columns of shape (3·blocks·r + salt_rows,); salt is cut off before the lookup."""
+        """Columns of shape (3·blocks·(r + q) + salt_rows,); salt is cut off before the lookup."""
         return torch.tanh(torch.cat([column[: self.rows] for column in columns]))
 
 

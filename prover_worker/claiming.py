@@ -19,12 +19,13 @@ from numpy.typing import NDArray
 from ledger.statements.predicates import Claim
 from ledger.statements.predicates.base import LogRef
 from ledger.statements.statement import sign_statement
-from prover_worker import commitments, curve, damage, pool
+from prover_worker import commitments, curve, damage, directing, pool
 from prover_worker.agent_state import Folder
 from prover_worker.client_base import ChunkFiles, points_root, sha256
 from prover_worker.commitments import ChunkSolution
 from prover_worker.committing import Committing
 from prover_worker.damage import Damage
+from prover_worker.directing import ChunkDirections
 from prover_worker.errors import AgentError, LimitExceeded
 from prover_worker.layout import Integers, Layout
 from prover_worker.ledger_client import LedgerClient
@@ -39,6 +40,7 @@ logger = logging.getLogger(__name__)
 
 #: Each attempt opens a committed column at most twice, in two combinations; salt rows must stay ahead.
 _OPENINGS_PER_ATTEMPT: Final = 2
+DIRECTIONS: Final = "directions.bin"
 _BLOCKS_PER_BATCH: Final = 16_384  # bounds the solver's memory
 
 
@@ -107,7 +109,9 @@ class Claiming(Committing):
         if late:
             logger.warning("%s", late)
         folder.write_json("mask.json", checked.mask.model_dump(mode="json", by_alias=True))
-        folder.write("mask.bin", checked.mask_file)
+        if checked.directions_file is not None:
+            folder.write(DIRECTIONS, checked.directions_file)
+        folder.write("mask.bin", checked.mask_file)  # last: its presence means that both are there
 
     def _expect_little_damage(self, folder: Folder, release: Release) -> None:
         """Measure the compensated model once; refuse what the limit forbids. Forced or not is recorded."""
@@ -162,7 +166,7 @@ class Claiming(Committing):
         return backbones.unflatten(state, [target.name for target in model.targets], theta)
 
     def _compensate(self, folder: Folder, layout: Layout) -> None:
-        """Integer Group-OBS on every touched chunk."""
+        """Integer Group-OBS on every touched chunk, with forget directions where the order has some."""
         p = layout.parameters
         kept = self._commitment_arrays()
         masked = np.zeros(layout.chunks * layout.chunk_weights, dtype=bool)
@@ -171,11 +175,13 @@ class Claiming(Committing):
         weights = np.stack([layout.blocks_of(kept["weights"], c) for c in touched])
         factors = np.stack([layout.factors_of(kept["factors"], c) for c in touched])
         mask = masked.reshape(layout.chunks, p.blocks, p.block_size)[touched]
+        steered = self._directions(folder, layout)
+        rows, push = directing.stacked([steered.get(c) for c in touched], p)
         parts = []
         step = max(1, _BLOCKS_PER_BATCH // p.blocks)
         for start in range(0, len(touched), step):
             part = slice(start, start + step)
-            parts.append(self.solve(weights[part], factors[part], mask[part], p.damping))
+            parts.append(self.solve(weights[part], factors[part], mask[part], p.damping, (rows[part], push[part])))
             self.report("compensating", min(start + step, len(touched)), len(touched))
         solved = [np.concatenate(column) for column in zip(*parts, strict=True)]
         folder.write("seed", secrets.token_bytes(32))
@@ -184,16 +190,29 @@ class Claiming(Committing):
         )
 
     def solve(
-        self, weights: Integers, factors: Integers, mask: NDArray[np.bool_], damping: int
-    ) -> Sequence[Integers]:
-        """The prescribed operator: w', v, f, e for (chunks, blocks, ·) arrays."""
+        self, weights: Integers, factors: Integers, mask: NDArray[np.bool_], damping: int,
+        steered: tuple[Integers, Integers],
+    ) -> Sequence[Integers]:  # fmt: skip
+        """The prescribed operator: w', v (and μ), f, e (and slack) for (chunks, blocks, ·) arrays.
+
+        `steered`: rows and push of the forget directions, q of each in every block.
+        """
         import torch
 
         from unlearning import lattice
+        from unlearning.obs import Directions
 
         lead = weights.shape[:2]
-        w, g, m = (torch.from_numpy(a.reshape(-1, *a.shape[2:])) for a in (weights, factors, mask))
-        return [part.numpy().reshape(*lead, -1) for part in lattice.solve(w, g, m, damping)]
+        flat = (a.reshape(lead[0] * lead[1], *a.shape[2:]) for a in (weights, factors, mask, *steered))
+        w, g, m, u, c = (torch.from_numpy(a) for a in flat)
+        made = lattice.solve_directed(w, g, m, damping, Directions(u, c, damping))
+        both = made.w_new, torch.cat([made.v, made.mu], 1), made.f, torch.cat([made.e, made.slack], 1)
+        return [part.numpy().reshape(*lead, -1) for part in both]
+
+    def _directions(self, folder: Folder, layout: Layout) -> dict[int, ChunkDirections]:
+        """The order's forget directions by chunk, as they were checked with its mask."""
+        data = folder.read(DIRECTIONS) if folder.has(DIRECTIONS) else None
+        return directing.read(data, folder.read("mask.bin"), layout)
 
     def _commit_solution(self, folder: Folder, layout: Layout, release: Release) -> None:
         """Points of the claim: chunks without a masked weight keep theirs."""

@@ -139,14 +139,14 @@ class Agent(Claiming):
     ) -> ProofBundle:
         """Prove every chunk to prove and its range group, and keep what it cost in figures.json."""
         rows = layout.masked_rows(parse_mask(folder.read("mask.bin"))[1])
-        solutions = self._solutions(folder)
+        solutions, steered = self._solutions(folder), self._directions(folder, layout)
         secret_of = self._secrets_of(layout)
         bundle, figures = prove_claim(
             self.backend,
             release,
             layout,
             challenge.drawn(sorted(rows)),
-            lambda c: ChunkWitness(secret_of(c), solutions[c], rows[c]),
+            lambda c: ChunkWitness(secret_of(c), solutions[c], rows[c], steered.get(c)),
             challenge,
             proofs,
             fitting_jobs(self.jobs, release.relation),

@@ -40,15 +40,18 @@ class ChunkSecrets:
         parts = np.moveaxis(self.factors, 1, 0)
         return [_column(a, self.seed, f"A/{self.chunk}/{n}", salt_rows) for n, a in enumerate(parts)]
 
-    def position_columns(self, salt_rows: int) -> list[Vector]:
-        """B_0 … B_{B-1}."""
-        parts = np.moveaxis(self.factors, 2, 0)
+    def position_columns(self, salt_rows: int, directions: int = 0) -> list[Vector]:
+        """B_0 … B_{B-1}, with zeros where public forget directions will stand."""
+        parts = np.moveaxis(np.pad(self.factors, ((0, 0), (0, directions), (0, 0))), 2, 0)
         return [_column(b, self.seed, f"B/{self.chunk}/{i}", salt_rows) for i, b in enumerate(parts)]
 
 
 @dataclass(frozen=True)
 class ChunkSolution:
-    """One touched chunk of a claim: new weights and f (blocks, B), v and e (blocks, r), and a fresh salt seed."""
+    """One touched chunk of a claim: new weights and f (blocks, B), v and e (blocks, r + q), and a fresh salt.
+
+    Where there are forget directions, μ stands behind v, and their slack behind e.
+    """
 
     chunk: int
     weights: Integers
@@ -62,7 +65,7 @@ class ChunkSolution:
         return _column(self.weights, self.seed, f"u/{self.chunk}", salt_rows)
 
     def f_column(self, salt_rows: int) -> Vector:
-        """Rows of f = vĜ, then salt."""
+        """Rows of f = vĜ (+ μÛ), then salt."""
         return _column(self.f, self.seed, f"f/{self.chunk}", salt_rows)
 
     def digit_column(self, base: int, salt_rows: int) -> Vector:
@@ -99,8 +102,8 @@ def commit_weights(basis: Basis, layout: Layout, secrets: ChunkSecrets) -> bytes
 
 def commit_curvature(basis: Basis, layout: Layout, secrets: ChunkSecrets) -> bytes:
     """The record of Com(C) for one chunk: r + B points."""
-    salt = layout.parameters.salt_rows
-    columns = [*secrets.row_columns(salt), *secrets.position_columns(salt)]
+    salt, q = layout.parameters.salt_rows, layout.parameters.directions
+    columns = [*secrets.row_columns(salt), *secrets.position_columns(salt, q)]
     return b"".join(format_point(_commit(basis, column, salt)) for column in columns)
 
 

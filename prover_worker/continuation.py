@@ -63,7 +63,7 @@ def union(masks: Sequence[bytes], total: int) -> Indices:
 def columns(layout: Layout, secrets: ChunkSecrets, rows: Sequence[int], challenge: Challenge) -> list[Vector]:
     """The relation circuit's columns for one chunk whose weights `rows` are to be shown zero."""
     salt = layout.parameters.salt_rows
-    h = combine(challenge.rho, secrets.row_columns(salt))
+    h = combine(challenge.rho[: layout.parameters.rank], secrets.row_columns(salt))
     x = [(w + challenge.gamma * a) % R for w, a in zip(secrets.weight_column(salt), h, strict=True)]
     tau = challenge.tau()
     kept = list(tau)
@@ -189,7 +189,7 @@ class _Verifier:
         """Step 3: the commitments of all columns. Columns of zeros have the identity. Raises PointError."""
         rank = self.layout.parameters.rank
         factors = parse_record(self.curvature[chunk])[:rank]
-        x = parse_record(self.weights[chunk])[0] + linear(self.challenge.rho, factors) * self.challenge.gamma
+        x = parse_record(self.weights[chunk])[0] + linear(self.challenge.rho[:rank], factors) * self.challenge.gamma
         rows = self.rows[chunk]
         masked = linear([self.tau[row] for row in rows], [self.basis.points[row] for row in rows])
         points = {"X": x, "Y": x, **self.public, "tau_kept": self.public["tau"] + -masked}

@@ -2,7 +2,8 @@
 
 The target tensors, flattened row-major and joined in the order of the model release, make one flat vector.
 A block is B consecutive weights, a chunk `blocks` consecutive blocks; the last chunk is filled up with zero
-blocks. In a column, weight i of block b stands in row b·B + i and factor n of block b in row b·r + n. A chunk's
+blocks. In a column, weight i of block b stands in row b·B + i and row n of its factor in row b·(r + q) + n: the
+client's own r rows come first, then q public forget directions, where the client commits to zeros. A chunk's
 `digits` column holds v_lo, v_hi and e, one after the other. Private columns end in `salt_rows` random elements.
 """
 
@@ -27,9 +28,9 @@ RELATION_COLUMNS: Final = ("X", "Y", "H", "D", "tau", "tau_kept", "K", "digits",
 
 def column_lengths(p: CircuitParameters) -> dict[str, int]:
     """Rows of each input of the relation circuit; private columns end in salt rows."""
-    weights, rows, salt = p.blocks * p.block_size, p.blocks * p.rank, p.salt_rows
+    weights, rows, salt = p.blocks * p.block_size, p.blocks * p.multipliers, p.salt_rows
     private = {"X": weights, "Y": weights, "H": weights, "D": weights, "K": rows, "digits": 3 * rows}
-    public = {"tau": weights, "tau_kept": weights, "coefficients": p.rank + p.blocks + 2}
+    public = {"tau": weights, "tau_kept": weights, "coefficients": p.multipliers + p.blocks + 2}
     lengths = {name: rows + salt for name, rows in private.items()} | public
     return {name: lengths[name] for name in RELATION_COLUMNS}
 
@@ -68,8 +69,8 @@ class Layout:
 
     @property
     def factor_rows(self) -> int:
-        """Rows of v, of e and of K in a chunk: blocks × r."""
-        return self.parameters.blocks * self.parameters.rank
+        """Rows of v, of e and of K in a chunk: blocks × (r + q)."""
+        return self.parameters.blocks * self.parameters.multipliers
 
     @property
     def points_per_curvature(self) -> int:

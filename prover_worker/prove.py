@@ -18,6 +18,7 @@ from prover_worker.backend import Backend, CircuitFiles
 from prover_worker.bundle import ProofBundle
 from prover_worker.challenge import Challenge
 from prover_worker.commitments import ChunkSecrets, ChunkSolution, check_digits
+from prover_worker.directing import ChunkDirections, added
 from prover_worker.field import R, Vector, combine
 from prover_worker.layout import Layout
 from prover_worker.release import Release
@@ -48,15 +49,21 @@ class ChunkWitness:
     secrets: ChunkSecrets
     solution: ChunkSolution
     masked_rows: list[int] = field(default_factory=list)
+    directions: ChunkDirections | None = None
 
 
 def relation_columns(layout: Layout, witness: ChunkWitness, challenge: Challenge, base: int) -> list[Vector]:
     """The nine columns of the relation circuit, in order (docs/protocol.md, "The relation")."""
     salt = layout.parameters.salt_rows
+    p, steered = layout.parameters, witness.directions
     w, u = witness.secrets.weight_column(salt), witness.solution.weight_column(salt)
     f = witness.solution.f_column(salt)
-    h = combine(challenge.rho, witness.secrets.row_columns(salt))
-    k = combine(challenge.sigma, witness.secrets.position_columns(salt))
+    h = combine(challenge.rho[: p.rank], witness.secrets.row_columns(salt))
+    k = combine(challenge.sigma, witness.secrets.position_columns(salt, p.directions))
+    digits = witness.solution.digit_column(base, salt)
+    if steered is not None:
+        h, k = added(h, steered.in_rows(challenge.rho[p.rank :])), added(k, steered.in_positions(challenge.sigma))
+        digits = added(digits, steered.push_column())
     tau = challenge.tau()
     kept = list(tau)
     for row in witness.masked_rows:
@@ -69,7 +76,7 @@ def relation_columns(layout: Layout, witness: ChunkWitness, challenge: Challenge
         tau,
         kept,
         k,
-        witness.solution.digit_column(base, salt),
+        digits,
         challenge.coefficients(),
     ]
 

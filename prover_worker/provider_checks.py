@@ -6,7 +6,9 @@
 4. The mask file is the one the log names, of the size the log says, for a model of this size.
 5. The recipe that the log publishes with the mask names that very file by its digest, this model's tensors, this
    circuit's block size, and a budget that the file keeps to.
-6. What the ledger shows of the order is what it logged: its name, its due date.
+6. Forget directions, where the mask has some and the circuit release takes them, are the file that the log names:
+   of this mask, zero on masked weights, with the release's damping as softness, and not too long to be proved.
+7. What the ledger shows of the order is what it logged: its name, its due date.
 
 That every one of these statements is the provider's, and stands in a log whose history only ever grew, is
 LedgerClient's part.
@@ -21,7 +23,8 @@ from typing import Any, Protocol, TypeVar
 
 from ledger.statements.predicates import CircuitRelease, Mask, ModelRelease, Order, Predicate, WindowClose
 from ledger.statements.predicates.base import LogRef
-from prover_worker.errors import AgentError
+from prover_worker.directing import expect_provable
+from prover_worker.errors import AgentError, ProverError
 from prover_worker.layout import Layout
 from unlearning.maskfile import parse_mask
 
@@ -51,11 +54,12 @@ class Committed:
 
 @dataclass(frozen=True)
 class CheckedOrder:
-    """An order that holds: its statement, its mask's statement, and the mask file."""
+    """An order that holds: its statement, its mask's statement, the mask file, and the directions' if it binds."""
 
     order: Order
     mask: Mask
     mask_file: bytes
+    directions_file: bytes | None = None
 
 
 def checked_order(ledger: Log, shown: Mapping[str, Any], mine: Committed) -> CheckedOrder:
@@ -85,7 +89,19 @@ def checked_order(ledger: Log, shown: Mapping[str, Any], mine: Committed) -> Che
             f"{mask.total}, and this model has {mine.layout.total}: nothing was done"
         )
     _expect_recipe(mask, mine)
-    return CheckedOrder(order, mask, data)
+    return CheckedOrder(order, mask, data, _directions(ledger, mask, data, mine))
+
+
+def _directions(ledger: Log, mask: Mask, mask_file: bytes, mine: Committed) -> bytes | None:
+    """The file of forget directions that this order means, if any."""
+    if mask.directions_sha256 is None or not mine.circuit.parameters.directions:
+        return None
+    data = ledger.download(mask.directions_sha256)
+    try:
+        expect_provable(data, mask_file, mine.circuit.parameters, mine.circuit.table_end)
+    except ProverError as error:
+        raise AgentError(f"{error}: nothing was done") from error
+    return data
 
 
 def _expect_ours(shown: Mapping[str, Any], order: Order, mine: Committed) -> None:
@@ -110,6 +126,7 @@ def _expect_recipe(mask: Mask, mine: Committed) -> None:
     """The recipe's members that concern a client; a recipe that leaves one out says nothing about it."""
     expected: dict[str, Any] = {
         "maskSha256": mask.mask_sha256,
+        "directionsSha256": mask.directions_sha256,
         "targetNames": [target.name for target in mine.model.targets],
         "blockSize": mine.layout.parameters.block_size,
     }

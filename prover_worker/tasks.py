@@ -106,6 +106,7 @@ def _work(job_id: str, function: Callable[[Job], object]) -> None:
 
 
 def _mask(job: Job) -> None:
+    from prover_worker.directing import expect_provable
     from unlearning.recipe import compute_mask
 
     case = windows.mask_case(job.target)
@@ -114,7 +115,11 @@ def _mask(job: Job) -> None:
         queue.report_progress(job.uuid, fraction, message)
 
     made = compute_mask(case.architecture, case.model_path, case.config, report)
-    windows.publish_mask(job.target, made.file, len(made.indices), made.total, made.recipe)
+    if made.directions_file is not None:
+        for circuit in windows.circuits_committed_under(job.target):
+            if circuit.parameters.directions:
+                expect_provable(made.directions_file, made.file, circuit.parameters, circuit.table_end)
+    windows.publish_mask(job.target, made.file, len(made.indices), made.total, made.recipe, made.directions_file)
 
 
 def _import(job: Job) -> None:
@@ -193,6 +198,7 @@ def _case(stored: proofs.VerificationCase) -> Case:
         curvature=_stored(stored.commitment_curvature),
         other_tensors=stored.commitment.other_tensors_sha256,
         mask=_stored(stored.mask_path),
+        directions=None if stored.directions_path is None else _stored(stored.directions_path),
         claim_weights=_stored(stored.claim_weights),
         solution=_stored(stored.claim_solution),
         claim_other_tensors=stored.claim.other_tensors_sha256,

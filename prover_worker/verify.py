@@ -1,10 +1,11 @@
 """Verifying a claim against what the log holds, without ever seeing a private vector.
 
 Plan, the same numbers in the code:
- 1. read mask, point files and bundle strictly; the non-target tensors' digest must not have changed;
+ 1. read mask, forget directions, point files and bundle strictly; the digest of the other tensors must
+    not have changed;
  2. a chunk without a masked weight must keep its point;
  3. for every touched chunk (or those drawn), compute the commitments of the relation's nine columns from logged
-    points, mask and challenge, and compare them with the first points of its proof;
+    points, mask, directions and challenge, and compare them with the first points of its proof;
  4. check the proof, its two public outputs being zero;
  5. for every group, compare the digit commitments with the range proof's first points, and check that proof.
 """
@@ -18,7 +19,7 @@ from functools import cached_property
 
 from ledger.statements.predicates.circuit_release import CircuitParameters
 from ledger.tlog.checkpoint import Checkpoint
-from prover_worker import curve
+from prover_worker import curve, directing
 from prover_worker.backend import Backend
 from prover_worker.bundle import ProofBundle, parse_bundle
 from prover_worker.challenge import EVERYTHING, Challenge, Draw, derive
@@ -49,6 +50,7 @@ class Case:
     claim_leaf: bytes
     bundle: bytes
     draw: Draw = EVERYTHING
+    directions: bytes | None = None
 
 
 @dataclass
@@ -80,6 +82,7 @@ class Verifier:
         self.layout = Layout(self.p, case.total)
         self.masked = _masked(case, self.layout)
         self.touched = sorted(self.masked)
+        self.directions = directing.read(case.directions, case.mask, self.layout)
         n = self.layout.chunks
         self.weights = split_records(case.weights, 1, n, "committed weights")
         self.curvature = split_records(case.curvature, self.layout.points_per_curvature, n, "curvature")
@@ -115,8 +118,10 @@ class Verifier:
         f, digits = parse_record(self.solution[chunk])
         factors = parse_record(self.curvature[chunk])
         c, (tau, tau_point, coefficients) = self.challenge, self._tau
-        h = linear(c.rho, factors[: self.p.rank])
+        h = linear(c.rho[: self.p.rank], factors[: self.p.rank])
         k = linear(c.sigma, factors[self.p.rank :])
+        if chunk in self.directions:
+            h, k, digits = self._directed(chunk, h, k, digits)
         rows = self.masked[chunk]
         tau_masked = linear([tau[row] for row in rows], [self.basis.points[row] for row in rows])
         return [
@@ -130,6 +135,17 @@ class Verifier:
             digits,
             coefficients,
         ]
+
+    def _directed(self, chunk: int, h: Point, k: Point, digits: Point) -> tuple[Point, Point, Point]:
+        """H, K and the digits' point with a chunk's public directions and push in them."""
+        c, part = self.challenge, self.directions[chunk]
+        rows = [self.basis.commit_small(column) for column in part.row_columns()]
+        pushed = [(row, value) for row, value in enumerate(part.push_column()) if value]
+        return (
+            h + linear(c.rho[self.p.rank :], rows),
+            k + self.basis.commit(part.in_positions(c.sigma)),
+            digits + linear([value for _, value in pushed], [self.basis.points[row] for row, _ in pushed]),
+        )
 
     def check_relation(self, chunk: int) -> str | None:
         """Steps 3 and 4 for one chunk: None, or the reason it fails."""

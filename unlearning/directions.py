@@ -1,4 +1,4 @@
-r"""Forget directions as a provider publishes them: small integers per block, and their file. Tensors only.
+r"""Forget directions as a provider publishes them: small integers per block, and what is published. Tensors only.
 
 A direction is a gradient of the loss on the forget set, cut into blocks, so that a step along it forgets and a step
 against it remembers. The provider takes gradients of its own model from its own data; obs.py says what clients do
@@ -6,35 +6,23 @@ with them. Integers suffice because only the direction counts: each row of each 
 entry and rounded. It is zero on masked weights, which cannot move. The push c = share * |U| |w_M| asks for a step
 along U whose size is that share of what the mask took from the block; a proportional push spreads the same
 unevenly, more where forgetting has more to gain. A block without a masked weight gets neither direction nor push,
-and so is left as it is.
-
-The file, canonical and content-addressed like the mask's:
-
-    b"unlearning-directions/v1\n"
-    32 bytes         SHA-256 of the mask file that the directions belong to
-    u32 big-endian   block size B, directions per block q, softness d_u
-    u64 big-endian   n, how many blocks have directions: those with a masked weight, in order
-    n x q x B int8   rows
-    n x q i64 big-endian   push, at least 0
+and so is left as it is. directionsfile.py writes and reads them.
 """
 
 from __future__ import annotations
 
-import hashlib
-import struct
 from typing import Final
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from unlearning import lattice, obs
+from unlearning import directionsfile, lattice, obs
+from unlearning.directionsfile import DirectionsFile
 from unlearning.errors import MaskError
 from unlearning.obs import Directions
 
-MAGIC: Final = b"unlearning-directions/v1\n"
 _BLOCKS_PER_SLICE: Final = 2048
-_HEAD: Final = struct.Struct(">32sIIIQ")
 
 
 def oriented(rows: Tensor, mean: Tensor) -> Tensor:
@@ -74,18 +62,23 @@ def noisy(values: Tensor, scale: float, seed: int) -> Tensor:
 
 
 def published(
-    rows: Tensor, w: Tensor, mask: Tensor, limit: int, softness: int, share: float, *, proportional: bool = False
-) -> Directions:
+    rows: Tensor, w: Tensor, mask: Tensor, limit: int, softness: int, share: float, *, proportional: bool = False,
+    square: int | None = None,
+) -> Directions:  # fmt: skip
     """Integer directions int8 and push int64 for a mask (nb, B), from float rows (nb, q, B) and grid weights w.
 
     `limit` is the largest entry, 1 to 127. The step of a push is `share` times what the mask took from its block;
     `proportional`: times what it took from a touched block (root mean square), and the row's length over the mean
-    one of touched blocks. Raises GridError for rows that are not finite.
+    one of touched blocks. Rows whose squared length would pass `square` are scaled to it, up to rounding: what a
+    proof's lookup table can hold. Raises GridError for rows that are not finite.
     """
     nb, q, size = rows.shape
     touched = mask.any(dim=1)
     free = rows.masked_fill(mask.unsqueeze(1), 0.0)
     whole = lattice.quantise_factors(free.reshape(nb * q, 1, size), limit).reshape(nb, q, size)
+    if square is not None:
+        long = whole.double().square().sum(2, keepdim=True)
+        whole = (whole * (square / long.clamp(min=square)).sqrt()).round().long()
     whole *= touched[:, None, None]
     step = (w * mask).double().norm(dim=1, keepdim=True)
     if proportional:
@@ -100,48 +93,18 @@ def format_directions(directions: Directions, mask: Tensor, mask_file: bytes) ->
     touched = mask.any(dim=1)
     if bool(rows[~touched].any()) or bool(push[~touched].any()):
         raise MaskError("a block without a masked weight has a forget direction or a push, expected neither")
-    _expect_zero_on(mask, rows)
     if rows.dtype != torch.int8 or bool((push < 0).any()):
         raise MaskError(f"got rows {rows.dtype} and push from {int(push.min())}, expected int8 and at least 0")
-    head = _HEAD.pack(
-        hashlib.sha256(mask_file).digest(), rows.shape[2], rows.shape[1], int(softness), int(touched.sum())
-    )
-    return MAGIC + head + rows[touched].numpy().tobytes() + push[touched].numpy().astype(">i8").tobytes()
+    blocks = np.flatnonzero(touched.numpy())
+    made = DirectionsFile(blocks, rows[touched].numpy(), push[touched].numpy(), int(softness))
+    directionsfile.expect_zero_on(mask[touched].numpy(), made.rows, blocks)
+    return directionsfile.format(made, mask_file)
 
 
 def parse_directions(data: bytes, mask: Tensor, mask_file: bytes) -> Directions:
     """Read the file that belongs to a mask (nb, B) and its file. Raises MaskError for any other byte string."""
-    start = len(MAGIC) + _HEAD.size
-    if not data.startswith(MAGIC) or len(data) < start:
-        raise MaskError(f"got {len(data)} bytes that begin {data[:30]!r}, expected a file that begins {MAGIC!r}")
-    digest, size, q, softness, count = _HEAD.unpack(data[len(MAGIC) : start])
-    if digest != hashlib.sha256(mask_file).digest():
-        raise MaskError(f"the directions are for the mask {digest.hex()}, which is another one than given")
-    touched = mask.any(dim=1)
-    if size != mask.shape[1] or count != int(touched.sum()) or softness < 1:
-        raise MaskError(
-            f"got directions of {count} blocks of {size} with softness {softness}, expected "
-            f"{int(touched.sum())} of {mask.shape[1]}, and at least 1"
-        )
-    if len(data) != start + count * q * (size + 8):
-        wanted = start + count * q * (size + 8)
-        raise MaskError(f"the directions file has {len(data)} bytes, expected {wanted} for {count} blocks")
-    middle = start + count * q * size
-    rows = torch.zeros(len(mask), q, size, dtype=torch.int8)
-    rows[touched] = torch.from_numpy(np.frombuffer(data[start:middle], np.int8).reshape(count, q, size).copy())
-    push = torch.zeros(len(mask), q, dtype=torch.int64)
-    push[touched] = torch.from_numpy(np.frombuffer(data[middle:], ">i8").reshape(count, q).astype(np.int64))
-    if bool((push < 0).any()):
-        raise MaskError(f"the directions file has a push of {int(push.min())}, expected at least 0")
-    _expect_zero_on(mask, rows)
-    return Directions(rows, push, softness)
-
-
-def _expect_zero_on(mask: Tensor, rows: Tensor) -> None:
-    wrong = rows.bool() & mask.unsqueeze(1)
-    if bool(wrong.any()):
-        block, row, place = wrong.nonzero()[0].tolist()
-        raise MaskError(
-            f"forget direction {row} of block {block} is {int(rows[block, row, place])} on masked weight {place}, "
-            "expected 0: a masked weight does not move"
-        )
+    made = directionsfile.parse(data, mask.numpy(), mask_file)
+    rows = torch.zeros(len(mask), made.count, mask.shape[1], dtype=torch.int8)
+    push = torch.zeros(len(mask), made.count, dtype=torch.int64)
+    rows[made.blocks], push[made.blocks] = torch.from_numpy(made.rows.copy()), torch.from_numpy(made.push)
+    return Directions(rows, push, made.softness)

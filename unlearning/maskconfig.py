@@ -22,7 +22,9 @@ class DirectionsConfig(BaseModel):
     the global model with its mask (where they point back to what was removed) or at the `original`. With `cleaning`
     they are turned away from what the rest of the data needs (directions.cleaned). `push` is a share of what the
     mask took: from the block, or, where it is `proportional`, from a block on average, times the direction's
-    length before rounding over its mean. `limit` is the largest entry (directions.py).
+    length before rounding over its mean. `limit` is the largest entry, `square` the largest squared length of a
+    row (directions.py): where directions are to be proved, the softness must be the circuit release's damping, and
+    `square` a little less than the end of its lookup table.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -31,6 +33,7 @@ class DirectionsConfig(BaseModel):
     count: int = Field(default=1, ge=1, le=16, strict=True)
     at: Literal["masked", "original"] = "masked"
     limit: int = Field(default=15, ge=1, le=127, strict=True)
+    square: int | None = Field(default=None, ge=1, le=2**20, strict=True)
     softness: int = Field(default=16, ge=1, lt=2**31, strict=True)
     push: float = Field(default=0.0, ge=0, le=10)
     proportional: bool = Field(default=False, strict=True)

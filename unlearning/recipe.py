@@ -232,8 +232,9 @@ def _directions(
         rows = directions.noisy(rows, options.noise.directions, options.noise.seed("directions"))
     w, blocks = lattice.to_grid(theta, _GRID_BITS).view(-1, size), mask.view(-1, size)
     made = directions.published(
-        rows, w, blocks, wanted.limit, wanted.softness, wanted.push, proportional=wanted.proportional
-    )
+        rows, w, blocks, wanted.limit, wanted.softness, wanted.push, proportional=wanted.proportional,
+        square=wanted.square,
+    )  # fmt: skip
     return made, blocks
 
 

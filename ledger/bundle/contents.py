@@ -192,7 +192,9 @@ def files_of(said: Predicate, proofs: Literal["included", "digests"] = "included
         case kinds.ModelCommitment():
             return [(said.weights_sha256, "committed weights"), (said.curvature_sha256, "committed curvature")]
         case kinds.Mask():
-            return [(said.mask_sha256, "a mask")]
+            directions = said.directions_sha256
+            more = [] if directions is None else [(directions, "a mask's forget directions")]
+            return [(said.mask_sha256, "a mask"), *more]
         case kinds.Claim():
             return [(said.weights_sha256, "claimed weights"), (said.solution_sha256, "a solution's points")]
     digest = proof_of(said)

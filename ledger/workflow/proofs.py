@@ -70,6 +70,7 @@ class VerificationCase:
     claim_solution: Path
     mask: predicates.Mask
     mask_path: Path
+    directions_path: Path | None
     checkpoint_origin: str
     checkpoint_size: int
     checkpoint_root: bytes
@@ -157,6 +158,7 @@ def verification_case(proof_id: uuid.UUID | str) -> VerificationCase:
         claim_solution=blobs.path(said.solution_sha256),
         mask=mask,
         mask_path=blobs.path(mask.mask_sha256),
+        directions_path=None if mask.directions_sha256 is None else blobs.path(mask.directions_sha256),
         checkpoint_origin=checkpoint.note.split("\n", 1)[0],
         checkpoint_size=checkpoint.size,
         checkpoint_root=bytes(checkpoint.root),

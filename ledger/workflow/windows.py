@@ -14,7 +14,7 @@ from django.utils import timezone
 from pydantic.alias_generators import to_camel
 
 from ledger import blobs, log, queue
-from ledger.models import GlobalModel, Job, Order, Window
+from ledger.models import ClientModel, GlobalModel, Job, Order, Window
 from ledger.statements import predicates
 from ledger.statements.predicates.window_policy import WindowPolicy
 from ledger.workflow import events
@@ -158,11 +158,20 @@ def mask_case(window_id: uuid.UUID | str) -> MaskCase:
     )
 
 
+def circuits_committed_under(window_id: uuid.UUID | str) -> list[predicates.CircuitRelease]:
+    """The circuit releases of those who will get orders of this window; its forget directions must fit them."""
+    held = ClientModel.objects.filter(model__windows__uuid=window_id, state=ClientModel.State.CURRENT)
+    releases = [log.statement(one.circuit.entry).predicate for one in held.select_related("circuit__entry")]
+    return [one for one in releases if isinstance(one, predicates.CircuitRelease)]
+
+
 @exclusive
 def publish_mask(
-    window_id: uuid.UUID | str, mask: bytes, masked: int, total: int, recipe: Mapping[str, Any]
-) -> Window:
-    """Store and log a window's mask, then log an order for every client model that was committed before it.
+    window_id: uuid.UUID | str, mask: bytes, masked: int, total: int, recipe: Mapping[str, Any],
+    directions: bytes | None = None,
+) -> Window:  # fmt: skip
+    """Store and log a window's mask, with its forget directions if it has some, then log an order for every client
+    model that was committed before it.
 
     The same mask again changes nothing. Raises WorkflowError: unknown (404), not closed or masked otherwise
     (409), counts that do not fit the model (422).
@@ -187,6 +196,7 @@ def publish_mask(
             mask_sha256=blob.sha256,
             masked=masked,
             total=total,
+            directions_sha256=None if directions is None else blobs.put(directions)[0].sha256,
             recipe=public_recipe(recipe, window.requests.all()),
         )
     )

@@ -40,6 +40,7 @@ class Cases:
         order = audit.get(claim.order, kinds.Order, by)
         commitment = audit.get(order.commitment, kinds.ModelCommitment, by)
         mask = audit.get(order.mask, kinds.Mask, by)
+        directions = mask.directions_sha256
         return Case(
             release=self._release(order.circuit, by),
             total=self._total(commitment, by),
@@ -47,6 +48,7 @@ class Cases:
             curvature=audit.blob(commitment.curvature_sha256, "committed curvature"),
             other_tensors=commitment.other_tensors_sha256,
             mask=audit.blob(mask.mask_sha256, "the mask"),
+            directions=None if directions is None else audit.blob(directions, "the forget directions"),
             claim_weights=audit.blob(claim.weights_sha256, "claimed weights"),
             solution=audit.blob(claim.solution_sha256, "the solution's points"),
             claim_other_tensors=claim.other_tensors_sha256,
@@ -163,7 +165,7 @@ def check_masks(cases: Cases) -> None:
 def _expect_sane(circuit: kinds.CircuitRelease) -> None:
     """Parameters for which columns fit the circuit: whatever follows is bounded by its size."""
     p, rows = circuit.parameters, 1 << circuit.parameters.logrows
-    if max(p.blocks * p.block_size, 3 * p.blocks * p.rank) + p.salt_rows > rows or p.range_group > rows:
+    if max(p.blocks * p.block_size, 3 * p.blocks * p.multipliers) + p.salt_rows > rows or p.range_group > rows:
         raise AuditError(f"the circuit release has columns of more than its 2^{p.logrows} rows: nothing fits it")
 
 

@@ -126,14 +126,15 @@ class Claim:
 
     @property
     def challenge(self) -> challenge.Challenge:
-        return challenge.derive(P, self.checkpoint, 3, self.leaf)
+        return challenge.derive(self.client.release.predicate.parameters, self.checkpoint, 3, self.leaf)
 
     def prove_chunk(self, chunk: int, **changed: Any) -> bytes:
-        """A relation proof; `changed`: release, secrets, solution, rows or challenge."""
+        """A relation proof; `changed`: release, secrets, solution, rows, directions or challenge."""
         witness = prove.ChunkWitness(
             changed.get("secrets", self.client.secrets[chunk]),
             changed.get("solution", self.solutions[chunk]),
             changed.get("rows", self.rows[chunk]),
+            changed.get("directions"),
         )
         release = changed.get("release", self.client.release)
         drawn = changed.get("challenge", self.challenge)

@@ -31,6 +31,18 @@ class CircuitParameters(Part):
     grid_bits: int = Field(ge=1, le=24, description="s: a weight is an integer times 2^-s")
     salt_rows: int = Field(ge=2, description="random field elements that end every private vector")
     range_group: int = Field(ge=1, description="chunks that share one range proof")
+    directions: int = Field(
+        default=0,
+        ge=0,
+        le=16,
+        exclude_if=lambda count: count == 0,
+        description="q, a block's public forget directions",
+    )
+
+    @property
+    def multipliers(self) -> int:
+        """Rows of a block with a multiplier and a residual each: r of the client's and q public ones."""
+        return self.rank + self.directions
 
 
 class Circuit(Part):

@@ -20,4 +20,7 @@ class Mask(Predicate):
     mask_sha256: Sha256
     masked: Count = Field(gt=0)
     total: Count = Field(gt=0)
+    directions_sha256: Sha256 | None = Field(
+        default=None, exclude_if=lambda digest: digest is None, description="the forget directions' file, if any"
+    )
     recipe: dict[str, Any] = Field(description="everything needed to compute the same mask again")
