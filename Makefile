@@ -11,6 +11,7 @@ PORT ?= 8000
 CHEAT ?= skip
 DATASET ?= digits
 PROFILE ?= full
+DIRECTIONS ?=
 B ?= demo
 SEEDS ?= 0,1,2
 
@@ -19,6 +20,7 @@ SEEDS ?= 0,1,2
 
 help:
 	@echo "make demo    the whole story on this machine: request, mask, proofs, verdicts, certificate, audit"
+	@echo "make demo DIRECTIONS=1   the same with forget directions, which the proofs cover"
 	@echo "make serve   web server and worker over the demonstration's data, with an officer's login"
 	@echo "make test    linters, type checks, import rules and all tests"
 	@echo "make openapi  write docs/openapi.yaml and docs/report.schema.json from the code"
@@ -39,7 +41,7 @@ $(STAMP): requirements.lock Makefile
 	@touch $@
 
 demo: $(STAMP)
-	LEDGER_DATA_DIR=$(DEMO_DATA) $(BIN)/python manage.py demo --cheat $(CHEAT) --dataset $(DATASET) --profile $(PROFILE)
+	LEDGER_DATA_DIR=$(DEMO_DATA) $(BIN)/python manage.py demo --cheat $(CHEAT) --dataset $(DATASET) --profile $(PROFILE) $(if $(DIRECTIONS),--directions)
 
 serve: $(STAMP)
 	LEDGER_DATA_DIR=$(DEMO_DATA) $(BIN)/python manage.py serve --port $(PORT)

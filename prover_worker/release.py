@@ -186,8 +186,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--srs", type=Path, help="halo2 KZG parameters of a public ceremony; without, one is made")
     parser.add_argument("--provenance", choices=("ceremony", "development"), default="development")
-    for name, value in DEFAULTS.model_dump().items():
-        parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=value)
+    for name in CircuitParameters.model_fields:
+        parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=getattr(DEFAULTS, name))
     options = vars(parser.parse_args(arguments))
     from prover_worker.ezkl_backend import EzklBackend
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Final
+
+#: What a forget direction is to gain, as a share of what the mask took from its block.
+PUSH: Final = 0.5
 
 
 @dataclass(frozen=True)
@@ -15,6 +19,13 @@ class Profile:
     training: tuple[str, ...] = ()
     personalising: tuple[str, ...] = ()
     block_size: int = 64
+    # With --directions: one row more in every block, so fewer blocks fit into a chunk.
+    directed_release: tuple[str, ...] = ("--directions", "1", "--blocks", "120")
+    # What the mask's recipe asks for then: the softness is the release's damping, and squared lengths
+    # stay below the end of its lookup table.
+    directions: Mapping[str, object] = field(
+        default_factory=lambda: {"limit": 31, "square": 16_000, "softness": 1024, "push": PUSH}
+    )
 
 
 PROFILES: Final = {
@@ -33,5 +44,7 @@ PROFILES: Final = {
         training=("--epochs", "12"),
         personalising=("--epochs", "8"),
         block_size=32,
+        directed_release=("--directions", "1", "--blocks", "59"),
+        directions={"limit": 31, "square": 3900, "softness": 256, "push": PUSH},
     ),
 }  # fmt: skip

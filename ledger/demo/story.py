@@ -50,15 +50,20 @@ class Participant:
 
 
 class Story:
-    """State of one run. `cheats` are the ways in which the last client cheats, one attempt each."""
+    """State of one run. `cheats` are the ways in which the last client cheats, one attempt each.
 
-    def __init__(self, console: Console, dataset: str, profile: str, cheats: tuple[str, ...]) -> None:
-        self.console, self.dataset, self.cheats = console, dataset, cheats
+    `directed`: masks come with forget directions, which the clients must follow.
+    """
+
+    def __init__(
+        self, console: Console, dataset: str, profile: str, cheats: tuple[str, ...], *, directed: bool = False
+    ) -> None:
+        self.console, self.dataset, self.cheats, self.directed = console, dataset, cheats, directed
         self.profile = PROFILES[profile]
         self.base: Path = settings.LEDGER_DATA_DIR / "demo"
         self.run = self.base / f"run-{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:4]}"
         self.model_folder = self.base / "models" / f"{dataset}-{profile}"
-        self.release_folder = self.base / "releases" / profile
+        self.release_folder = self.base / "releases" / (f"{profile}-directed" if directed else profile)
         self.clients = [Participant(i + 1, shift, self.run / f"client-{i + 1}") for i, shift in enumerate(SHIFTS)]
         self.window = ""
         self.model = ""
@@ -96,8 +101,9 @@ class Story:
         if not (self.release_folder / "predicate.json").exists():
             self.say("compiling the two circuits and making a development SRS …")
             self._python(
-                "prover_worker.release", "--out", str(self.release_folder), *self.profile.release, quiet=True
-            )
+                "prover_worker.release", "--out", str(self.release_folder), *self.profile.release,
+                *(self.profile.directed_release if self.directed else ()), quiet=True,
+            )  # fmt: skip
         call_command("register_circuit", str(self.release_folder), stdout=io.StringIO())
         out = io.StringIO()
         name, size = f"{self.dataset} ViT, {self.run.name}", self.profile.block_size
@@ -150,7 +156,8 @@ class Story:
         self.say(f"deletion request {request['uuid'][:8]} filed: forget class {label}, due {request['dueAt'][:10]}")
         officer.post(f"requests/{request['uuid']}/identity", method="email-link", result="verified")
         officer.post(f"requests/{request['uuid']}/decision", decision="approved", reason="identity-verified")
-        window = officer.post("windows", model=self.model, requests=[request["uuid"]])
+        recipe = {"directions": dict(self.profile.directions)} if self.directed else {}
+        window = officer.post("windows", model=self.model, requests=[request["uuid"]], maskConfig=recipe)
         self.window = window["uuid"]
         officer.post(f"windows/{self.window}/close")
         self.say("approved; its window is closed and in the log")
@@ -163,7 +170,8 @@ class Story:
                     bars.update(task, completed=job["progress"], description=f"worker: mask, {job['message']}")
 
             answer = officer.await_window(self.window, "masked", _MASK_PATIENCE, look)
-        self.say(f"mask of {answer['masked']} weights logged; {len(answer['orders'])} orders issued")
+        more = " with a forget direction in every block that it touches" if self.directed else ""
+        self.say(f"mask of {answer['masked']} weights{more} logged; {len(answer['orders'])} orders issued")
 
     def unlearn(self) -> None:
         """Honest clients obey; the last one cheats. Each must get the verdict it deserves."""

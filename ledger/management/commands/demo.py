@@ -16,7 +16,8 @@ from ledger.demo.story import FORGET, Story, tell
 from ledger.models import CircuitRelease
 from ledger.services import ServiceError, free_port
 
-CHEATS = ("skip", "keep", "nudge", "swap", "idle", "range")
+CHEATS = ("skip", "keep", "nudge", "swap", "idle", "plain", "range")
+DIRECTED_ONLY = "plain"  # without forget directions it is the prescribed operator
 
 
 class Command(BaseCommand):
@@ -32,13 +33,20 @@ class Command(BaseCommand):
             "--cheat",
             choices=(*CHEATS, "all"),
             default="skip",
-            help="how the third client cheats; `all`: one by one",
+            help="how the third client cheats; `all`: one by one; `plain` needs --directions",
+        )
+        parser.add_argument(
+            "--directions", action="store_true", help="masks come with forget directions, and proofs cover them"
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
         console = Console()
-        cheats = CHEATS if options["cheat"] == "all" else (options["cheat"],)
-        story = Story(console, options["dataset"], options["profile"], cheats)
+        cheats: tuple[str, ...] = CHEATS if options["cheat"] == "all" else (options["cheat"],)
+        if not options["directions"]:
+            cheats = tuple(cheat for cheat in cheats if cheat != DIRECTED_ONLY)
+        if not cheats:
+            raise CommandError("the cheat `plain` ignores forget directions: it needs --directions")
+        story = Story(console, options["dataset"], options["profile"], cheats, directed=options["directions"])
         start = time.monotonic()
         try:
             audit, rows, officer = tell(story, free_port())
