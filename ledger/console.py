@@ -58,6 +58,7 @@ _PAGES: list[tuple[Any, list[tuple[Any, ...]]]] = [
     (
         _("Operation"),
         [
+            (_("Looks at subjects"), "person_search", "subjectaccess"),
             (_("Jobs"), "manufacturing", "job"),
             (_("Events"), "history", "event"),
             (_("Webhooks"), "webhook", "webhookendpoint"),

@@ -45,6 +45,7 @@ _DATA_SETS: Final[Mapping[type[Model], str]] = {
     models.IdentityCheck: "request__dataset",
     models.LegalHold: "request__dataset",
     models.Approval: "request__dataset",
+    models.SubjectAccess: "request__dataset",
     models.DatasetIndex: "name",
 }
 #: How tables lead to a client.

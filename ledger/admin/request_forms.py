@@ -122,6 +122,10 @@ class RevocationForm(forms.Form):
     reason = forms.ChoiceField(choices=_reasons("revocation"))
 
 
+class AccessForm(forms.Form):
+    reason = forms.ChoiceField(choices=_reasons("access"))
+
+
 class ErasureForm(forms.Form):
     """Why, and that it is meant."""
 

@@ -10,6 +10,7 @@ from django import forms
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
@@ -17,16 +18,21 @@ from django.utils.translation import gettext_lazy as _
 
 from ledger.access import scope, session
 from ledger.admin import request_forms as ask
-from ledger.admin.base import AddByUseCase, confirmed, each, entry_link, link
-from ledger.models import DeletionRequest, GlobalModel
+from ledger.admin.base import AddByUseCase, ReadOnlyAdmin, confirmed, each, entry_link, link
+from ledger.models import DeletionRequest, GlobalModel, SubjectAccess
 from ledger.statements import lifecycle
 from ledger.workflow import request_steps
 from ledger.workflow.actors import officer
 from ledger.workflow.erase import erase
 from ledger.workflow.errors import WorkflowError
 from ledger.workflow.requests import decide_request
+from ledger.workflow.subject_access import reveal_subject
 from ledger.workflow.windows import open_window
 
+_LOOKING = (
+    "Each look is logged with its reason before anything is shown: when, at which request, and a commitment to who "
+    "looked, which stands open in the list of subject accesses."
+)
 _ERASING = (
     "The subject's sealed record is destroyed, with its key and salt, and a tombstone is logged. The entries of "
     "the request stay in the log and keep their proofs; nobody can tell any more whom they are about."
@@ -68,7 +74,8 @@ class DeletionRequestAdmin(AddByUseCase):
     list_select_related = ["filed_entry", "decision_entry", "erased_entry"]
     date_hierarchy = "received_at"
     actions = [
-        "acknowledge", "identify", "approve", "deny", "extend", "hold", "lift", "revoke", "open_window", "erase",
+        "acknowledge", "identify", "approve", "deny", "extend", "hold", "lift", "revoke", "open_window",
+        "show_subject", "erase",
     ]  # fmt: skip
     fields = [
         "uuid", "subject_request_id", "regulation", "state", "received_at", "due_at", "days_left", "acknowledge_by",
@@ -198,6 +205,31 @@ class DeletionRequestAdmin(AddByUseCase):
         else:
             messages.success(request, format_html("opened {}", link(window)))
 
+    @admin.action(description="Show who asked …", permissions=["reveal"])
+    def show_subject(self, request: HttpRequest, rows: QuerySet[DeletionRequest]) -> HttpResponse | None:
+        """On a page of its own: a message would lie in a cookie."""
+        way = session.prove(request, request.get_full_path())
+        if way is not None:
+            return way
+        answer = confirmed(self, request, rows, "show_subject", ask.AccessForm, "Show who asked", _LOOKING)
+        if isinstance(answer, HttpResponse):
+            return answer
+        shown: list[tuple[DeletionRequest, str]] = []
+        actor = officer(request.user)
+        each(
+            request,
+            rows,
+            lambda row: shown.append((row, reveal_subject(row.pk, answer["reason"], actor=actor))),
+            "shown",
+        )
+        context = {**self.admin_site.each_context(request), "title": "Who asked", "shown": shown, "opts": self.opts}
+        page = TemplateResponse(request, "admin/ledger/subjects.html", context)
+        page["Cache-Control"] = "no-store"
+        return page
+
+    def has_reveal_permission(self, request: Any) -> bool:
+        return bool(request.user.has_perm("ledger.reveal_deletionrequest"))
+
     @admin.action(description="Erase who asked, for good …", permissions=["decide"])
     def erase(self, request: HttpRequest, rows: QuerySet[DeletionRequest]) -> HttpResponse | None:
         way = session.prove(request, request.get_full_path())
@@ -229,3 +261,19 @@ class DeletionRequestAdmin(AddByUseCase):
 
 def _lines(texts: Any) -> SafeString | str:
     return format_html_join("", "{}<br>", ((text,) for text in texts)) or "–"
+
+
+@admin.register(SubjectAccess)
+class SubjectAccessAdmin(ReadOnlyAdmin):
+    """Who was shown who asked, and why."""
+
+    list_display = ["created_at", "request_link", "viewer_name", "reason", "logged"]
+    list_filter = ["reason", "created_at"]
+    search_fields = ["request__uuid", "viewer_name"]
+    list_select_related = ["request", "entry"]
+    fields = ["request_link", "viewer_name", "reason", "created_at", "viewer", "salt", "logged"]
+    logged = entry_link("entry", "log entry")
+
+    @admin.display(description="request", ordering="request")
+    def request_link(self, row: SubjectAccess) -> str:
+        return link(row.request)

@@ -14,12 +14,13 @@ from ledger.fsck.errors import FsckError
 from ledger.statements import predicates as said
 from ledger.statements.deadlines import acknowledge_by, due_at, extended_due_at, terms_by_law
 from ledger.statements.predicates import Predicate
+from ledger.workflow.subject_access import commitment
 
 Row = dict[str, Any]
 Rows = Mapping[type[models.Model], dict[Hashable, Row]]
 Step = (
     said.RequestDecision | said.Tombstone | said.RequestAcknowledgement | said.IdentityCheck | said.RequestExtension
-    | said.RequestHold | said.RequestClosure
+    | said.RequestHold | said.RequestClosure | said.SubjectAccess
 )  # fmt: skip
 
 
@@ -38,6 +39,13 @@ def check_erased() -> None:
     )
     for request in requests.exclude(erased_entry=None).filter(left):
         raise FsckError(f"request {request.uuid} has a tombstone, but details, samples, hashes or links are left")
+
+
+def check_viewers() -> None:
+    """Each logged look at who asked is opened by its row, to whoever the row names. Raises FsckError."""
+    for row in m.SubjectAccess.objects.iterator(500):
+        if commitment(bytes.fromhex(row.salt), row.viewer_id, row.viewer_name) != row.viewer:
+            raise FsckError(f"entry {row.entry_id} does not commit to {row.viewer_name!r}: the viewer was changed")
 
 
 @singledispatch
@@ -137,3 +145,8 @@ def _(it: said.RequestClosure, rows: Rows, index: int) -> None:
     rows[m.DeletionRequest][UUID(it.request)].update(
         closure_entry_id=index, closure_reason=it.reason, state=it.state
     )
+
+
+@apply.register
+def _(it: said.SubjectAccess, rows: Rows, index: int) -> None:
+    rows[m.SubjectAccess][index] = {"request_id": UUID(it.request), "reason": it.reason, "viewer": it.viewer}

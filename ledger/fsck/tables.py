@@ -49,6 +49,7 @@ _COLUMNS: Final[dict[type[models.Model], tuple[str, tuple[str, ...]]]] = {
     )),
     m.IdentityCheck: ("entry_id", ("request_id", "method", "result", "checked_at")),
     m.LegalHold: ("set_entry_id", ("request_id", "reason", "lifted_entry_id", "lift_reason")),
+    m.SubjectAccess: ("entry_id", ("request_id", "reason", "viewer")),
     m.Window: ("uuid", (
         "model__entry_id", "closed_entry_id", "policy", "mask_entry_id", "mask_sha256", "masked", "state",
     )),
@@ -96,6 +97,7 @@ class Tables:
             report("rows", done, max(total, done))
         windows.check(self.rows)
         requests.check_erased()
+        requests.check_viewers()
         return done
 
     def _compare(self, model: type[models.Model]) -> int:

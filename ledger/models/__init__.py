@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ledger.models.access import ApiToken, ModelLimit, RecoveryCode, SecondFactor
+from ledger.models.accesses import SubjectAccess
 from ledger.models.blobs import Blob
 from ledger.models.checks import FsckRun
 from ledger.models.cosignatures import CheckpointProposal, Cosignature, WitnessState
@@ -33,6 +34,6 @@ __all__ = [
     "Cosignature", "DatasetIndex", "DeletionRequest", "Event", "FsckRun", "GlobalModel", "IdentityCheck",
     "IndexedSample", "Job", "KeptAnswer", "LegalHold", "LogEntry", "LogNode", "ModelLimit", "Objection", "Order",
     "OrderNotice", "Policy", "ProofSubmission", "RateBucket", "RecoveryCode", "RegulationTerms", "RequestImport",
-    "SecondFactor", "SubjectRecord", "Suspension", "Upload", "VaultKey", "VerdictRecord", "WebhookDelivery",
-    "WebhookEndpoint", "Window", "WitnessState",
+    "SecondFactor", "SubjectAccess", "SubjectRecord", "Suspension", "Upload", "VaultKey", "VerdictRecord",
+    "WebhookDelivery", "WebhookEndpoint", "Window", "WitnessState",
 ]  # fmt: skip

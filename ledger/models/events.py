@@ -21,6 +21,7 @@ KINDS: Final[dict[str, str]] = {
     "request.hold-lifted": "a legal hold was lifted",
     "request.revoked": "the person withdrew a request",
     "request.expired": "nobody was identified in time, and the request ended",
+    "request.subject-shown": "an officer was shown who asked",
     "request.erased": "what was known about who asked was destroyed",
     "requests.imported": "a file of requests was read",
     "terms.changed": "an administrator changed a regulation's periods or policy",

@@ -89,10 +89,21 @@ METHODS: Final = {
     "other": "another method, described in the sealed detail",
 }
 
+#: Why somebody is shown who asked.
+ACCESS: Final = {
+    "identity-check": Reason("to check who asks"),
+    "contact": Reason("to write to the person or call"),
+    "records-search": Reason("to find the person's data"),
+    "dispute": Reason("the person, an authority or a court asks about the request"),
+    "audit": Reason("an auditor checks how the request was handled"),
+    "fault": Reason("something about the request went wrong"),
+}
+
 #: All registers of codes, by what they are reasons for.
 REASONS: Final[dict[str, dict[str, Reason]]] = {
     "approval": APPROVAL, "denial": DENIAL, "extension": EXTENSION, "hold": HOLD, "lift": LIFT,
     "revocation": REVOCATION, "expiry": EXPIRY, "duplicate": DUPLICATE,
+    "access": ACCESS,
 }  # fmt: skip
 
 

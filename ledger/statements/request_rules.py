@@ -4,7 +4,8 @@
   first period, with the notice that the terms ask for;
 - a request is decided, closed and put into a window only in the states that `lifecycle.TRANSITIONS` allows;
 - a held request is neither approved, nor in a window that closes, nor erased; holds are set and lifted in turn;
-- after it is over nothing more is said about it, but for its certificate, holds and the tombstone.
+- after it is over nothing more is said about it, but for its certificate, holds, accesses and the tombstone;
+- accesses to who asked are counted, and there is none after the tombstone: nothing is left to look at.
 """
 
 from __future__ import annotations
@@ -25,11 +26,12 @@ from ledger.statements.predicates import (
     RequestExtension,
     RequestFulfilment,
     RequestHold,
+    SubjectAccess,
     Tombstone,
 )
 
 #: Statements about one request, all with `request` and `filed`.
-Step = RequestAcknowledgement | IdentityCheck | RequestExtension | RequestHold | RequestClosure
+Step = RequestAcknowledgement | IdentityCheck | RequestExtension | RequestHold | RequestClosure | SubjectAccess
 
 
 @dataclass
@@ -43,6 +45,20 @@ class Life:
     windows: dict[int, int] = field(default_factory=dict)  # by model: the window-close that took it in
     checks: int = 0  # of identity
     holds: int = 0  # set or lifted
+    accesses: int = 0  # to who asked
+    erased: bool = False
+
+    def note(self, said: IdentityCheck | RequestExtension | SubjectAccess | Tombstone) -> None:
+        """Take what changes no state."""
+        match said:
+            case IdentityCheck():
+                self.checks += 1
+            case RequestExtension():
+                self.extended = True
+            case SubjectAccess():
+                self.accesses += 1
+            case Tombstone():
+                self.erased = True
 
 
 @dataclass
@@ -71,8 +87,8 @@ class Requests:
             case IdentityCheck():
                 life = self._expect_live(predicate.request, f"{predicate.slug} {index}")
                 _expect_number(predicate.number, life.checks + 1, f"identity-check {index}")
-            case Tombstone():
-                _refuse_held(self.lives[predicate.request], f"tombstone {index}")
+            case SubjectAccess() | Tombstone():
+                self._check_record(predicate, index)
 
     def check_window(self, request: str, model: int, index: int) -> None:
         """Raise RuleError unless the window on `model` that closes at entry `index` may take in this request."""
@@ -93,10 +109,8 @@ class Requests:
             case RequestHold():
                 self.lives[predicate.request].held = predicate.action == "set"
                 self.lives[predicate.request].holds += 1
-            case IdentityCheck():
-                self.lives[predicate.request].checks += 1
-            case RequestExtension():
-                self.lives[predicate.request].extended = True
+            case IdentityCheck() | RequestExtension() | SubjectAccess() | Tombstone():
+                self.lives[predicate.request].note(predicate)
             case RequestClosure():
                 self.lives[predicate.request].state = predicate.state
             case Certificate() if predicate.complete is None and predicate.is_complete:
@@ -120,6 +134,16 @@ class Requests:
         if self.lives[said.request].held == (said.action == "set"):
             state = "is held already" if said.action == "set" else "is not held"
             raise RuleError(f"hold {index} is {said.action}, but request {said.request} {state}")
+
+    def _check_record(self, said: SubjectAccess | Tombstone, index: int) -> None:
+        """The sealed record is looked at while it is there, and not destroyed under a hold."""
+        life = self.lives[said.request]
+        if isinstance(said, Tombstone):
+            _refuse_held(life, f"tombstone {index}")
+            return
+        _expect_number(said.number, life.accesses + 1, f"access {index}")
+        if life.erased:
+            raise RuleError(f"access {index} is to who made request {said.request}, which was erased before")
 
     def _check_closure(self, said: RequestClosure, index: int) -> None:
         life, by = self.lives[said.request], f"closure {index}"

@@ -59,6 +59,7 @@ from ledger.statements.predicates import (
     RequestExtension,
     RequestFulfilment,
     RequestHold,
+    SubjectAccess,
     Tombstone,
     Verdict,
     WindowClose,
@@ -228,7 +229,9 @@ def _(said: Tombstone, story: Story, index: int) -> None:
     same(filed.request, said.request, f"tombstone {index} is about another request than it refers to")
 
 
-@_check.register(RequestAcknowledgement | IdentityCheck | RequestExtension | RequestHold | RequestClosure)
+@_check.register(
+    RequestAcknowledgement | IdentityCheck | RequestExtension | RequestHold | RequestClosure | SubjectAccess
+)
 def _(said: Step, story: Story, index: int) -> None:
     filed = story.get(said.filed, DeletionRequest, f"{said.slug} {index}")
     same(filed.request, said.request, f"{said.slug} {index} is about another request than it refers to")

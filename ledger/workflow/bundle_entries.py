@@ -29,6 +29,7 @@ from ledger.models import (
     Objection,
     Order,
     ProofSubmission,
+    SubjectAccess,
     Suspension,
     VerdictRecord,
     Window,
@@ -93,6 +94,7 @@ def _of_requests(requests: QuerySet[DeletionRequest]) -> Iterator[int]:
     )  # fmt: skip
     yield from _ids(IdentityCheck.objects.filter(request__in=requests), "entry")
     yield from _ids(LegalHold.objects.filter(request__in=requests), "set_entry", "lifted_entry")
+    yield from _ids(SubjectAccess.objects.filter(request__in=requests), "entry")
 
 
 def _superseded(windows: Sequence[uuid.UUID]) -> Iterator[int]:

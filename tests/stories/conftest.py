@@ -141,7 +141,8 @@ def visit(browser: Browser, provider: Provider) -> Iterator[Callable[..., Page]]
     contexts = []
 
     def open_page(**options: Any) -> Page:
-        context = open_context(browser, provider.address, **options)
+        # By name, not by number: passkeys belong to names.
+        context = open_context(browser, provider.address.replace("127.0.0.1", "localhost"), **options)
         contexts.append(context)
         return context.new_page()
 

@@ -36,6 +36,7 @@ from ledger.statements.predicates.request_closure import RequestClosure
 from ledger.statements.predicates.request_extension import RequestExtension
 from ledger.statements.predicates.request_fulfilment import RequestFulfilment
 from ledger.statements.predicates.request_hold import RequestHold
+from ledger.statements.predicates.subject_access import SubjectAccess
 from ledger.statements.predicates.tombstone import Tombstone
 from ledger.statements.predicates.verdict import Verdict
 from ledger.statements.predicates.window_close import WindowClose
@@ -47,6 +48,7 @@ PREDICATES: Final[dict[str, type[Predicate]]] = {
         WindowClose, Mask, Order, Claim, Challenge, Proof, Verdict, Certificate, KeyRotation,
         ClientKeyRevocation, Tombstone, ClientSuspension, ModelRetirement, OrderException, RequestFulfilment,
         RequestAcknowledgement, IdentityCheck, RequestExtension, RequestHold, RequestClosure,
+        SubjectAccess,
         OrderObjection,
         ClientKeyAddition, ClientKeyRotation, ClientRetirement, ClientModelRetirement,
         ContinuationChallenge, ContinuationProof, ContinuationVerdict,
@@ -60,5 +62,5 @@ __all__ = [
     "DeletionRequest", "IdentityCheck", "KeyRotation", "Mask",
     "ModelCommitment", "ModelRelease", "ModelRetirement", "Order", "OrderException", "OrderObjection",
     "Predicate", "Proof", "RequestAcknowledgement", "RequestClosure", "RequestDecision", "RequestExtension",
-    "RequestFulfilment", "RequestHold", "Terms", "Tombstone", "Verdict", "WindowClose",
+    "RequestFulfilment", "RequestHold", "SubjectAccess", "Terms", "Tombstone", "Verdict", "WindowClose",
 ]  # fmt: skip

@@ -33,7 +33,8 @@ CHANGES = {
 #: The same for the actions on the pages.
 ACTIONS = {
     "deletionrequest": {
-        "acknowledge identify extend hold lift revoke open_window erase": "officer", "approve deny": "approver",
+        "acknowledge identify extend hold lift revoke open_window show_subject erase": "officer",
+        "approve deny": "approver",
     },
     "window": {"put take discard close certify": "officer"},
     "order": {"remind release": "operator officer", "suspend reinstate": "operator officer"},

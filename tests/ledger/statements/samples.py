@@ -46,6 +46,7 @@ SAMPLES: list[p.Predicate] = [
         request=UUID, filed=REF, reason="complexity", notified_at=TIME, extended_at=TIME, due_at=TIME,
     ),
     p.RequestHold(request=UUID, filed=REF, number=1, action="set", reason="litigation", at=TIME),
+    p.SubjectAccess(request=UUID, filed=REF, number=1, viewer=SHA, reason="contact", at=TIME),
     p.RequestClosure(request=UUID, filed=REF, state="revoked", reason="subject-withdrew", closed_at=TIME),
     p.RequestDecision(
         request=UUID, filed=REF, decision="denied", reason="no_match", decided_at=TIME, reference=SHA,
