@@ -9,7 +9,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('ledger', '0019_second_factors'),
+        ('ledger', '0020_console_indexes'),
     ]
 
     operations = [
