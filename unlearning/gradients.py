@@ -1,4 +1,4 @@
-"""Gradients of the cross-entropy with respect to the target weights: autograd for measuring stays in here.
+"""Gradients of the loss, or another function of losses.py, by target weights: autograd for measuring stays here.
 
 A gradient is one row over the flat vector of the targets: each target row-major, concatenated in order. Targets
 are weights of linear layers, y = a W^T, and there a sample's gradient is the sum over its tokens t of the outer
@@ -55,13 +55,18 @@ class Trace(NamedTuple):
 
 
 def traces(
-    model: nn.Module, x: np.ndarray | Tensor, y: np.ndarray | Tensor, names: Sequence[str], batch: int = 32
+    model: nn.Module,
+    x: np.ndarray | Tensor,
+    y: np.ndarray | Tensor,
+    names: Sequence[str],
+    batch: int = 32,
+    signal: losses.PerSample = losses.per_sample,
 ) -> Iterator[dict[str, Trace]]:
     """Yield, batch by batch in sample order, the trace of every target layer, by target name.
 
-    x (samples, channels, height, width), y (samples,); or tokens (samples, length) each. The model is used in
-    evaluation mode and left as it was. Raises DatasetError for samples that do not fit the model,
-    ArchitectureError for a target that is unknown or not the weight of a linear layer.
+    `signal` is what is differentiated. x (samples, channels, height, width), y (samples,); or tokens (samples,
+    length) each. The model is used in evaluation mode and left as it was. Raises DatasetError for samples that do
+    not fit the model, ArchitectureError for a target that is unknown or not the weight of a linear layer.
     """
     inputs, labels = samples.for_model(model, x, y)
     layers = _layers(model, names)
@@ -70,7 +75,7 @@ def traces(
     for images, truth in zip(inputs.split(batch), labels.split(batch), strict=True):
         with _listening(layers) as heard:
             logits = functional_call(model, frozen, (images,))
-        loss = losses.per_sample(logits, truth).sum()
+        loss = signal(logits, truth).sum()
         outputs = [output for name in names for _, output in heard[name]]
         deltas = iter(torch.autograd.grad(loss, outputs))
         yield {name: _trace(len(truth), [(seen, next(deltas)) for seen, _ in heard[name]]) for name in names}
@@ -89,11 +94,16 @@ def per_sample(
 
 
 def mean_gradient(
-    model: nn.Module, x: np.ndarray | Tensor, y: np.ndarray | Tensor, names: Sequence[str], batch: int = 32
+    model: nn.Module,
+    x: np.ndarray | Tensor,
+    y: np.ndarray | Tensor,
+    names: Sequence[str],
+    batch: int = 32,
+    signal: losses.PerSample = losses.per_sample,
 ) -> Tensor:
-    """The gradient (total,) of the mean loss over all samples; arguments and errors as in `traces`."""
+    """The gradient (total,) of the mean signal over all samples; arguments and errors as in `traces`."""
     total: Tensor | None = None
-    for seen in traces(model, x, y, names, batch):
+    for seen in traces(model, x, y, names, batch, signal):
         part = torch.cat([seen[name].total() for name in names])
         total = part if total is None else total.add_(part)
     assert total is not None  # no samples are refused before

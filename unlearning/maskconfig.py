@@ -19,12 +19,14 @@ class DirectionsConfig(BaseModel):
     """Forget directions: how many, of what kind, at which weights, in what integers, with what push.
 
     `mean` is the mean gradient on the forget set, `top` the main directions of its single samples' gradients; at
-    the global model with its mask (where they point back to what was removed) or at the `original`. With `cleaning`
-    they are turned away from what the rest of the data needs (directions.cleaned). `push` is a share of what the
-    mask took: from the block, or, where it is `proportional`, from a block on average, times the direction's
-    length before rounding over its mean. `limit` is the largest entry, `square` the largest squared length of a
-    row (directions.py): where directions are to be proved, the softness must be the circuit release's damping, and
-    `square` a little less than the end of its lookup table.
+    the global model with its mask (where they point back to what was removed) or at the `original`. The mean can be
+    of another `signal` than the loss (losses.SIGNALS), less a share, the `contrast`, of the same mean over the rest
+    of the data: what is left sets the forget set apart. With `cleaning` directions are turned away from what the
+    rest of the data needs (directions.cleaned). `push` is a share of what the mask took: from the block, or, where
+    it is `proportional`, from a block on average, times the direction's length before rounding over its mean.
+    `limit` is the largest entry, `square` the largest squared length of a row (directions.py): where directions are
+    to be proved, the softness must be the circuit release's damping, and `square` a little less than the end of its
+    lookup table.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -38,11 +40,20 @@ class DirectionsConfig(BaseModel):
     push: float = Field(default=0.0, ge=0, le=10)
     proportional: bool = Field(default=False, strict=True)
     cleaning: float | None = Field(default=None, gt=0, le=1000)
+    signal: Literal["loss", "probability"] = "loss"
+    contrast: float = Field(default=0.0, ge=0, le=1)
+
+    @property
+    def compares(self) -> bool:
+        """Whether they depend on what is to be retained."""
+        return self.cleaning is not None or self.contrast > 0
 
     @model_validator(mode="after")
     def _one_mean(self) -> DirectionsConfig:
         if self.kind == "mean" and self.count != 1:
             raise ValueError("there is one mean gradient; for several directions choose the kind top")
+        if self.kind == "top" and (self.signal != "loss" or self.contrast):
+            raise ValueError("signal and contrast are for the mean; leave them out, or choose the kind mean")
         return self
 
 

@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from unlearning import backbones, datasets, directions, fisher, gradients, lattice, maskfile, masks
+from unlearning import backbones, datasets, directions, fisher, gradients, lattice, losses, maskfile, masks
 from unlearning.errors import ArchitectureError, CurvatureError, MaskError
 from unlearning.maskconfig import DirectionsConfig, MaskConfig
 from unlearning.obs import Directions
@@ -75,8 +75,8 @@ def compute_mask(
     if options.directions is not None:
         _check_blocks(model, names, options.block_size)
     score = masks.SCORES[options.score]
-    cleaned = options.directions is not None and options.directions.cleaning is not None
-    share = 0.9 if options.directions is None else 0.6 if not cleaned else 0.45
+    compared = options.directions is not None and options.directions.compares
+    share = 0.9 if options.directions is None else 0.6 if not compared else 0.45
     split = share / 2 if score.retain else share
     on_forget = _moments(model, forget, names, part_of(progress, 0.0, split))
     on_retain = _moments(model, retain, names, part_of(progress, split, share)) if score.retain else None
@@ -88,7 +88,7 @@ def compute_mask(
     record = options.record() | {
         "targetNames": names,
         "forgetSamples": len(forget.y),
-        "retainedSamples": len(retain.y) if score.retain or cleaned else 0,
+        "retainedSamples": len(retain.y) if score.retain or compared else 0,
         "dampingFraction": masks.DAMPING_FRACTION,
         "software": software(),
         "maskSha256": hashlib.sha256(file).hexdigest(),
@@ -213,7 +213,7 @@ def _directions(
 
     What other data needs is asked of the model as it is, before the mask.
     """
-    (forget, retain), wanted, size = parts, options.directions, options.block_size
+    wanted, size = options.directions, options.block_size
     assert wanted is not None, "only called where directions are asked for"
     state = model.state_dict()
     theta = backbones.flatten_targets(state, names)
@@ -221,11 +221,11 @@ def _directions(
     mask[torch.from_numpy(indices)] = True
     factors = None
     if wanted.cleaning is not None:
-        factors = _factors(model, retain, names, size, part_of(progress, 0.0, 0.7))
+        factors = _factors(model, parts[1], names, size, part_of(progress, 0.0, 0.7))
     if wanted.at == "masked":
         model.load_state_dict(backbones.unflatten(state, names, theta.masked_fill(mask, 0.0)))
     report = part_of(progress, 0.0 if factors is None else 0.7, 1.0)
-    rows = _forget_rows(model, forget, names, ~mask.view(-1, 1, size), wanted, report)
+    rows = _forget_rows(model, parts, names, ~mask.view(-1, 1, size), wanted, report)
     if factors is not None and wanted.cleaning is not None:
         rows = directions.cleaned(rows, factors, wanted.cleaning)
     if options.noise is not None:
@@ -247,16 +247,20 @@ def _factors(model: nn.Module, part: datasets.Part, names: Sequence[str], size: 
 
 def _forget_rows(
     model: nn.Module,
-    forget: datasets.Part,
+    parts: tuple[datasets.Part, datasets.Part],
     names: Sequence[str],
     free: Tensor,
     wanted: DirectionsConfig,
     progress: Progress,
 ) -> Tensor:
     """The mean gradient (nb, 1, B), or the top ones (nb, q, B) turned its way, on `free` weights (nb, 1, B)."""
-    size = free.shape[2]
+    (forget, retain), size = parts, free.shape[2]
     if wanted.kind == "mean":
-        return gradients.mean_gradient(model, *forget, names, BATCH).view(-1, 1, size) * free
+        signal = losses.SIGNALS[wanted.signal]
+        mean = gradients.mean_gradient(model, *forget, names, BATCH, signal)
+        if wanted.contrast:
+            mean -= wanted.contrast * gradients.mean_gradient(model, *retain, names, BATCH, signal)
+        return mean.view(-1, 1, size) * free
     with gradients.spooled(model, *forget, names, BATCH, progress) as spool:
         traces = [spool.trace(name) for name in names]
         rows = torch.cat([fisher.layer_factors(trace, size, wanted.count) for trace in traces])

@@ -180,3 +180,19 @@ def test_bad_gradients_are_refused():
             fisher.block_factors(grads, size, rank)
     with pytest.raises(CurvatureError, match="no gradients"):
         fisher.diagonal([])
+
+
+def test_the_gradient_of_the_right_labels_probability_is_that_of_autograd(tiny_model, samples):
+    names = backbones.target_names(tiny_model)
+    x, y = (torch.as_tensor(part) for part in samples)
+    found = gradients.mean_gradient(tiny_model, x, y, names, 7, losses.SIGNALS["probability"])
+    right = tiny_model(x).softmax(1)[torch.arange(len(y)), y]
+    expected = torch.autograd.grad(-right.mean(), [tiny_model.get_parameter(name) for name in names])
+    torch.testing.assert_close(found, torch.cat([each.flatten() for each in expected]), rtol=1e-4, atol=1e-8)
+
+
+def test_doubt_of_sequences_is_the_mean_over_their_positions():
+    logits = torch.tensor([[[0.0, 0.0], [9.0, 9.0]], [[0.0, 40.0], [40.0, 0.0]]])
+    labels = torch.tensor([[0, 1], [1, 1]])
+    torch.testing.assert_close(losses.doubt(logits, labels), torch.tensor([-0.5, -0.5]))
+    assert torch.equal(losses.doubt(logits[:, 0], labels[:, 0]), torch.tensor([-0.5, -1.0]))

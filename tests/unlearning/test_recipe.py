@@ -16,6 +16,7 @@ from unlearning import (
     fisher,
     gradients,
     lattice,
+    losses,
     maskfile,
     masks,
     recipe,
@@ -91,6 +92,7 @@ def test_mask_is_the_saliency_of_the_forget_set(tiny, tiny_model):
         ({"directions": {"count": 2}}, MaskError, "kind top"),
         ({"directions": {"softness": 0}}, MaskError, "directions.softness"),
         ({"directions": {"cleaning": 0}}, MaskError, "directions.cleaning"),
+        ({"directions": {"kind": "top", "contrast": 0.5}}, MaskError, "are for the mean"),
         ({"noise": {"secret": "abc"}}, MaskError, "noise.secret: got a secret"),
         ({"dataset": "imagenet"}, DatasetError, "imagenet"),
         ({"surprise": 1}, MaskError, "surprise"),
@@ -292,6 +294,26 @@ def test_cleaned_directions_leave_out_what_retained_data_needs(tiny, tiny_model)
         step = rows / (rows * forgets).sum(1, keepdim=True).clamp(min=1e-30)  # forgets as much, to first order
         costs.append((factors @ step.unsqueeze(2)).square().sum((1, 2))[gone.view(-1, 32).any(1)])
     assert float((costs[1] < costs[0]).double().mean()) > 0.9
+
+
+def test_directions_that_set_the_forget_set_apart_say_so_and_cost_the_rest_less(tiny, tiny_model):
+    config = CONFIG | {"budget": 0.01, "blockSize": 32}
+    made, plain = (
+        recipe.compute_mask(
+            TINY, tiny / "global.safetensors", config | {"directions": {"signal": "probability"} | more}
+        )
+        for more in ({"contrast": 1.0}, {})
+    )
+    assert made.recipe["directions"]["contrast"] == 1
+    assert made.recipe["retainedSamples"] > 0 == plain.recipe["retainedSamples"]
+    _, retain = recipe._forget_and_retain(recipe.MaskConfig.parse(config))
+    gone = torch.zeros(made.total, dtype=torch.bool)
+    gone[torch.from_numpy(made.indices)] = True
+    masked = backbones.flatten_targets(tiny_model.state_dict(), TARGETS).masked_fill(gone, 0)
+    model = backbones.with_weights(TINY, backbones.unflatten(tiny_model.state_dict(), TARGETS, masked))
+    needed = gradients.mean_gradient(model, *retain, TARGETS, signal=losses.SIGNALS["probability"]).view(-1, 1, 32)
+    along = [float((each.directions.rows.float() * needed).sum()) for each in (made, plain)]
+    assert along[0] < along[1]
 
 
 def test_noise_changes_what_is_published_and_the_recipe_keeps_its_secret(tiny):

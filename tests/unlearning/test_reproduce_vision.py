@@ -57,11 +57,16 @@ def test_the_class_experiment_judges_both_clients_and_resumes(tmp_path):
 
 def test_random_forget_sets_come_from_the_provider_s_samples_and_have_one_client(tmp_path):
     size = TINY._replace(forget_class=None, forget_samples=50)
-    figures = vision.run_random([1], tmp_path, work=tmp_path / "work", setting=QUICK._replace(size=size))
+    how = vision.RANDOM.operator
+    setting = QUICK._replace(size=size, operator=how)
+    figures = vision.run_random([1], tmp_path, work=tmp_path / "work", setting=setting)
     assert figures["seeds"] == [1]
     data = vision_models.draw(size, 1)
     assert (len(data.forget.y), len(data.retain.y), list(data.personal)) == (50, 450, [vision_models.HOLDING])
-    assert "50 of the provider's samples" in (tmp_path / "random.md").read_text()
+    page = (tmp_path / "random.md").read_text()
+    assert "50 of the provider's samples" in page
+    assert "the right label's probability over at most 480 samples to forget, less the same over retained" in page
+    assert "seeds 10 and 11" in page
 
 
 def test_a_client_that_lacks_the_class_has_none_of_it_and_too_few_samples_are_refused():

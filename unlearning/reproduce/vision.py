@@ -24,7 +24,7 @@ from typing import Any, Final, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from unlearning import backbones, baselines, directions, evaluate, fisher, gradients, lattice, masks, obs
+from unlearning import backbones, baselines, directions, evaluate, fisher, gradients, lattice, losses, masks, obs
 from unlearning.datasets import Part
 from unlearning.obs import Directions
 from unlearning.personalize import Training
@@ -58,7 +58,8 @@ class Operator(NamedTuple):
     `push` is the mean size over blocks of the step away from remembering, in units of the root mean square of what
     the mask takes from the provider's blocks; a block's own step is in proportion to its direction's length.
     `cleaning`: the damping, as a share of the mean retained curvature, with which a direction is
-    (F_retain + damping)^-1 times the mean forget gradient; None for the gradient itself.
+    (F_retain + damping)^-1 times the mean forget gradient; None for the gradient itself. That gradient is one of
+    the `signal` (losses.SIGNALS), less `contrast` times the same over retained samples.
     """
 
     budget: float = 0.01
@@ -69,14 +70,17 @@ class Operator(NamedTuple):
     directed: bool = True
     push: float = 0.4
     cleaning: float | None = 0.3
+    signal: str = "loss"
+    contrast: float = 0.0
 
 
 class Setting(NamedTuple):
-    """One experiment."""
+    """One experiment. `direction_samples`: the most samples of either kind in the mean gradients of directions."""
 
     size: Size
     operator: Operator
     gradients: int = 480
+    direction_samples: int = 480
     factor_limit: int = 31
     integer_damping: int = 1024
     grid_bits: int = 22
@@ -93,7 +97,13 @@ class Setting(NamedTuple):
 
 
 CLASS: Final = Setting(vision_models.CLASS, Operator())
-RANDOM: Final = Setting(vision_models.RANDOM, Operator(budget=0.0025))
+RANDOM: Final = Setting(
+    vision_models.RANDOM,
+    Operator(budget=0.0025, push=0.7, signal="probability", contrast=1.0),
+    direction_samples=4_000,
+    tests=10_000,
+    curve_tests=2_000,
+)
 
 
 def run_class(
@@ -155,7 +165,7 @@ class Provider:
         self.names = backbones.target_names(self._model(first))
         self.theta = backbones.flatten_targets(first, self.names)
         self._scores: dict[str, Tensor] = {}
-        self._means: dict[bytes, Tensor] = {}
+        self._means: dict[tuple[bytes, str, float], Tensor] = {}
         self._retained: dict[int, Tensor] = {}
 
     def mask(self, how: Operator) -> Tensor:
@@ -170,7 +180,7 @@ class Provider:
 
     def directions(self, mask: Tensor, how: Operator) -> Directions:
         """Integer forget directions and their push: each block's in proportion to its forget gradient."""
-        forget = self._mean(mask).reshape(-1, how.block_size)
+        forget = self._mean(mask, how).reshape(-1, how.block_size)
         if how.cleaning is not None:
             forget = self._cleaned(forget, how) * ~mask.reshape(-1, how.block_size)
         rows = lattice.quantise_factors(forget.unsqueeze(1), self.setting.factor_limit)
@@ -203,13 +213,16 @@ class Provider:
         sample = first(part, self.setting.gradients)
         return masks.Moments(*gradients.moments(self._model(self.first), *sample, self.names, _BATCH))
 
-    def _mean(self, mask: Tensor) -> Tensor:
+    def _mean(self, mask: Tensor, how: Operator) -> Tensor:
         """The mean forget gradient at the masked model, where it points back to what was removed; 0 on the mask."""
-        key = mask.numpy().tobytes()
+        key = mask.numpy().tobytes(), how.signal, how.contrast
         if key not in self._means:
             state = backbones.unflatten(self.first, self.names, self.theta.masked_fill(mask, 0.0))
-            sample = first(self.data.forget, self.setting.gradients)
-            found = gradients.mean_gradient(self._model(state), *sample, self.names)
+            model, signal = self._model(state), losses.SIGNALS[how.signal]
+            forget, retain = (first(part, self.setting.direction_samples) for part in self.data[:2])
+            found = gradients.mean_gradient(model, *forget, self.names, signal=signal)
+            if how.contrast:
+                found -= how.contrast * gradients.mean_gradient(model, *retain, self.names, signal=signal)
             self._means[key] = found.masked_fill(mask, 0.0).double()
         return self._means[key]
 
