@@ -99,7 +99,7 @@ class Setting(NamedTuple):
 CLASS: Final = Setting(vision_models.CLASS, Operator())
 RANDOM: Final = Setting(
     vision_models.RANDOM,
-    Operator(budget=0.0025, push=0.7, signal="probability", contrast=1.0),
+    Operator(budget=0.0025, push=0.8, signal="probability", contrast=1.0),
     direction_samples=4_000,
     tests=10_000,
     curve_tests=2_000,
