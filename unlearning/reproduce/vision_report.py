@@ -219,8 +219,8 @@ _CHOSEN: Final = {
     "class": "Budget, score and push were chosen on the same seeds and test images that the table shows, so a "
     "fresh seed can be expected to do a little worse.",
     "random": "Budget, signal and contrast were chosen on seeds 10 and 11, and a push of 0.7, which left forget "
-    "accuracy 1.2 points above exact on seeds 0 to 2 and personal accuracy 0.5 above; 0.8 is the most that seeds 10 "
-    "and 11 allow.",
+    "accuracy 1.2 points above exact on seeds 0 to 2 and personal accuracy 0.5 above; 0.8 is the most that seeds "
+    "10 and 11 allow.",
 }
 _HEADS: Final = {
     "class": "# Forgetting a class\n\n"
@@ -236,8 +236,8 @@ that the client leaves the class out as well; the other reading is the table's l
     "random": "# Forgetting samples drawn at random\n\n"
     + _SETUP.replace("{{name}}", "random")
     + """
-{forget_samples:,} of the provider's samples, drawn at random, are to be forgotten. Forget accuracy is that on them \
-(train); test images of all classes are the held-out data.
+{forget_samples:,} of the provider's samples, drawn at random, are to be forgotten. Forget accuracy is that on \
+them (train); test images of all classes are the held-out data.
 """,
 }
 _READING: Final = """## How to read this
