@@ -24,7 +24,7 @@ help:
 	@echo "make serve   web server and worker over the demonstration's data, with an officer's login"
 	@echo "make test    linters, type checks, import rules and all tests"
 	@echo "make openapi  write docs/openapi.yaml and docs/report.schema.json from the code"
-	@echo "make bench B=demo    a benchmark (demo, log, unlearning, api, console, bundle); ends with one JSON line"
+	@echo "make bench B=demo    a benchmark (demo, log, unlearning, api, console, bundle, report); ends with one JSON line"
 	@echo "make results B=class      an experiment (class, random, language) anew, with its page in docs/results/; ends with one JSON line"
 	@echo "make foreign-tools   Go and its sumdb libraries, with which a test reads the log (Debian, Ubuntu; as root)"
 	@echo "make browser-tools   Chromium, for the tests in a browser (Debian, Ubuntu; as root); make test does this first"

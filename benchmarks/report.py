@@ -1,0 +1,114 @@
+"""`make bench B=report`: the report on a window of 1,000 clients, as PDF, as JSON and as tables.
+
+The rows come from the use cases themselves: every client is enrolled and committed, the window gives each an order,
+each claims, is challenged, sends a proof and gets its verdict, all of it signed and logged. Point files and proofs
+are random bytes of the right sizes: reports do not open them. A certificate names at most 300 orders, so the window
+is settled and not certified. Then `manage.py report` writes each form in a process of its own, Django's start and
+for the PDF the audit bundle inside included; JSON is the baseline that shows what typesetting costs.
+
+The last line is JSON: `report_seconds` and `report_peak_mb` (resident memory) are of the PDF, medians of several
+runs. `pdfa_declared` says that it calls itself PDF/A-3a, which typst writes only after its own checks; no other
+validator is asked.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Final
+
+from benchmarks.console import set_up
+
+MOST_CLIENTS: Final = 10_000
+_FORMS: Final = ("pdf", "json", "csv")
+
+
+def main() -> None:
+    """Seed, measure, print a table and one JSON line."""
+    parser = argparse.ArgumentParser(description="Benchmark of audit reports.")
+    parser.add_argument("--clients", type=int, default=1_000, help=f"default 1,000, at most {MOST_CLIENTS}")
+    parser.add_argument("--runs", type=int, default=3)
+    options = parser.parse_args()
+    clients, runs = min(options.clients, MOST_CLIENTS), max(options.runs, 1)
+    with tempfile.TemporaryDirectory(prefix="bench-report-") as name:
+        folder = Path(name)
+        set_up(folder)
+        try:
+            window = seed(folder, clients)
+            found = {form: measure(folder, window, form, runs) for form in _FORMS}
+            say(folder, found, clients)
+        finally:
+            from ledger import embedded
+
+            embedded.stop(folder)
+
+
+def seed(folder: Path, clients: int) -> str:
+    """A window in which every client has answered; its UUID."""
+    from django.db import connection, connections
+
+    from ledger.workflow import proofs
+    from tests.ledger.story import Story, verdict
+
+    started = time.monotonic()
+    story = Story(folder / "releases")
+    parties = {party.uuid: party for party in (story.party(f"client {number:05}") for number in range(clients))}
+    window = story.masked_window()
+    for order in window.orders.select_related("client_model"):
+        proof = story.proved(parties[str(order.client_model.client_id)], order)
+        proofs.record_verdict(proof.uuid, verdict(accepted=order.pk.int % 10 != 0))
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE")  # as autovacuum does it on a ledger that has grown over time
+    connections.close_all()
+    print(f"{clients} clients with claim and verdict: {time.monotonic() - started:.0f} s", file=sys.stderr)
+    return str(window.uuid)
+
+
+def measure(folder: Path, window: str, form: str, runs: int) -> tuple[float, float]:
+    """Seconds and peak resident memory in MB of `manage.py report`, medians."""
+    took = []
+    command = [sys.executable, "manage.py", "report", "window", window, "--format", form]
+    for _ in range(runs):
+        started = time.perf_counter()
+        child = os.posix_spawn(sys.executable, [*command, "--output", str(folder / f"report.{form}")], os.environ)
+        _, status, used = os.wait4(child, 0)
+        if status != 0:
+            raise SystemExit(f"{' '.join(command)} ended with {os.waitstatus_to_exitcode(status)}")
+        took.append((time.perf_counter() - started, used.ru_maxrss / 1024))
+    seconds, megabytes = zip(*took, strict=True)
+    return statistics.median(seconds), statistics.median(megabytes)
+
+
+def say(folder: Path, found: dict[str, tuple[float, float]], clients: int) -> None:
+    """The table and the line."""
+    print(f"{'form':<6}{'seconds':>10}{'peak MB':>10}{'file, MB':>10}")
+    for form, (seconds, megabytes) in found.items():
+        size = (folder / f"report.{form}").stat().st_size / 1e6
+        print(f"{form:<6}{seconds:>10.2f}{megabytes:>10.0f}{size:>10.2f}")
+    result = {
+        "benchmark": "report",
+        "clients": clients,
+        "report_seconds": round(found["pdf"][0], 2),
+        "report_peak_mb": round(found["pdf"][1]),
+        "json_seconds": round(found["json"][0], 2),
+        "json_peak_mb": round(found["json"][1]),
+        "pdfa_declared": _is_pdf_a(folder / "report.pdf"),
+    }
+    print(json.dumps(result))
+
+
+def _is_pdf_a(path: Path) -> bool:
+    import pikepdf
+
+    with pikepdf.open(path) as document, document.open_metadata() as metadata:
+        return (metadata["pdfaid:part"], metadata["pdfaid:conformance"]) == ("3", "A")
+
+
+if __name__ == "__main__":
+    main()
