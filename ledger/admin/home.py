@@ -163,7 +163,7 @@ def _rejected(request: HttpRequest, _now: datetime) -> list[VerdictRecord]:
 
 def _silent(request: HttpRequest, now: datetime) -> list[Order]:
     """Orders past their due date whose client's move is next, latest first."""
-    rows = scope.visible(request.user, silent_orders()).filter(due_at__lt=now)[:_ROWS]
+    rows = scope.visible(request.user, silent_orders().prefetch_related(None)).filter(due_at__lt=now)[:_ROWS]
     for row in rows:
         row.days = days(row.due_at, now)  # type: ignore[attr-defined]  # for the template
     return list(rows)
@@ -193,7 +193,7 @@ def _queue(request: HttpRequest) -> dict[str, Any]:
         failed=Count("pk", filter=Q(state=Job.State.FAILED)),
         oldest=Min("created_at", filter=Q(state=Job.State.QUEUED)),
     )
-    running = list(rows.filter(state=Job.State.RUNNING).order_by("created_at")[:_ROWS])
+    running = list(rows.filter(state=Job.State.RUNNING).order_by("created_at")[:_ROWS]) if counts["running"] else []
     for job in running:
         job.percent = round(100 * job.progress)  # type: ignore[attr-defined]  # for the template
     late = counts["oldest"] is not None and timezone.now() - counts["oldest"] > 2 * queue.MESSAGE_PATIENCE
