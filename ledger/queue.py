@@ -35,6 +35,7 @@ TASK_VERIFY: Final = "prover_worker.tasks.verify"
 TASK_LINE_CHALLENGE: Final = "prover_worker.tasks.line_challenge"
 TASK_LINE_VERIFY: Final = "prover_worker.tasks.line_verify"
 TASK_IMPORT: Final = "prover_worker.tasks.import_requests"
+TASK_EXPORT: Final = "prover_worker.tasks.export"
 TASK_SWEEP: Final = "prover_worker.tasks.sweep"
 TASK_FSCK: Final = "prover_worker.tasks.fsck"
 TASK_WEBHOOKS: Final = "prover_worker.tasks.webhooks"
@@ -45,6 +46,7 @@ TASKS: Final = {
     Job.Kind.CONTINUATION_CHALLENGE: TASK_LINE_CHALLENGE,
     Job.Kind.CONTINUATION: TASK_LINE_VERIFY,
     Job.Kind.IMPORT: TASK_IMPORT,
+    Job.Kind.EXPORT: TASK_EXPORT,
 }
 
 LEASE_SECONDS: Final = 120  # without a sign of life; report_progress starts it anew

@@ -62,6 +62,12 @@ def import_requests(job_id: str) -> None:
     _work(job_id, _import)
 
 
+@app.task(name=queue.TASK_EXPORT)
+def export(job_id: str) -> None:
+    """Make an audit report, log its digest, keep the file for a while."""
+    _work(job_id, _export)
+
+
 @app.task(name=queue.TASK_SWEEP)
 def sweep() -> None:
     """Publish what is new in the log; wake workers for jobs left lying."""
@@ -127,6 +133,12 @@ def _import(job: Job) -> None:
         queue.report_progress(job.uuid, done / total, f"{done} of {total} lines read")
 
     imports.run_import(job.target, report)
+
+
+def _export(job: Job) -> None:
+    from ledger.reports.make import run_export
+
+    run_export(job.target, lambda fraction, words: queue.report_progress(job.uuid, fraction, words))
 
 
 def _line_verify(job: Job) -> None:

@@ -178,7 +178,7 @@ def flip(raw, position=40):
 def change_an_entry(bundle):
     index = bundle.index("verdict")
     envelope = json.loads(bundle.leaves[index])
-    payload = base64.b64decode(envelope["payload"]).replace(b'"untouchedChunks":', b'"untouchedChunks":1')
+    payload = base64.b64decode(envelope["payload"]).replace(b"accepted", b"rejected")
     envelope["payload"] = base64.b64encode(payload).decode()
     bundle.leaves[index] = json.dumps(envelope, sort_keys=True, separators=(",", ":")).encode()
 

@@ -38,8 +38,8 @@ _DUTIES: Final[Mapping[str, frozenset[str]]] = {
     ),
     OFFICER: frozenset(
         {
-            "add_deletionrequest", "add_requestimport", "change_client", "change_deletionrequest", "change_order",
-            "change_window", "reveal_deletionrequest",
+            "add_deletionrequest", "add_export", "add_requestimport", "change_client", "change_deletionrequest",
+            "change_order", "change_window", "reveal_deletionrequest",
         }
     ),
     APPROVER: frozenset({"decide_deletionrequest"}),

@@ -64,7 +64,8 @@ SHARED: Final = frozenset(
 #: What a limited account cannot do, whatever its roles: it concerns all models, or brings in rows of any.
 HOUSE: Final = frozenset(
     {
-        "ledger.add_client", "ledger.change_webhookendpoint", "ledger.view_webhookendpoint",
+        "ledger.add_client", "ledger.add_export", "ledger.view_export",
+        "ledger.change_webhookendpoint", "ledger.view_webhookendpoint",
         "ledger.view_webhookdelivery", "ledger.view_requestimport", "ledger.add_requestimport", "ledger.view_blob",
         "ledger.change_regulationterms", "ledger.change_witnessstate", "ledger.add_policy", "ledger.change_policy",
         "auth.view_user", "auth.add_user", "auth.change_user",

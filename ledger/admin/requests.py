@@ -17,7 +17,6 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
 from ledger.access import scope, session
-from ledger.admin import home
 from ledger.admin import request_forms as ask
 from ledger.admin.base import AddByUseCase, ReadOnlyAdmin, confirmed, each, entry_link, link
 from ledger.models import DeletionRequest, GlobalModel, SubjectAccess
@@ -66,7 +65,7 @@ class DeletionRequestAdmin(AddByUseCase):
     use_case_form = ask.FilingForm
     tells = True
     list_display = [
-        "short", "regulation", "state", "due_at", "days_left", "verified", "held_now", "dataset", "wanted",
+        "short", "regulation", "state", "due_at", "days_left", "verified", "held", "dataset", "forget",
         "window_link", "filed",
     ]  # fmt: skip
     list_filter = ["state", LeftFilter, "regulation", "held", "verified", "due_at", "received_at", "dataset"]
@@ -103,20 +102,8 @@ class DeletionRequestAdmin(AddByUseCase):
     def days_left(self, row: DeletionRequest) -> str:
         if row.state not in lifecycle.LIVE:
             return "–"
-        return home.days(row.due_at, timezone.now())
-
-    @admin.display(description="held", ordering="held")
-    def held_now(self, row: DeletionRequest) -> str:
-        return "held" if row.held else "–"
-
-    @admin.display(description="forget", ordering="forget")
-    def wanted(self, row: DeletionRequest) -> str:
-        """Which data, in short; the row's page shows all of it."""
-        if "class" in row.forget:
-            return f"class {row.forget['class']}"
-        if "classes" in row.forget:
-            return "classes " + ", ".join(map(str, row.forget["classes"]))
-        return "sealed"
+        days = (row.due_at - timezone.now()).days
+        return str(days) if days >= 0 else f"{-days} late"
 
     @admin.display(description="window")
     def window_link(self, row: DeletionRequest) -> str:

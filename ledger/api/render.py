@@ -18,6 +18,7 @@ from ledger.models import (
     ClientModel,
     Continuation,
     Event,
+    Export,
     FsckRun,
     GlobalModel,
     Job,
@@ -256,6 +257,33 @@ def job(row: Job) -> Json:
         "progress": row.progress,
         "message": row.message,
         "error": row.error,
+    }
+
+
+def export(row: Export) -> Json:
+    """An audit report."""
+    work = Job.objects.get(kind=Job.Kind.EXPORT, target=row.uuid)
+    return {
+        "uuid": str(row.uuid),
+        "scope": row.scope,
+        "about": None if row.about is None else str(row.about),
+        "since": time(row.since),
+        "until": time(row.until),
+        "format": row.form,
+        "personalData": row.personal_data,
+        "reason": row.reason,
+        "askedBy": {"kind": row.actor_kind, "name": row.actor_name},
+        "createdAt": time(row.created_at),
+        "state": work.state,
+        "progress": work.progress,
+        "message": work.message,
+        "error": work.error,
+        "job": str(work.uuid),
+        "entry": ref(row.entry),
+        "sha256": row.sha256,
+        "size": row.size,
+        "expiresAt": time(row.expires_at),
+        "available": row.file is not None and row.file.erased_at is None,
     }
 
 

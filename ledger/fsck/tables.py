@@ -1,7 +1,7 @@
 """What the derived tables must hold, replayed from the statements, and its comparison with what they do hold.
 
-Rows are compared by what the log determines; names, jobs, files and what is in the vault are not in the log. Two
-things exist before the log knows of them: an invited client without a key, and an open window.
+Rows are compared by what the log determines; names, jobs, files and what is in the vault are not in the log. Three
+things exist before the log knows of them: an invited client without a key, an open window, an export on its way.
 """
 
 from __future__ import annotations
@@ -69,10 +69,14 @@ _COLUMNS: Final[dict[type[models.Model], tuple[str, tuple[str, ...]]]] = {
     )),
     m.Objection: ("entry_id", ("order_id", "reason")),
     m.Certificate: ("entry_id", ("request_id", "window_id", "complete", "supplements__entry_id")),
+    m.Export: ("uuid", (
+        "entry_id", "scope", "about", "since", "until", "form", "personal_data", "reason", "sha256", "size",
+    )),
 }  # fmt: skip
 _NOT_YET: Final[dict[type[models.Model], Row]] = {
     m.Client: {"enrolled_entry_id": None, "retired_entry_id": None},
     m.Window: {"closed_entry_id": None, "mask_entry_id": None, "mask_sha256": "", "masked": None, "state": "open"},
+    m.Export: {"entry_id": None, "sha256": "", "size": None},
 }
 
 
@@ -266,6 +270,22 @@ def _(it: said.ContinuationVerdict, tables: Tables, index: int, _story: Story) -
 @_apply.register(said.DeletionRequest | requests.Step)
 def _(it: Any, tables: Tables, index: int, _story: Story) -> None:
     requests.apply(it, tables.rows, index)
+
+
+@_apply.register
+def _(it: said.AuditReport, tables: Tables, index: int, _story: Story) -> None:
+    tables.rows[m.Export][UUID(it.report)] = {
+        "entry_id": index,
+        "scope": it.scope,
+        "about": None if it.about is None else UUID(it.about),
+        "since": it.since,
+        "until": it.until,
+        "form": it.form,
+        "personal_data": it.personal_data,
+        "reason": it.reason or "",
+        "sha256": it.sha256,
+        "size": it.size,
+    }
 
 
 @_apply.register

@@ -9,6 +9,7 @@ from ledger.models.checks import FsckRun
 from ledger.models.cosignatures import CheckpointProposal, Cosignature, WitnessState
 from ledger.models.datasets import DatasetIndex, IndexedSample
 from ledger.models.events import Event
+from ledger.models.exports import Export
 from ledger.models.http import KeptAnswer, RateBucket
 from ledger.models.jobs import Job
 from ledger.models.log import Checkpoint, LogEntry, LogNode
@@ -31,7 +32,7 @@ from ledger.models.windows import Order, OrderNotice, Policy, Suspension, Window
 __all__ = [
     "ApiToken", "Approval", "Blob", "CallbackCursor", "Certificate", "Challenge", "Checkpoint",
     "CheckpointProposal", "CircuitRelease", "Claim", "Client", "ClientKey", "ClientModel", "Continuation",
-    "Cosignature", "DatasetIndex", "DeletionRequest", "Event", "FsckRun", "GlobalModel", "IdentityCheck",
+    "Cosignature", "DatasetIndex", "DeletionRequest", "Event", "Export", "FsckRun", "GlobalModel", "IdentityCheck",
     "IndexedSample", "Job", "KeptAnswer", "LegalHold", "LogEntry", "LogNode", "ModelLimit", "Objection", "Order",
     "OrderNotice", "Policy", "ProofSubmission", "RateBucket", "RecoveryCode", "RegulationTerms", "RequestImport",
     "SecondFactor", "SubjectAccess", "SubjectRecord", "Suspension", "Upload", "VaultKey", "VerdictRecord",

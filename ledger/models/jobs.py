@@ -17,6 +17,7 @@ class Job(models.Model):
         CONTINUATION_CHALLENGE = "line-challenge"  # target: a client model
         CONTINUATION = "line-verify"  # target: a continuation
         IMPORT = "import"  # target: a file of requests
+        EXPORT = "export"  # target: an export
 
     class State(models.TextChoices):
         QUEUED = "queued"

@@ -12,7 +12,8 @@ the entry to its `Story`:
 - a tombstone, a key's revocation or rotation names what it ends;
 - nothing is ordered from a retired client or about a retired model, which gets no further commitment;
 - later versions of a model go on as `ledger.statements.line_rules` says;
-- requests live as `ledger.statements.request_rules` says: due dates, extensions, holds, closures.
+- requests live as `ledger.statements.request_rules` says: due dates, extensions, holds, closures;
+- a report stands under a log that it can have seen, and says why if it names persons.
 
 Who signed an entry is the business of `ledger.statements.keyring`.
 """
@@ -30,6 +31,7 @@ from pydantic import BaseModel
 from ledger.statements import coverage_rules, line_rules, window_rules
 from ledger.statements.errors import PolicyError, RuleError
 from ledger.statements.predicates import (
+    AuditReport,
     Certificate,
     Challenge,
     CircuitRelease,
@@ -193,6 +195,8 @@ def _said_once(predicate: Predicate) -> object:  # noqa: PLR0911 - one for each 
             return predicate.request
         case WindowClose() | Mask():
             return predicate.window
+        case AuditReport():
+            return predicate.report
         case ClientRetirement() | ClientModelRetirement():
             return _retired(predicate)
         case ContinuationChallenge() | ContinuationProof() | ContinuationVerdict():
@@ -421,6 +425,24 @@ def _(said: ClientSuspension, story: Story, index: int) -> None:
 @_check.register
 def _(said: ModelRetirement, story: Story, index: int) -> None:
     window_rules.check_retirement(said, story, index)
+
+
+@_check.register
+def _(said: AuditReport, _story: Story, index: int) -> None:
+    period = said.since is not None and said.until is not None and said.since < said.until
+    if said.scope == "period":
+        same((period, said.about), (True, None), f"report {index} is about a period without beginning and end")
+    else:
+        same(
+            (said.about is None, said.since, said.until),
+            (False, None, None),
+            f"report {index} does not name its {said.scope}",
+        )
+    same(
+        said.reason is not None, said.personal_data, f"report {index} names persons without a reason, or none with"
+    )
+    if said.covers > index:
+        raise RuleError(f"report {index} stands under a log of {said.covers} entries, which it cannot have seen")
 
 
 def _check_outcome(outcome: Outcome, story: Story, index: int) -> None:

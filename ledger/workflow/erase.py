@@ -17,6 +17,7 @@ from ledger.statements.predicates import Tombstone
 from ledger.workflow.actors import SYSTEM, Actor
 from ledger.workflow.errors import WorkflowError
 from ledger.workflow.events import record
+from ledger.workflow.exports import drop_files_with_persons
 from ledger.workflow.references import sealed_records
 from ledger.workflow.step import exclusive, get_or_refuse, log_own
 
@@ -28,11 +29,12 @@ _CCPA_MONTHS: Final = 24  # CCPA regulations §7101: records of requests are kep
 def erase(request_id: uuid.UUID | str, reason: str, *, actor: Actor = SYSTEM) -> DeletionRequest:
     """Destroy the subject of a request that is over: data key, ciphertext, salt. Logs a tombstone.
 
-    With it go the samples that were frozen, details of identity checks, keyed hashes, callback addresses, and links
-    to other requests of the same person. What stays is what the log says: that a request was filed, when, and what
-    came of it. Again for the same request: nothing happens. Under the CCPA a subject is kept for 24 months unless
-    it asks itself, an authority orders it, or the request was filed by mistake. Raises WorkflowError: unknown
-    (404), reason unknown (422), still needed, or under a legal hold (409).
+    With it go the samples that were frozen, details of identity checks, keyed hashes, callback addresses, links to
+    other requests of the same person, and the files of all reports that name persons. What stays is what the log
+    says: that a request was filed, when, and what came of it. Again for the same request: nothing happens. Under
+    the CCPA a subject is kept for 24 months unless it asks itself, an authority orders it, or the request was filed
+    by mistake. Raises WorkflowError: unknown (404), reason unknown (422), still needed, or under a legal hold
+    (409).
     """
     request = get_or_refuse(DeletionRequest.objects.select_related("subject"), "deletion request", uuid=request_id)
     if reason not in REASONS:
@@ -57,6 +59,7 @@ def erase(request_id: uuid.UUID | str, reason: str, *, actor: Actor = SYSTEM) ->
     request.save()
     for row in (request.subject, *sealed_records(request)):
         vault.erase(row)
+    drop_files_with_persons()
     record("request.erased", actor=actor, request=request.uuid, entry=request.erased_entry, data={"reason": reason})
     return request
 

@@ -9,6 +9,7 @@ from ledger import publication, queue
 from ledger.log import NotCosignedError
 from ledger.workflow.batches import certify_due, run_schedules
 from ledger.workflow.errors import WorkflowError
+from ledger.workflow.exports import drop_files
 from ledger.workflow.housekeeping import tidy
 from ledger.workflow.imports import drop_reports
 from ledger.workflow.request_steps import expire_unverified
@@ -62,6 +63,7 @@ def sweep() -> int:
     """
     expire_unverified()
     drop_reports()
+    drop_files()
     run_schedules()
     chase()
     certify_due()

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from ledger.api.outputs.base import Actor, Id, Object, Output, Ref, Sha256, Time
+from ledger.api.outputs.base import Actor, Id, Object, Output, Ref, Sha256, Time, Url
 
 
 class Blob(Output):
@@ -166,3 +166,36 @@ class Proof(Output):
     bundle_sha256: Sha256
     ref: Ref
     verdict: Verdict | None
+
+
+class Export(Output):
+    """An audit report: how far it is, and what the log says of it."""
+
+    uuid: Id
+    scope: Literal["request", "window", "client", "period"]
+    about: Id | None
+    since: Time | None
+    until: Time | None
+    format: Literal["pdf", "json", "csv"]
+    personal_data: bool
+    reason: str
+    asked_by: Actor
+    created_at: Time
+    state: Literal["queued", "running", "done", "failed"]
+    progress: float = Field(description="0 to 1")
+    message: str
+    error: str
+    job: Id
+    entry: Ref | None = Field(description="the report statement, once it is made")
+    sha256: str
+    size: int | None
+    expires_at: Time | None = Field(description="the file is destroyed then, or when a person is erased")
+    available: bool = Field(description="whether there is a file to fetch")
+
+
+class ExportLink(Output):
+    """Where the file is for some minutes; opens without logging in, while its account may have it."""
+
+    url: Url
+    expires_at: Time
+    sha256: Sha256

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from ledger.statements.predicates.audit_report import AuditReport
 from ledger.statements.predicates.base import Predicate
 from ledger.statements.predicates.certificate import Certificate
 from ledger.statements.predicates.challenge import Challenge
@@ -52,11 +53,12 @@ PREDICATES: Final[dict[str, type[Predicate]]] = {
         OrderObjection,
         ClientKeyAddition, ClientKeyRotation, ClientRetirement, ClientModelRetirement,
         ContinuationChallenge, ContinuationProof, ContinuationVerdict,
+        AuditReport,
     )
 }  # fmt: skip
 
 __all__ = [
-    "PREDICATES", "Certificate", "Challenge", "CircuitRelease", "Claim", "ClientEnrolment",
+    "PREDICATES", "AuditReport", "Certificate", "Challenge", "CircuitRelease", "Claim", "ClientEnrolment",
     "ClientKeyAddition", "ClientKeyRevocation", "ClientKeyRotation", "ClientModelRetirement", "ClientRetirement",
     "ClientSuspension", "ContinuationChallenge", "ContinuationProof", "ContinuationVerdict",
     "DeletionRequest", "IdentityCheck", "KeyRotation", "Mask",

@@ -25,7 +25,7 @@ PAGES = [model for model in admin.site._registry if model._meta.app_label == "le
 CHANGES = {
     "add_client": "operator", "change_client": "operator officer", "change_job": "operator",
     "change_webhookendpoint": "operator", "change_witnessstate": "operator", "change_order": "operator officer",
-    "add_deletionrequest": "officer", "add_requestimport": "officer",
+    "add_deletionrequest": "officer", "add_requestimport": "officer", "add_export": "officer",
     "change_deletionrequest": "officer", "change_window": "officer",
     "decide_deletionrequest": "approver", "change_policy": "", "change_regulationterms": "",
     "change_globalmodel": "",

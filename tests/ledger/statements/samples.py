@@ -93,4 +93,8 @@ SAMPLES: list[p.Predicate] = [
         outcomes=[Outcome(order=REF, client=UUID, status="met", verdict=REF)], srs_provenance="ceremony",
         proves=["this"], does_not_prove=["that"], issued_at=TIME,
     ),
+    p.AuditReport(
+        report=UUID, scope="window", about=UUID, form="pdf", sha256=SHA, size=10, covers=1, personal_data=True,
+        reason="court-order", made_at=TIME,
+    ),
 ]  # fmt: skip
