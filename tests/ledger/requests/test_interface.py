@@ -265,7 +265,7 @@ class TestPages:
         change_terms("gdpr", {"four_eyes": True})
         pets()
         add = reverse("admin:ledger_deletionrequest_add")
-        form = {"regulation": "gdpr", "subject": "Ada", "dataset": "pets", "samples": "ada-1\nbob-1"}
+        form = {"regulation": "gdpr", "subject": "Ada", "data_set": "pets", "samples": "ada-1\nbob-1"}
         counted = boss.post(add, form | {"count_only": "on"}).content.decode()
         assert "2 of 6 samples of pets match; nothing was filed" in counted
         assert models.DeletionRequest.objects.count() == 0
@@ -291,7 +291,8 @@ class TestPages:
         row.refresh_from_db()
         assert row.state == "in_progress"
         page = boss.get(reverse("admin:ledger_deletionrequest_change", args=[row.pk])).content.decode()
-        assert "request.approval-given by boss" in page
+        assert "One of several officers approved a request</b>" in page
+        assert 'console-hint">boss</span>' in page
         assert "ada-1" not in page
         assert "revoked" in act(boss, table, "revoke", row, reason="subject-withdrew")
         assert "erased" in act(boss, table, "erase", row, reason="subject-asked", certain="on")
