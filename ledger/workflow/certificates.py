@@ -20,7 +20,7 @@ from ledger.models import (
     Window,
 )
 from ledger.statements import coverage, predicates
-from ledger.statements.predicates.certificate import NotOrdered, Outcome, quorum_reached
+from ledger.statements.predicates.certificate import MOST_OUTCOMES, NotOrdered, Outcome, quorum_reached
 from ledger.statements.predicates.verdict import Caught
 from ledger.statements.predicates.window_policy import WindowPolicy
 from ledger.statements.window_rules import worst_caught
@@ -88,7 +88,8 @@ def certify(window_id: uuid.UUID | str, *, actor: Actor = SYSTEM) -> list[Certif
 
     Settled means met, rejected, excepted, or past due without an answer. A request is fulfilled when the window's
     quorum was reached and every other model that it concerns was dealt with; otherwise it stays in progress, and
-    its certificate says who did not comply. Raises WorkflowError: unknown (404), no mask yet, orders pending (409).
+    its certificate says who did not comply. Raises WorkflowError: unknown (404), no mask yet, orders pending, more
+    orders than a certificate can name (409).
     """
     window = get_or_refuse(Window.objects.all(), "window", uuid=window_id)
     if window.state == Window.State.CERTIFIED:
@@ -174,11 +175,18 @@ def _findings(window: Window, *, pending: bool) -> _Findings:
     orders = list(
         window.orders.select_related("client_model__circuit", "entry", "exception_entry").order_by("entry")
     )
+    not_ordered = _not_ordered(window)
+    if max(len(orders), len(not_ordered)) > MOST_OUTCOMES:
+        raise WorkflowError(
+            "window-too-large",
+            f"window {window.uuid} has {len(orders)} orders and {len(not_ordered)} clients without one, a "
+            f"certificate can name {MOST_OUTCOMES} of either; verdicts stand in the log, and a report lists them",
+        )
     verdicts = {order.pk: _last_verdict(order) for order in orders}
     said = [_said(verdict) for verdict in verdicts.values() if verdict is not None and verdict.accepted]
     return _Findings(
         outcomes=[_outcome(order, verdicts[order.pk], pending=pending) for order in orders],
-        not_ordered=_not_ordered(window),
+        not_ordered=not_ordered,
         policy=WindowPolicy.model_validate(window.policy),
         verdicts=said,
         srs=_provenance(orders),

@@ -16,6 +16,7 @@ from pydantic.alias_generators import to_camel
 from ledger import blobs, log, queue
 from ledger.models import ClientModel, GlobalModel, Job, Order, Window
 from ledger.statements import predicates
+from ledger.statements.predicates.window_close import MOST_DECISIONS
 from ledger.statements.predicates.window_policy import WindowPolicy
 from ledger.workflow import events
 from ledger.workflow.actors import SYSTEM, Actor
@@ -79,7 +80,8 @@ def close_window(window_id: uuid.UUID | str, *, actor: Actor = SYSTEM) -> Window
     """Fix the window's requests and its policy in the log and start its mask job.
 
     Raises WorkflowError (409) unless it is open and all of its requests are resolved, or while another window of
-    the model is not certified: its orders and ours would be about the same weights.
+    the model is not certified (its orders and ours would be about the same weights), or when it has more requests
+    than its statement can name.
     """
     window = open_one(window_id)
     expect_resolved(window)
@@ -88,6 +90,12 @@ def close_window(window_id: uuid.UUID | str, *, actor: Actor = SYSTEM) -> Window
     decisions = [request.decision_entry for request in requests]
     if not decisions:
         raise WorkflowError("no-requests", f"window {window.uuid} is empty: put requests into it, or discard it")
+    if len(decisions) > MOST_DECISIONS:
+        raise WorkflowError(
+            "window-too-large",
+            f"window {window.uuid} has {len(decisions)} requests, at most {MOST_DECISIONS} fit one: take the "
+            "others out and put them into the next window",
+        )
     policy = effective(window.model, window.policy).logged()
     window.closed_entry = log_own(
         predicates.WindowClose(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar, Final, Literal
 
 from pydantic import Field
 
@@ -13,6 +13,7 @@ from ledger.statements.predicates.verdict import Caught
 #: Outcomes that count towards the quorum, and those that are left out of it.
 MET: frozenset[str] = frozenset({"met", "met-late"})
 EXCEPTED = "excepted"
+MOST_OUTCOMES: Final = 300  # that fit an entry of the log
 
 
 class Outcome(Part):
@@ -48,8 +49,8 @@ class Certificate(Predicate):
     decision: LogRef
     window: LogRef
     mask: LogRef
-    outcomes: list[Outcome] = Field(max_length=300)
-    not_ordered: list[NotOrdered] = Field(default=[], max_length=300)
+    outcomes: list[Outcome] = Field(max_length=MOST_OUTCOMES)
+    not_ordered: list[NotOrdered] = Field(default=[], max_length=MOST_OUTCOMES)
     quorum_percent: int = Field(default=100, ge=1, le=100)
     complete: bool | None = Field(default=None, description="whether the quorum was reached; null: all were met")
     coverage: Coverage = FULL

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from pydantic import Field
 
 from ledger.statements.predicates.base import LogRef, Predicate, Time, Uuid
 from ledger.statements.predicates.window_policy import WindowPolicy
+
+MOST_DECISIONS: Final = 500  # that fit an entry of the log
 
 
 class WindowClose(Predicate):
@@ -17,6 +19,6 @@ class WindowClose(Predicate):
 
     window: Uuid
     model: LogRef
-    decisions: list[LogRef] = Field(min_length=1, max_length=500)
+    decisions: list[LogRef] = Field(min_length=1, max_length=MOST_DECISIONS)
     closed_at: Time
     policy: WindowPolicy | None = Field(default=None, description="null: the defaults of a WindowPolicy")
