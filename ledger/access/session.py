@@ -30,6 +30,7 @@ _NOTED_EVERY: Final = 30  # seconds: a session is not written at every request
 _LOGGED_IN: Final = "ledger.logged-in"
 _STARTED, _SEEN, _PROVED, _FACTOR = "access.started", "access.seen", "access.proved", "access.factor"
 CONSOLE: Final = "/admin/"
+LOG_FILES: Final = ("/tile/", "/checkpoint")
 #: A header of requests that a page makes by itself: they do not keep a session alive.
 BACKGROUND: Final = "X-Background"
 
@@ -98,9 +99,15 @@ def after(request: HttpRequest) -> str:
 
 
 def gate(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
-    """Middleware: ends old sessions, and leads incomplete ones to the pages for second factors."""
+    """Middleware: ends old sessions, and leads incomplete ones to the pages for second factors.
+
+    The log is everybody's. Its files are not asked about sessions at all: an answer that may depend on a cookie is
+    one that no cache between here and the reader can keep.
+    """
 
     def respond(request: HttpRequest) -> HttpResponse:
+        if request.path.startswith(LOG_FILES):
+            return get_response(request)
         if request.user.is_authenticated:
             if _is_over(request):
                 logout(request)

@@ -18,6 +18,7 @@ from ledger.workflow.actors import SYSTEM
 from ledger.workflow.certificates import certify
 from ledger.workflow.datasets import Sample, register_dataset
 from ledger.workflow.policies import set_policy
+from ledger.workflow.subject_access import reveal_subject
 from ledger.workflow.suspension import suspend_client
 from ledger.workflow.terms import change_terms
 from tests.ledger.story import FORGET, TOTAL, Story, verdict
@@ -53,6 +54,7 @@ def told(story: Story) -> Story:
     models.Cosignature.objects.create(proposal=proposal, vkey="w.example+01020304+BA==", line="line", time=1)
     models.WitnessState.objects.create(vkey="w.example+01020304+BA==", url="http://w.example")
     webhooks.send_test(webhooks.add_endpoint("https://hooks.example/x")[0])
+    reveal_subject(models.DeletionRequest.objects.exclude(state="filed")[0].uuid, "contact", actor=SYSTEM)
     check_and_record()
     return story
 

@@ -109,11 +109,11 @@ class TwoFaced(ChunkSecrets):
 
     others: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0))
 
-    def position_columns(self, salt_rows):
-        return replace(self, factors=self.others, others=self.others).straight(salt_rows)
+    def position_columns(self, salt_rows, directions=0):
+        return replace(self, factors=self.others, others=self.others).straight(salt_rows, directions)
 
-    def straight(self, salt_rows):
-        return super().position_columns(salt_rows)
+    def straight(self, salt_rows, directions):
+        return super().position_columns(salt_rows, directions)
 
 
 @pytest.mark.parametrize("solved_for", ["A", "B"])
