@@ -57,7 +57,7 @@ lint: $(STAMP)
 	$(BIN)/lint-imports
 
 test: lint browser-tools
-	$(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile
+	$(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks.$(B)

@@ -22,6 +22,12 @@ os.environ["LEDGER_DATA_DIR"] = str(DATA_DIR)  # for processes that tests start
 settings.LEDGER_DATA_DIR = DATA_DIR
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests first: processes that share out files would otherwise end far apart."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def data_dir() -> Iterator[Path]:
     from ledger import embedded, keys
