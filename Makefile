@@ -20,7 +20,7 @@ SEEDS ?= 0,1,2
 
 help:
 	@echo "make demo    the whole story on this machine: request, mask, proofs, verdicts, certificate, audit"
-	@echo "make demo DIRECTIONS=1   the same with forget directions, which the proofs cover"
+	@echo "make demo PROFILE=small DIRECTIONS=1   a smaller one, with forget directions, which the proofs cover"
 	@echo "make serve   web server and worker over the demonstration's data, with an officer's login"
 	@echo "make test    linters, type checks, import rules and all tests"
 	@echo "make openapi  write docs/openapi.yaml and docs/report.schema.json from the code"

@@ -69,7 +69,7 @@ def published(
 
     `limit` is the largest entry, 1 to 127. The step of a push is `share` times what the mask took from its block;
     `proportional`: times what it took from a touched block (root mean square), and the row's length over the mean
-    one of touched blocks. Rows whose squared length would pass `square` are scaled to it, up to rounding: what a
+    one of touched blocks. Rows whose squared length would pass `square` are scaled down to it at most: what a
     proof's lookup table can hold. Raises GridError for rows that are not finite.
     """
     nb, q, size = rows.shape
@@ -78,7 +78,7 @@ def published(
     whole = lattice.quantise_factors(free.reshape(nb * q, 1, size), limit).reshape(nb, q, size)
     if square is not None:
         long = whole.double().square().sum(2, keepdim=True)
-        whole = (whole * (square / long.clamp(min=square)).sqrt()).round().long()
+        whole = (whole * (square / long.clamp(min=square)).sqrt()).trunc().long()  # rounding could pass it
     whole *= touched[:, None, None]
     step = (w * mask).double().norm(dim=1, keepdim=True)
     if proportional:

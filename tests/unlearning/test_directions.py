@@ -43,6 +43,19 @@ def test_a_proportional_push_asks_the_same_of_all_blocks_together_and_most_where
     assert not made.push[~touched].any()
 
 
+def test_no_row_is_longer_than_a_proof_can_hold_and_shorter_ones_stay():
+    rows = torch.randn(4000, 1, 64, generator=torch.Generator().manual_seed(3)).sign()  # as long as rows can be
+    rows[:10, :, 4:] = 0
+    mask = torch.zeros(4000, 64, dtype=torch.bool)
+    mask[:, -1] = True
+    w = torch.ones(4000, 64, dtype=torch.long)
+    free = directions.published(rows, w, mask, 31, 4, 0.0).rows.long()
+    for square in (16_000, 3_900):
+        held = directions.published(rows, w, mask, 31, 4, 0.0, square=square).rows.long()
+        assert int(held.square().sum(2).max()) <= square < int(free.square().sum(2).max())
+        assert torch.equal(held[:10], free[:10]) == (square >= 4 * 31**2)
+
+
 def test_oriented_rows_never_point_against_the_mean():
     rows = torch.randn(5, 3, 7, generator=torch.Generator().manual_seed(1))
     mean = torch.randn(5, 7, generator=torch.Generator().manual_seed(2))
