@@ -15,7 +15,8 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
+from contextlib import contextmanager
+from multiprocessing import get_context, resource_tracker
 from typing import Any, TypeVar
 
 from prover_worker.errors import ProvingFailed
@@ -28,6 +29,7 @@ def _quiet(parent: int) -> None:
     """Die at once on signals (Rust code would not notice them for seconds) and keep the terminal clean."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # one that came meanwhile ends us here
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:  # it ended before the kernel was asked
@@ -35,6 +37,17 @@ def _quiet(parent: int) -> None:
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, 1)
     os.dup2(null, 2)
+
+
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """What is started in here hears of Ctrl-C only in `_quiet`: while it imports, it would print a traceback."""
+    resource_tracker.ensure_running()  # or it would be started with the first process, and unblock the signal
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def run(
@@ -61,7 +74,9 @@ def run(
         try:
             while True:
                 while len(pending) <= jobs and (task := next(numbered, None)) is not None:
-                    pending[pool.submit(function, *task[1])] = task[0]
+                    with _deaf():
+                        future = pool.submit(function, *task[1])
+                    pending[future] = task[0]
                 if not pending:
                     return
                 done, _ = wait(pending, return_when=FIRST_COMPLETED)
