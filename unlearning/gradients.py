@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from unlearning import losses, samples
+from unlearning.datasets import Part
 from unlearning.errors import ArchitectureError
 from unlearning.progress import Progress, silent
 
@@ -108,6 +109,22 @@ def mean_gradient(
         total = part if total is None else total.add_(part)
     assert total is not None  # no samples are refused before
     return total / len(y)
+
+
+def contrasted(
+    model: nn.Module,
+    forget: Part,
+    retain: Part,
+    names: Sequence[str],
+    batch: int = 32,
+    signal: losses.PerSample = losses.per_sample,
+    contrast: float = 0.0,
+) -> Tensor:
+    """The mean gradient (total,) on `forget`, less `contrast` times that on `retain`; errors as in `traces`."""
+    mean = mean_gradient(model, *forget, names, batch, signal)
+    if contrast:
+        mean -= contrast * mean_gradient(model, *retain, names, batch, signal)
+    return mean
 
 
 def moments(

@@ -257,15 +257,15 @@ def _forget_rows(
     (forget, retain), size = parts, free.shape[2]
     if wanted.kind == "mean":
         signal = losses.SIGNALS[wanted.signal]
-        mean = gradients.mean_gradient(model, *forget, names, BATCH, signal)
-        if wanted.contrast:
-            mean -= wanted.contrast * gradients.mean_gradient(model, *retain, names, BATCH, signal)
+        mean = gradients.contrasted(model, forget, retain, names, BATCH, signal, wanted.contrast)
         return mean.view(-1, 1, size) * free
+    rows, means = [], []
     with gradients.spooled(model, *forget, names, BATCH, progress) as spool:
-        traces = [spool.trace(name) for name in names]
-        rows = torch.cat([fisher.layer_factors(trace, size, wanted.count) for trace in traces])
-        mean = torch.cat([trace.total().view(-1, size) for trace in traces])
-    return directions.oriented(rows * free, mean)
+        for name in names:  # one layer's trace at a time: all of them may not fit into memory
+            trace = spool.trace(name)
+            rows.append(fisher.layer_factors(trace, size, wanted.count))
+            means.append(trace.total().view(-1, size))
+    return directions.oriented(torch.cat(rows) * free, torch.cat(means))
 
 
 def _check_blocks(model: nn.Module, targets: Sequence[str], block_size: int) -> None:

@@ -220,9 +220,7 @@ class Provider:
             state = backbones.unflatten(self.first, self.names, self.theta.masked_fill(mask, 0.0))
             model, signal = self._model(state), losses.SIGNALS[how.signal]
             forget, retain = (first(part, self.setting.direction_samples) for part in self.data[:2])
-            found = gradients.mean_gradient(model, *forget, self.names, signal=signal)
-            if how.contrast:
-                found -= how.contrast * gradients.mean_gradient(model, *retain, self.names, signal=signal)
+            found = gradients.contrasted(model, forget, retain, self.names, signal=signal, contrast=how.contrast)
             self._means[key] = found.masked_fill(mask, 0.0).double()
         return self._means[key]
 
