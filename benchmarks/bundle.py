@@ -12,7 +12,6 @@ runs), beside it the same in one process, and what the runs cost.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import os
 import resource
@@ -25,19 +24,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from benchmarks.memory_log import ORIGIN, MemoryLog
 from ledger.bundle.contents import Manifest, PeriodScope
 from ledger.bundle.writing import Source, write_bundle
 from ledger.statements import keys, predicates
 from ledger.statements.deadlines import due_at, terms_by_law
-from ledger.statements.predicates import Predicate
 from ledger.statements.predicates.base import LogRef
 from ledger.statements.predicates.certificate import Outcome
 from ledger.statements.predicates.circuit_release import VERIFIER_ROLES, Circuit, Srs
 from ledger.statements.predicates.model_release import TargetTensor
-from ledger.statements.statement import sign_statement
 from ledger.tlog import merkle
-from ledger.tlog.checkpoint import Checkpoint, sign_checkpoint
-from ledger.tlog.note import NoteSigner
 from prover_worker.audit.command import verify
 from prover_worker.audit.opening import Trust
 from prover_worker.audit.proofs import Choice
@@ -50,45 +46,23 @@ REQUESTS = 10
 CHUNKS = 8
 TOTAL = CHUNKS * DEFAULTS.blocks * DEFAULTS.block_size
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
-ORIGIN = "bench.example/log"
 
 
 @dataclass
-class Log:
-    """A log in memory, its statements signed, and the files that they name."""
+class Log(MemoryLog):
+    """A log whose challenges' checkpoints have these sizes; its point files are made up."""
 
-    provider: Any = field(default_factory=keys.generate)
-    signer: NoteSigner = field(default_factory=lambda: NoteSigner(ORIGIN, keys.generate()))
-    tree: merkle.MemoryTree = field(default_factory=merkle.MemoryTree)
-    leaves: list[bytes] = field(default_factory=list)
-    files: dict[str, bytes] = field(default_factory=dict)
     sizes: list[int] = field(default_factory=list)
-
-    def say(self, said: Predicate, key: Any = None) -> LogRef:
-        """Sign and append."""
-        leaf = sign_statement(said, key or self.provider).to_bytes()
-        self.leaves.append(leaf)
-        return LogRef(index=self.tree.append(leaf), leaf_hash=merkle.leaf_hash(leaf).hex())
-
-    def keep(self, data: bytes) -> str:
-        """Keep a file; returns its digest."""
-        digest = hashlib.sha256(data).hexdigest()
-        self.files[digest] = data
-        return digest
 
     def points(self, records: int, each: int) -> tuple[str, str]:
         """A point file: digest and root. What the points are is the proofs' business."""
         parts = [os.urandom(32 * each) for _ in range(records)]
         return self.keep(b"".join(parts)), merkle.root_of(parts).hex()
 
-    def head(self) -> tuple[int, str]:
-        """Size and signed note of the log as it is."""
-        head = Checkpoint(ORIGIN, len(self.tree), self.tree.root())
-        return head.size, sign_checkpoint(head, self.signer)
-
     def write(self, path: Path) -> int:
         """A bundle of everything."""
-        size, note = self.head()
+        head, note = self.checkpoint()
+        size = head.size
         manifest = Manifest(
             scope=PeriodScope(first=0, last=size - 1), origin=ORIGIN, log_vkey=self.signer.vkey, size=size,
             provider_key=keys.public_hex(self.provider), entries=size, proofs="digests",
@@ -197,7 +171,8 @@ def _answers(log: Log, parties: list[tuple[str, Any]], orders: list[LogRef]) -> 
             solution_sha256=solution, solution_root=solution_root, other_tensors_sha256="22" * 32,
         )  # fmt: skip
         claims.append(log.say(said, key))
-    size, note = log.head()
+    head, note = log.checkpoint()
+    size = head.size
     log.sizes.append(size)
     outcomes = []
     for (client, key), order, claim in zip(parties, orders, claims, strict=True):

@@ -8,55 +8,30 @@ from __future__ import annotations
 
 import hashlib
 import io
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from benchmarks.memory_log import ORIGIN, MemoryLog
 from ledger.bundle.contents import Manifest, WindowScope
 from ledger.bundle.writing import Source, write_bundle
 from ledger.statements import keys, predicates
 from ledger.statements.deadlines import due_at, terms_by_law
-from ledger.statements.predicates import Predicate
 from ledger.statements.predicates.base import LogRef
 from ledger.statements.predicates.certificate import Outcome
 from ledger.statements.predicates.model_release import TargetTensor
 from ledger.statements.predicates.verdict import Failure
-from ledger.statements.statement import sign_statement
 from ledger.tlog import merkle, multiproof
-from ledger.tlog.checkpoint import Checkpoint, sign_checkpoint
-from ledger.tlog.note import NoteSigner
 from prover_worker import challenge
 from prover_worker.bundle import ProofBundle, format_bundle
 from prover_worker.verify import Verification, verify_claim
 from tests.prover_worker.story import BACKEND, OTHERS, TOTAL, Claim, P, mask_file
 
-ORIGIN = "ledger.example/log"
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 WINDOW, CLIENT = (f"{digit * 8}-{digit * 4}-{digit * 4}-{digit * 4}-{digit * 12}" for digit in "ac")
 
 
-@dataclass
-class Log:
-    """A log in memory."""
-
-    provider: object = field(default_factory=keys.generate)
-    signer: NoteSigner = field(default_factory=lambda: NoteSigner(ORIGIN, keys.generate()))
-    tree: merkle.MemoryTree = field(default_factory=merkle.MemoryTree)
-    leaves: list[bytes] = field(default_factory=list)
-    files: dict[str, bytes] = field(default_factory=dict)
-
-    def say(self, said: Predicate, key: object = None) -> LogRef:
-        leaf = sign_statement(said, key or self.provider).to_bytes()
-        self.leaves.append(leaf)
-        return LogRef(index=self.tree.append(leaf), leaf_hash=merkle.leaf_hash(leaf).hex())
-
-    def keep(self, data: bytes) -> str:
-        digest = hashlib.sha256(data).hexdigest()
-        self.files[digest] = data
-        return digest
-
-    def checkpoint(self) -> tuple[Checkpoint, str]:
-        head = Checkpoint(ORIGIN, len(self.tree), self.tree.root())
-        return head, sign_checkpoint(head, self.signer)
+class Log(MemoryLog):
+    """A log in memory, and bundles of it with the proofs."""
 
     def bundle(self, sizes: list[int], indices: list[int] | None = None) -> bytes:
         head, note = self.checkpoint()
