@@ -24,10 +24,10 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from unlearning import losses, samples
-from unlearning.datasets import Part
 from unlearning.errors import ArchitectureError
 from unlearning.progress import Progress, silent
 
+Samples = tuple[np.ndarray | Tensor, np.ndarray | Tensor]  # x and y as in `traces`
 _IN_MEMORY = 64_000_000  # bytes of one spool that stay in memory before it becomes a file
 _EXACT_SPOOL = 2_000_000_000  # bytes of all traces beyond which they are spooled as bfloat16
 _FLOATS_PER_SLICE = 16_000_000  # of rows made at once
@@ -113,8 +113,8 @@ def mean_gradient(
 
 def contrasted(
     model: nn.Module,
-    forget: Part,
-    retain: Part,
+    forget: Samples,
+    retain: Samples,
     names: Sequence[str],
     batch: int = 32,
     signal: losses.PerSample = losses.per_sample,
