@@ -80,7 +80,7 @@ def run(
                 if not pending:
                     return
                 done, _ = wait(pending, return_when=FIRST_COMPLETED)
-                for future in done:
+                for future in sorted(done, key=pending.__getitem__):  # a set has no order; "first" is by number
                     yield pending.pop(future), future.result()
         except BrokenProcessPool as error:
             raise ProvingFailed(

@@ -80,9 +80,9 @@ class Steered:
 
 
 @pytest.fixture(scope="module")
-def steered(tmp_path_factory, built, cache):
+def steered(tmp_path_factory, built):
     made = release.build(BACKEND, Q, tmp_path_factory.mktemp("directed"), srs=built[1]["srs"])
-    return Steered(release.Release.open(*made).with_keys(BACKEND, cache))
+    return Steered(release.Release.open(*made).with_keys(BACKEND, tmp_path_factory.mktemp("steered-keys")))
 
 
 @pytest.fixture(scope="module")
