@@ -15,7 +15,7 @@ DIRECTIONS ?=
 B ?= demo
 SEEDS ?= 0,1,2
 
-.PHONY: help setup demo serve test lint openapi bench results foreign-tools browser-tools clean
+.PHONY: help setup demo serve test lint openapi bench results sbom audit foreign-tools browser-tools clean
 .DEFAULT_GOAL := help
 
 help:
@@ -26,6 +26,8 @@ help:
 	@echo "make openapi  write docs/openapi.yaml and docs/report.schema.json from the code"
 	@echo "make bench B=demo    a benchmark (demo, log, unlearning, api, console, bundle, report); ends with one JSON line"
 	@echo "make results B=class      an experiment (class, random, language) anew, with its page in docs/results/; ends with one JSON line"
+	@echo "make sbom    var/sbom.json: every package that is installed, with version, digests and licence (CycloneDX)"
+	@echo "make audit   published advisories about these packages; needs the network, and says so where there is none"
 	@echo "make foreign-tools   Go and its sumdb libraries, with which a test reads the log (Debian, Ubuntu; as root)"
 	@echo "make browser-tools   Chromium, for the tests in a browser (Debian, Ubuntu; as root); make test does this first"
 	@echo "make clean   remove the virtual environment and everything under var/"
@@ -64,6 +66,13 @@ bench: $(STAMP)
 
 results: $(STAMP)
 	$(BIN)/python -m unlearning reproduce $(B) --seeds $(SEEDS)
+
+sbom: $(STAMP)
+	@mkdir -p var
+	$(BIN)/python .ci/sbom.py > var/sbom.json
+
+audit: $(STAMP)
+	$(BIN)/python .ci/audit.py
 
 GO_PACKAGES := golang-go golang-golang-x-mod-dev
 foreign-tools:
