@@ -8,7 +8,9 @@ ledger.E005  LEDGER_MASTER_KEY or LEDGER_MASTER_KEY_PREVIOUS is not 64 hex digit
 ledger.E006  LEDGER_KMS names no key manager
 ledger.E007  LEDGER_WEBHOOKS_ALLOW_PRIVATE is set where LEDGER_HTTPS is: that is production
 ledger.W008  no second factor is required where LEDGER_HTTPS is set: that is production
+ledger.W009  nobody can report a weakness: LEDGER_SECURITY_CONTACT is missing where LEDGER_HTTPS is set
 ledger.E010  LEDGER_WITNESSES or LEDGER_WITNESS_QUORUM makes no sense
+ledger.E011  LEDGER_SECURITY_CONTACT is no address
 """
 
 from __future__ import annotations
@@ -67,6 +69,19 @@ def check_second_factor(**_: Any) -> list[CheckMessage]:
         return []
     hint = "unset LEDGER_SECOND_FACTOR: accounts without one are led to the page where they set it up"
     return [Warning("LEDGER_SECOND_FACTOR is off beside LEDGER_HTTPS", hint=hint, id="ledger.W008")]
+
+
+@register()
+def check_security_contact(**_: Any) -> list[CheckMessage]:
+    """W009 and E011: people who find a weakness learn whom to tell."""
+    contact = settings.LEDGER_SECURITY_CONTACT
+    if not contact and settings.HTTPS:
+        hint = "set it to an address that somebody reads: mailto:security@example.org, or a page by https"
+        return [Warning("LEDGER_SECURITY_CONTACT is not set", hint=hint, id="ledger.W009")]
+    if contact and not re.fullmatch(r"(mailto:[^\s@]+@[^\s@]+|https://\S+)", contact):
+        got = f"got LEDGER_SECURITY_CONTACT={contact[:80]!r}, expected mailto:NAME@HOST or https://..."
+        return [Error(got, id="ledger.E011")]
+    return []
 
 
 @register()

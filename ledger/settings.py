@@ -18,6 +18,7 @@
 | LEDGER_ALLOWED_HOSTS | host names, comma-separated | localhost,127.0.0.1,[::1] |
 | LEDGER_HTTPS | 1 behind a TLS proxy: secure cookies, HSTS, X-Forwarded-Proto is trusted | off |
 | LEDGER_SECOND_FACTOR | 1: accounts need a second factor; 0: they do not | as LEDGER_HTTPS |
+| LEDGER_SECURITY_CONTACT | mailto: or https: address for /.well-known/security.txt, RFC 9116 | none: no such file |
 | LEDGER_SESSION_IDLE_MINUTES | a session ends after so many minutes without a request | 30 |
 | DJANGO_SECRET_KEY | signs sessions | file in the data folder |
 | DJANGO_DEBUG | 1 shows tracebacks; never in production | off |
@@ -53,6 +54,7 @@ LEDGER_MASTER_KEY = os.environ.get("LEDGER_MASTER_KEY", "")
 LEDGER_MASTER_KEY_PREVIOUS = os.environ.get("LEDGER_MASTER_KEY_PREVIOUS", "")
 LEDGER_KMS = os.environ.get("LEDGER_KMS", "")
 LEDGER_FOUR_EYES = _flag("LEDGER_FOUR_EYES")
+LEDGER_SECURITY_CONTACT = os.environ.get("LEDGER_SECURITY_CONTACT", "").strip()
 LEDGER_WEBHOOKS_ALLOW_PRIVATE = _flag("LEDGER_WEBHOOKS_ALLOW_PRIVATE")
 LEDGER_IMPORT_REPORT_DAYS = 30  # then the line-by-line reports of imports are destroyed
 LEDGER_EXPORT_DAYS = 7  # then the files of exports are destroyed; what the log says of them stays
@@ -90,7 +92,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
-    "ledger.middleware.content_security_policy",
+    "ledger.middleware.headers",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -157,6 +159,9 @@ CSRF_COOKIE_HTTPONLY = True
 if HTTPS:  # browsers take such names over TLS only, for this host alone
     SESSION_COOKIE_NAME, CSRF_COOKIE_NAME = "__Host-session", "__Host-csrf"
 SECURE_HSTS_SECONDS = 365 * 24 * 3600 if HTTPS else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_SSL_REDIRECT = HTTPS
+#: Whether browsers ship with the host's name is for the owner of its domain to ask, not for a program.
+SILENCED_SYSTEM_CHECKS = ["security.W021"]
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
@@ -194,6 +199,7 @@ SPECTACULAR_SETTINGS = {
     "SERVERS": [{"url": "/", "description": "this server"}],
     "SERVE_INCLUDE_SCHEMA": False,
     "SORT_OPERATION_PARAMETERS": False,
+    "ENUM_NAME_OVERRIDES": {"JobState": ["queued", "running", "done", "failed"]},
 }
 
 LOGGING = {

@@ -6,6 +6,7 @@ from django.contrib import admin
 from django.urls import include, path
 from django.views.generic import RedirectView
 
+from ledger import wellknown
 from ledger.admin import access_pages
 from ledger.api import tiles
 
@@ -18,6 +19,7 @@ urlpatterns = [
     path("admin/tokens/", access_pages.api_tokens, name="api-tokens"),
     path("admin/", admin.site.urls),
     path("api/v1/", include("ledger.api.urls")),
+    path(".well-known/security.txt", wellknown.security_txt),
     path("checkpoint", tiles.RootCheckpoint.as_view()),
     path("tile/<path:path>", tiles.TileView.as_view()),
 ]
