@@ -14,6 +14,7 @@ from django.db import models
 from ledger import models as m
 from ledger.fsck.errors import FsckError
 from ledger.statements import predicates as said
+from ledger.statements.list_rules import decisions_of
 from ledger.statements.predicates import Predicate
 from ledger.statements.rules import Story
 from ledger.statements.window_rules import policy_of
@@ -25,6 +26,7 @@ Rows = defaultdict[type[models.Model], dict[Hashable, Row]]
 Kinds = (
     said.WindowClose | said.Mask | said.Order | said.OrderException | said.Claim | said.Challenge | said.Proof
     | said.Verdict | said.Certificate | said.RequestFulfilment | said.ClientSuspension | said.ModelRetirement
+    | said.WindowRequests | said.WindowOutcomes
 )  # fmt: skip
 _OVER = frozenset({m.Order.State.MET, m.Order.State.REJECTED, m.Order.State.EXCEPTED})
 
@@ -56,7 +58,8 @@ def check(rows: Mapping[type[models.Model], Mapping[Hashable, Row]]) -> None:
 
 @apply.register
 def _(it: said.WindowClose, rows: Rows, index: int, story: Story) -> None:
-    decisions = [story.get(ref, said.RequestDecision, f"window {index}") for ref in it.decisions]
+    refs = decisions_of(it, story, index)
+    decisions = [story.get(ref, said.RequestDecision, f"window {index}") for ref in refs]
     rows[m.Window][UUID(it.window)] = {
         "model__entry_id": it.model.index,
         "closed_entry_id": index,
@@ -67,6 +70,11 @@ def _(it: said.WindowClose, rows: Rows, index: int, story: Story) -> None:
         "state": m.Window.State.CLOSED,
         "requests": [UUID(decision.request) for decision in decisions],
     }
+
+
+@apply.register
+def _(_it: said.WindowRequests | said.WindowOutcomes, _rows: Rows, _index: int, _story: Story) -> None:
+    """Parts of lists: the rows come with the window-close and the certificates that rest on them."""
 
 
 @apply.register

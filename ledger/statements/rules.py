@@ -7,7 +7,8 @@ the entry to its `Story`:
 - request, then decision, then window-close, then mask; a commitment before the mask of an order before the order;
 - order, then claim, then challenge, then proof, then verdict, each about the right one before it; one challenge
   and one proof per claim, one verdict per proof; another claim only after a rejection;
-- a certificate lists exactly the orders of its window and says of each what its last verdict says;
+- a certificate lists exactly the orders of its window and says of each what its last verdict says, as
+  `ledger.statements.certificate_rules` has it; long lists take several entries (`ledger.statements.list_rules`);
 - an objection is by the client of its order, once, and before that is met;
 - a tombstone, a key's revocation or rotation names what it ends;
 - nothing is ordered from a retired client or about a retired model, which gets no further commitment;
@@ -28,8 +29,8 @@ from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel
 
-from ledger.statements import coverage_rules, line_rules, window_rules
-from ledger.statements.errors import PolicyError, RuleError
+from ledger.statements import certificate_rules, coverage_rules, line_rules, list_rules, window_rules
+from ledger.statements.errors import RuleError
 from ledger.statements.predicates import (
     AuditReport,
     Certificate,
@@ -65,9 +66,10 @@ from ledger.statements.predicates import (
     Tombstone,
     Verdict,
     WindowClose,
+    WindowOutcomes,
+    WindowRequests,
 )
 from ledger.statements.predicates.base import LogRef
-from ledger.statements.predicates.certificate import Outcome
 from ledger.statements.request_rules import Requests, Step
 
 Kind = TypeVar("Kind", bound=Predicate)
@@ -90,6 +92,7 @@ class Story:
     requests: Requests = field(default_factory=Requests)
     windows: window_rules.Windows = field(default_factory=window_rules.Windows)
     lines: line_rules.Lines = field(default_factory=line_rules.Lines)
+    lists: list_rules.Lists = field(default_factory=list_rules.Lists)
     whole: bool = True  # false where statements were left out, as in a bundle
 
     def get(self, ref: LogRef, kind: type[Kind], by: str) -> Kind:
@@ -123,6 +126,7 @@ class Story:
         self.requests.add(predicate)
         self.windows.add(index, predicate)
         self.lines.add(index, predicate, self)
+        self.lists.add(index, predicate)
         about = _said_once(predicate)
         if about is not None:
             self.once[predicate.slug, about] = index
@@ -139,6 +143,7 @@ def check(story: Story, index: int, predicate: Predicate) -> None:
         raise RuleError(
             f"log entry {index} is the second {predicate.slug} about the same; the first is entry {first}"
         )
+    list_rules.check_place(predicate, story, index)
     _check(predicate, story, index)
     story.requests.check(predicate, index)
 
@@ -266,7 +271,8 @@ def _(said: ClientModelRetirement, story: Story, index: int) -> None:
 def _(said: WindowClose, story: Story, index: int) -> None:
     story.get(said.model, ModelRelease, f"window {index}")
     window_rules.check_close(said, story, index)
-    for ref in said.decisions:
+    list_rules.check_close(said, index)
+    for ref in list_rules.decisions_of(said, story, index):
         decision = story.get(ref, RequestDecision, f"window {index}")
         same(decision.decision, "approved", f"window {index} holds a request that was not approved")
     for request in _requests_of(said, story, index):
@@ -275,7 +281,8 @@ def _(said: WindowClose, story: Story, index: int) -> None:
 
 def _requests_of(said: WindowClose, story: Story, index: int) -> list[str]:
     """The requests that a window takes in; each once."""
-    found = [story.get(ref, RequestDecision, f"window {index}").request for ref in said.decisions]
+    decisions = list_rules.decisions_of(said, story, index)
+    found = [story.get(ref, RequestDecision, f"window {index}").request for ref in decisions]
     if len(set(found)) != len(found):
         raise RuleError(f"window {index} names a request twice")
     return found
@@ -382,23 +389,19 @@ def _(verdict: Verdict, story: Story, index: int) -> None:
 
 
 @_check.register
-def _(certificate: Certificate, story: Story, index: int) -> None:
-    by = f"certificate {index}"
-    mask = story.get(certificate.mask, Mask, by)
-    filed = story.get(certificate.filed, DeletionRequest, by)
-    decision = story.get(certificate.decision, RequestDecision, by)
-    same(
-        {filed.request, decision.request}, {certificate.request}, f"{by} is about another request than it refers to"
-    )
-    same(mask.closed, certificate.window, f"{by} names a mask of another window")
-    same(
-        {outcome.order.index for outcome in certificate.outcomes},
-        set(story.orders[mask.window]),
-        f"{by} does not list exactly the orders of its window",
-    )
-    for outcome in certificate.outcomes:
-        _check_outcome(outcome, story, index)
-    window_rules.check_certificate(certificate, story, index)
+def _(said: Certificate, story: Story, index: int) -> None:
+    listed = None if said.outcomes_in is None else list_rules.facts_of(said, story, index)
+    certificate_rules.check(said, story, index, listed)
+
+
+@_check.register
+def _(said: WindowRequests, story: Story, index: int) -> None:
+    list_rules.check_requests(said, story, index)
+
+
+@_check.register
+def _(said: WindowOutcomes, story: Story, index: int) -> None:
+    list_rules.check_outcomes(said, story, index)
 
 
 @_check.register
@@ -443,16 +446,3 @@ def _(said: AuditReport, _story: Story, index: int) -> None:
     )
     if said.covers > index:
         raise RuleError(f"report {index} stands under a log of {said.covers} entries, which it cannot have seen")
-
-
-def _check_outcome(outcome: Outcome, story: Story, index: int) -> None:
-    story.get(outcome.order, Order, f"certificate {index}")
-    if outcome.verdict is not None:
-        story.expect(outcome.verdict, f"certificate {index}")
-    line_rules.check_outcome(outcome, story, f"certificate {index}")
-    verdicts = story.verdicts[outcome.order.index]
-    expected = window_rules.expected_status(outcome.order.index, story)
-    if outcome.status != expected:
-        raise PolicyError(f"certificate {index} says {outcome.status} where the verdicts say {expected}")
-    if verdicts and (outcome.verdict is None or outcome.verdict.index != verdicts[-1]):
-        raise RuleError(f"certificate {index} does not refer to the last verdict, at log index {verdicts[-1]}")

@@ -1,11 +1,8 @@
-"""What may be said about windows, orders and certificates: the part of `ledger.statements.rules` about policies.
+"""What may be said about windows and orders: the part of `ledger.statements.rules` about policies.
 
 - an order has the coverage that its window's policy asks for, and is not given to a suspended client;
 - suspension and lift of a client follow each other, numbered;
 - an order is excepted once, and not once it was met; nothing is claimed or proved under an excepted one;
-- a certificate says of each order what verdicts, exceptions and due dates say, names suspended clients as such, and
-  calls itself complete exactly when its window's quorum was reached;
-- a supplement refers to the last certificate of the same request and window;
 - a model is retired once, with no window waiting for certificates, and no window on it closes afterwards;
 - a request is fulfilled when every model that it concerns has a complete certificate or is retired.
 """
@@ -16,14 +13,12 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ledger.statements import coverage
 from ledger.statements.errors import PolicyError, RuleError
 from ledger.statements.predicates import (
     Certificate,
     Challenge,
     ClientSuspension,
     Mask,
-    ModelCommitment,
     ModelRelease,
     ModelRetirement,
     Order,
@@ -35,7 +30,6 @@ from ledger.statements.predicates import (
     WindowClose,
 )
 from ledger.statements.predicates.base import LogRef
-from ledger.statements.predicates.certificate import NotOrdered, Outcome, quorum_reached
 from ledger.statements.predicates.window_policy import WindowPolicy
 
 if TYPE_CHECKING:
@@ -76,7 +70,7 @@ class Windows:
 
     def suspended(self, client: str, before: int) -> int | None:
         """The suspension that a client is under at `before`, by index."""
-        known = [(index, action) for index, action in self.suspensions[client] if index < before]
+        known = [(index, action) for index, action in self.suspensions.get(client, ()) if index < before]
         return known[-1][0] if known and known[-1][1] == "suspend" else None
 
 
@@ -127,7 +121,7 @@ def check_exception(said: OrderException, story: Story, index: int) -> None:
     by = f"exception {index}"
     order = story.get(said.order, Order, by)
     _same(said.client, order.client, f"{by}: client")
-    last = _last_verdict(story, said.order.index)
+    last = last_verdict(story, said.order.index)
     if last is not None and last.result == "accepted":
         raise RuleError(f"{by} is about order {said.order.index}, which was met")
 
@@ -147,49 +141,6 @@ def check_retirement(said: ModelRetirement, story: Story, index: int) -> None:
     waiting = story.windows.uncertified[said.model.index]
     if waiting:
         raise RuleError(f"retirement {index}: window {min(waiting)} of the model is not certified")
-
-
-def check_certificate(said: Certificate, story: Story, index: int) -> None:
-    """Steps of a certificate that follow from the policy; the rest is in `rules`. Raises RuleError."""
-    by = f"certificate {index}"
-    closed = story.get(said.window, WindowClose, by)
-    _check_chain(said, story, by)
-    for outcome in said.outcomes:
-        _check_outcome(outcome, story, by)
-    if said.complete is None:  # from before there were policies
-        return
-    policy = policy_of(closed)
-    _same(said.quorum_percent, policy.quorum_percent, f"{by}: quorumPercent")
-    _same(said.coverage, policy.coverage, f"{by}: coverage")
-    for one in said.not_ordered:
-        _check_not_ordered(one, said, closed, story, by)
-    _same(said.complete, quorum_reached(said.outcomes, said.not_ordered, policy.quorum_percent), f"{by}: complete")
-    accepted = [v for one in said.outcomes if (v := _accepted(story, one.order.index)) is not None]
-    _same(said.detection, coverage.worst([v.detection for v in accepted]) if accepted else None, f"{by}: detection")
-    _same([(one.chance, one.chunks) for one in said.caught], worst_caught(accepted), f"{by}: caught")
-
-
-def worst_caught(verdicts: list[Verdict]) -> list[tuple[str, int]]:
-    """Per chance the largest number of dishonest chunks among verdicts on samples; nothing if all are full."""
-    worst: dict[str, int] = {}
-    for verdict in verdicts:
-        for one in verdict.caught:
-            worst[one.chance] = max(worst.get(one.chance, 0), one.chunks)
-    return sorted(worst.items())
-
-
-def expected_status(order: int, story: Story) -> str:
-    """What a certificate must say of an order now."""
-    verdict, claims = _last_verdict(story, order), story.claims[order]
-    if verdict is not None and verdict.result == "accepted":
-        due, challenge = story.statements[order], story.windows.claimed_at.get(verdict.claim.index)
-        assert isinstance(due, Order)
-        late = challenge is not None and challenge.claimed_at is not None and challenge.claimed_at > due.due_at
-        return "met-late" if late else "met"
-    if order in story.windows.exceptions:
-        return "excepted"
-    answered = verdict is not None and verdict.claim.index == claims[-1]
-    return "rejected" if answered else "unanswered"
 
 
 def check_fulfilment(said: RequestFulfilment, story: Story, index: int) -> None:
@@ -231,49 +182,12 @@ def _release(story: Story, index: int) -> ModelRelease:
     return release
 
 
-def _check_chain(said: Certificate, story: Story, by: str) -> None:
-    known = [
-        i
-        for i in story.windows.certificates[said.request]
-        if isinstance(earlier := story.statements[i], Certificate) and earlier.window == said.window
-    ]
-    expected = known[-1] if known else None
-    got = None if said.supplements is None else said.supplements.index
-    if got != expected:
-        raise RuleError(f"{by} supplements {got}, the last certificate of this request and window is {expected}")
-    if said.supplements is not None:
-        story.get(said.supplements, Certificate, by)
-
-
-def _check_outcome(outcome: Outcome, story: Story, by: str) -> None:
-    noted = story.windows.exceptions.get(outcome.order.index)
-    if outcome.status == "excepted" and (outcome.exception is None or outcome.exception.index != noted):
-        raise RuleError(f"{by} does not refer to the exception of order {outcome.order.index}, entry {noted}")
-    if outcome.exception is not None:
-        story.get(outcome.exception, OrderException, by)
-
-
-def _check_not_ordered(one: NotOrdered, said: Certificate, closed: WindowClose, story: Story, by: str) -> None:
-    if one.reason == "suspended":
-        story.get(one.ref, ClientSuspension, by)
-        _same(one.ref.index, story.windows.suspended(one.client, said.mask.index), f"{by}: suspension")
-        return
-    commitment = story.get(one.ref, ModelCommitment, by)
-    _same((commitment.client, commitment.model), (one.client, closed.model), f"{by}: late commitment")
-    if one.ref.index < said.mask.index:
-        raise RuleError(f"{by}: commitment {one.ref.index} stands before the mask, so it should have got an order")
-
-
-def _last_verdict(story: Story, order: int) -> Verdict | None:
+def last_verdict(story: Story, order: int) -> Verdict | None:
+    """The last verdict on an order, by index; None before there is one."""
     verdicts = story.verdicts[order]
     last = story.statements[verdicts[-1]] if verdicts else None
     assert last is None or isinstance(last, Verdict)
     return last
-
-
-def _accepted(story: Story, order: int) -> Verdict | None:
-    verdict = _last_verdict(story, order)
-    return verdict if verdict is not None and verdict.result == "accepted" else None
 
 
 def _same(got: object, wanted: object, what: str) -> None:

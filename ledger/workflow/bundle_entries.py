@@ -35,8 +35,10 @@ from ledger.models import (
     Window,
 )
 from ledger.statements.predicates import Certificate as CertificateSaid
-from ledger.statements.predicates import KeyRotation
+from ledger.statements.predicates import KeyRotation, WindowClose, WindowOutcomes
+from ledger.statements.predicates.base import LogRef
 from ledger.statements.predicates.certificate import NotOrdered
+from ledger.workflow.lists import parts
 
 Rows = QuerySet[Any]
 
@@ -46,7 +48,7 @@ def of_windows(windows: Sequence[uuid.UUID], size: int | None = None) -> set[int
     certificates = Certificate.objects.filter(window__in=windows)
     if size is not None:
         certificates = certificates.filter(entry__lt=size)
-    named = _not_ordered(certificates)
+    lists, named = _lists_of(certificates)
     late = [one.ref.index for one in named if one.reason == "committed-after-mask"]
     orders = Order.objects.filter(window__in=windows)
     held = ClientModel.objects.filter(Q(orders__in=orders) | Q(entry__in=late)).distinct()
@@ -58,6 +60,7 @@ def of_windows(windows: Sequence[uuid.UUID], size: int | None = None) -> set[int
         *_of_masks(windows),
         *_superseded(windows),
         *_ids(certificates, "entry"),
+        *lists,
         *_of_orders(orders),
         *_ids(suspensions, "set_entry", "lifted_entry"),
         *_ids(held, "circuit__entry", "entry"),
@@ -83,6 +86,10 @@ def _of_masks(windows: Iterable[uuid.UUID]) -> Iterator[int]:
     """What led to windows' masks: their requests with all that was said about them."""
     rows = Window.objects.filter(pk__in=list(windows))
     yield from _ids(rows, "model__entry", "closed_entry", "mask_entry")
+    for entry in LogEntry.objects.filter(index__in=rows.exclude(closed_entry=None).values("closed_entry")):
+        closed = log.statement(entry).predicate
+        assert isinstance(closed, WindowClose)
+        yield from (index for index, _ in parts(closed.requests_in))
     yield from _of_requests(DeletionRequest.objects.filter(windows__in=rows).distinct())
 
 
@@ -138,10 +145,19 @@ def _of_keys(held: QuerySet[ClientModel]) -> Iterator[int]:
     yield from _ids(found, "enrolled_entry", "revoked_entry")
 
 
-def _not_ordered(certificates: QuerySet[Certificate]) -> list[NotOrdered]:
-    """The clients that certificates name as those without an order."""
-    said = [log.statement(one.entry).predicate for one in certificates.select_related("entry")]
-    return [one for it in said if isinstance(it, CertificateSaid) for one in it.not_ordered]
+def _lists_of(certificates: QuerySet[Certificate]) -> tuple[set[int], list[NotOrdered]]:
+    """The lists that certificates rest on, by index, and the clients named as those without an order."""
+    named: list[NotOrdered] = []
+    last: dict[int, LogRef] = {}
+    for one in certificates.select_related("entry").iterator(500):
+        said = log.statement(one.entry).predicate
+        assert isinstance(said, CertificateSaid)
+        named += said.not_ordered
+        if said.outcomes_in is not None:
+            last[said.outcomes_in.index] = said.outcomes_in
+    found = [part for ref in last.values() for part in parts(ref)]
+    named += [one for _, part in found if isinstance(part, WindowOutcomes) for one in part.not_ordered]
+    return {index for index, _ in found}, named
 
 
 def _ids(rows: Rows, *fields: str) -> Iterator[int]:

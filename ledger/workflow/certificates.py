@@ -20,15 +20,18 @@ from ledger.models import (
     Window,
 )
 from ledger.statements import coverage, predicates
-from ledger.statements.predicates.certificate import MOST_OUTCOMES, NotOrdered, Outcome, quorum_reached
+from ledger.statements.certificate_rules import worst_caught
+from ledger.statements.predicates.base import LogRef
+from ledger.statements.predicates.certificate import NotOrdered, Outcome, quorum_reached
 from ledger.statements.predicates.verdict import Caught
+from ledger.statements.predicates.window_outcomes import MOST_LINES
 from ledger.statements.predicates.window_policy import WindowPolicy
-from ledger.statements.window_rules import worst_caught
 from ledger.workflow import events
 from ledger.workflow.actors import SYSTEM, Actor
 from ledger.workflow.errors import WorkflowError
 from ledger.workflow.fulfilment import fulfil
-from ledger.workflow.step import exclusive, get_or_refuse, log_own
+from ledger.workflow.lists import log_outcomes, slices
+from ledger.workflow.step import exclusive, get_or_refuse, log_own_in_turn
 
 _OPERATOR: Final = (
     "For every order marked met or met-late, the weights that the client committed to in its claim result from its "
@@ -58,6 +61,8 @@ SAMPLE_DOES_NOT_PROVE: Final = "Anything about touched chunks that were not draw
 NOT_CONTINUED: Final = (
     "That models marked unlinked, awaited or refuted started from weights in which earlier windows' masks are zero."
 )
+_MOST_REPEATED: Final = 1_000  # lines about clients in all certificates of a window together
+_BATCH: Final = 500  # certificates in memory at a time
 DEVELOPMENT_SRS: Final = (
     "Soundness against whoever made the development SRS: it did not come from a public ceremony."
 )
@@ -88,8 +93,7 @@ def certify(window_id: uuid.UUID | str, *, actor: Actor = SYSTEM) -> list[Certif
 
     Settled means met, rejected, excepted, or past due without an answer. A request is fulfilled when the window's
     quorum was reached and every other model that it concerns was dealt with; otherwise it stays in progress, and
-    its certificate says who did not comply. Raises WorkflowError: unknown (404), no mask yet, orders pending, more
-    orders than a certificate can name (409).
+    its certificate says who did not comply. Raises WorkflowError: unknown (404), no mask yet, orders pending (409).
     """
     window = get_or_refuse(Window.objects.all(), "window", uuid=window_id)
     if window.state == Window.State.CERTIFIED:
@@ -123,44 +127,56 @@ def latest_certificates(window: Window) -> list[Certificate]:
 
 
 def _certify_all(window: Window, found: _Findings) -> list[Certificate]:
-    requests = window.requests.select_related("filed_entry", "decision_entry").order_by("filed_entry")
-    return [_certify(window, request, found) for request in requests]
+    """A certificate for each request; many clients are listed once, before the certificates that rest on it."""
+    requests = list(window.requests.select_related("filed_entry", "decision_entry").order_by("filed_entry"))
+    lines = len(found.outcomes) + len(found.not_ordered)
+    alone = lines <= MOST_LINES and lines * len(requests) <= _MOST_REPEATED
+    listed = None if alone else log_outcomes(window, found.outcomes, found.not_ordered)
+    earlier = {one.request_id: one for one in window.certificates.filter(supplement=None).select_related("entry")}
+    made: list[Certificate] = []
+    for some in slices(requests, _BATCH):
+        entries = log_own_in_turn(_said_of(window, one, earlier.get(one.pk), found, listed) for one in some)
+        rows = [
+            Certificate(
+                request=one, window=window, complete=found.complete, supplements=earlier.get(one.pk), entry=entry
+            )
+            for one, entry in zip(some, entries, strict=True)
+        ]
+        made += Certificate.objects.bulk_create(rows)
+    return made
 
 
-def _certify(window: Window, request: DeletionRequest, found: _Findings) -> Certificate:
+def _said_of(
+    window: Window, request: DeletionRequest, earlier: Certificate | None, found: _Findings, listed: LogRef | None
+) -> predicates.Certificate:
     assert request.decision_entry is not None
     assert window.closed_entry is not None
     assert window.mask_entry is not None
-    earlier = window.certificates.filter(request=request, supplement=None).first()
     figures = [verdict.detection for verdict in found.verdicts]
-    entry = log_own(
-        predicates.Certificate(
-            request=str(request.uuid),
-            filed=log.entry_ref(request.filed_entry),
-            decision=log.entry_ref(request.decision_entry),
-            window=log.entry_ref(window.closed_entry),
-            mask=log.entry_ref(window.mask_entry),
-            outcomes=found.outcomes,
-            not_ordered=found.not_ordered,
-            quorum_percent=found.policy.quorum_percent,
-            complete=found.complete,
-            coverage=found.policy.coverage,
-            detection=coverage.worst(figures) if figures else None,
-            caught=[Caught(chance=level, chunks=chunks) for level, chunks in worst_caught(found.verdicts)],
-            supplements=None if earlier is None else log.entry_ref(earlier.entry),
-            srs_provenance=found.srs,
-            proves=SAMPLE_PROVES if found.sampled else PROVES,
-            does_not_prove=[
-                *DOES_NOT_PROVE,
-                *([SAMPLE_DOES_NOT_PROVE] if found.sampled else []),
-                *([NOT_CONTINUED] if _not_continued(found) else []),
-                *([DEVELOPMENT_SRS] if found.srs == "development" else []),
-            ],
-            issued_at=timezone.now(),
-        )
-    )
-    return Certificate.objects.create(
-        request=request, window=window, complete=found.complete, supplements=earlier, entry=entry
+    return predicates.Certificate(
+        request=str(request.uuid),
+        filed=log.entry_ref(request.filed_entry),
+        decision=log.entry_ref(request.decision_entry),
+        window=log.entry_ref(window.closed_entry),
+        mask=log.entry_ref(window.mask_entry),
+        outcomes=found.outcomes if listed is None else [],
+        not_ordered=found.not_ordered if listed is None else [],
+        outcomes_in=listed,
+        quorum_percent=found.policy.quorum_percent,
+        complete=found.complete,
+        coverage=found.policy.coverage,
+        detection=coverage.worst(figures) if figures else None,
+        caught=[Caught(chance=level, chunks=chunks) for level, chunks in worst_caught(found.verdicts)],
+        supplements=None if earlier is None else log.entry_ref(earlier.entry),
+        srs_provenance=found.srs,
+        proves=SAMPLE_PROVES if found.sampled else PROVES,
+        does_not_prove=[
+            *DOES_NOT_PROVE,
+            *([SAMPLE_DOES_NOT_PROVE] if found.sampled else []),
+            *([NOT_CONTINUED] if _not_continued(found) else []),
+            *([DEVELOPMENT_SRS] if found.srs == "development" else []),
+        ],
+        issued_at=timezone.now(),
     )
 
 
@@ -176,12 +192,6 @@ def _findings(window: Window, *, pending: bool) -> _Findings:
         window.orders.select_related("client_model__circuit", "entry", "exception_entry").order_by("entry")
     )
     not_ordered = _not_ordered(window)
-    if max(len(orders), len(not_ordered)) > MOST_OUTCOMES:
-        raise WorkflowError(
-            "window-too-large",
-            f"window {window.uuid} has {len(orders)} orders and {len(not_ordered)} clients without one, a "
-            f"certificate can name {MOST_OUTCOMES} of either; verdicts stand in the log, and a report lists them",
-        )
     verdicts = {order.pk: _last_verdict(order) for order in orders}
     said = [_said(verdict) for verdict in verdicts.values() if verdict is not None and verdict.accepted]
     return _Findings(

@@ -29,6 +29,7 @@ from ledger.workflow.datasets import current_index
 from ledger.workflow.errors import WorkflowError
 
 SALT_BYTES: Final = 32
+MOST_REFERENCES: Final = 500
 MAX_SAMPLES, MAX_CLASSES, MAX_FIELDS = 100_000, 1_000, 20
 _FORMS: Final = (
     '{"dataset": name} and one of "class": number, "classes": [numbers], "samples": [ids], "query": {field: value}'
@@ -179,11 +180,17 @@ def compose(requests: Iterable[DeletionRequest]) -> dict[str, Any]:
 
 
 def public_forget(requests: Iterable[DeletionRequest]) -> dict[str, Any]:
-    """The same as it may be stored in the clear and logged: instead of samples, the approvals' commitments."""
+    """The same as it may be stored in the clear and logged: instead of samples, the approvals' commitments; of many
+    of these their number and the SHA-256 of their canonical JSON, for a mask's statement to fit an entry.
+    """
     chosen = list(requests)
     if all("sealed" not in request.forget for request in chosen):
         return compose(chosen)
-    return {"references": sorted(request.reference for request in chosen)}
+    references = sorted(request.reference for request in chosen)
+    if len(references) <= MOST_REFERENCES:
+        return {"references": references}
+    digest = hashlib.sha256(canonical.dumps(references)).hexdigest()
+    return {"referencesSha256": digest, "count": len(references)}
 
 
 def public_recipe(recipe: Mapping[str, Any], requests: Iterable[DeletionRequest]) -> dict[str, Any]:

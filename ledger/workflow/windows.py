@@ -16,11 +16,12 @@ from pydantic.alias_generators import to_camel
 from ledger import blobs, log, queue
 from ledger.models import ClientModel, GlobalModel, Job, Order, Window
 from ledger.statements import predicates
-from ledger.statements.predicates.window_close import MOST_DECISIONS
 from ledger.statements.predicates.window_policy import WindowPolicy
+from ledger.statements.predicates.window_requests import MOST_DECISIONS
 from ledger.workflow import events
 from ledger.workflow.actors import SYSTEM, Actor
 from ledger.workflow.errors import WorkflowError
+from ledger.workflow.lists import log_requests
 from ledger.workflow.membership import enter, expect_resolved, open_one
 from ledger.workflow.orders import OURS, issue_orders
 from ledger.workflow.policies import effective
@@ -80,28 +81,25 @@ def close_window(window_id: uuid.UUID | str, *, actor: Actor = SYSTEM) -> Window
     """Fix the window's requests and its policy in the log and start its mask job.
 
     Raises WorkflowError (409) unless it is open and all of its requests are resolved, or while another window of
-    the model is not certified (its orders and ours would be about the same weights), or when it has more requests
-    than its statement can name.
+    the model is not certified (its orders and ours would be about the same weights).
     """
     window = open_one(window_id)
     expect_resolved(window)
     _expect_turn(window)
     requests = window.requests.select_related("decision_entry").order_by("decision_entry")
-    decisions = [request.decision_entry for request in requests]
+    decisions = [
+        log.entry_ref(request.decision_entry) for request in requests if request.decision_entry is not None
+    ]
     if not decisions:
         raise WorkflowError("no-requests", f"window {window.uuid} is empty: put requests into it, or discard it")
-    if len(decisions) > MOST_DECISIONS:
-        raise WorkflowError(
-            "window-too-large",
-            f"window {window.uuid} has {len(decisions)} requests, at most {MOST_DECISIONS} fit one: take the "
-            "others out and put them into the next window",
-        )
     policy = effective(window.model, window.policy).logged()
+    listed = log_requests(window, decisions) if len(decisions) > MOST_DECISIONS else None
     window.closed_entry = log_own(
         predicates.WindowClose(
             window=str(window.uuid),
             model=log.entry_ref(window.model.entry),
-            decisions=[log.entry_ref(entry) for entry in decisions if entry is not None],
+            decisions=decisions if listed is None else [],
+            requests_in=listed,
             closed_at=timezone.now(),
             policy=policy,
         )

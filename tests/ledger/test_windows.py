@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from ledger import log, models
 from ledger.statements import predicates
-from ledger.workflow import certificates, membership, proofs, requests, windows
+from ledger.workflow import proofs, requests, windows
 from ledger.workflow.certificates import certify
 from tests.bundles import window_bundle
 from tests.ledger.story import FORGET, TOTAL, Story, approve, nobody, refused, verdict
@@ -61,25 +61,6 @@ class TestWindows:
         window = windows.open_window(story.model, None, [story.approved_request().uuid])
         with refused("window-pending", 409):
             windows.close_window(window.uuid)
-
-    def test_more_than_a_statement_can_name(self, story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
-        asked = [story.approved_request().uuid for _ in range(2)]
-        window = windows.open_window(story.model, None, asked)
-        monkeypatch.setattr(windows, "MOST_DECISIONS", 1)
-        size = log.size()
-        with refused("window-too-large", 409):
-            windows.close_window(window.uuid)
-        assert log.size() == size
-        membership.remove_requests(window.uuid, [asked[1]])
-        windows.close_window(window.uuid)
-        story.party("one")
-        story.party("two")
-        windows.publish_mask(window.uuid, b"mask", 2, TOTAL, {})
-        monkeypatch.setattr(certificates, "MOST_OUTCOMES", 1)
-        with refused("window-too-large", 409):
-            certificates.certify(window.uuid)
-        window.refresh_from_db()
-        assert window.state != "certified"
 
     def test_a_commitment_after_the_mask_gets_no_order(self, story: Story) -> None:
         early = story.party("early")

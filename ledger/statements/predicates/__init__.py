@@ -41,6 +41,8 @@ from ledger.statements.predicates.subject_access import SubjectAccess
 from ledger.statements.predicates.tombstone import Tombstone
 from ledger.statements.predicates.verdict import Verdict
 from ledger.statements.predicates.window_close import WindowClose
+from ledger.statements.predicates.window_outcomes import WindowOutcomes
+from ledger.statements.predicates.window_requests import WindowRequests
 
 PREDICATES: Final[dict[str, type[Predicate]]] = {
     kind.type_uri(): kind
@@ -54,6 +56,7 @@ PREDICATES: Final[dict[str, type[Predicate]]] = {
         ClientKeyAddition, ClientKeyRotation, ClientRetirement, ClientModelRetirement,
         ContinuationChallenge, ContinuationProof, ContinuationVerdict,
         AuditReport,
+        WindowRequests, WindowOutcomes,
     )
 }  # fmt: skip
 
@@ -65,4 +68,5 @@ __all__ = [
     "ModelCommitment", "ModelRelease", "ModelRetirement", "Order", "OrderException", "OrderObjection",
     "Predicate", "Proof", "RequestAcknowledgement", "RequestClosure", "RequestDecision", "RequestExtension",
     "RequestFulfilment", "RequestHold", "SubjectAccess", "Terms", "Tombstone", "Verdict", "WindowClose",
+    "WindowOutcomes", "WindowRequests",
 ]  # fmt: skip

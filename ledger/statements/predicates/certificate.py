@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar, Final, Literal
 
 from pydantic import Field
@@ -51,6 +52,9 @@ class Certificate(Predicate):
     mask: LogRef
     outcomes: list[Outcome] = Field(max_length=MOST_OUTCOMES)
     not_ordered: list[NotOrdered] = Field(default=[], max_length=MOST_OUTCOMES)
+    outcomes_in: LogRef | None = Field(
+        default=None, description="the last window-outcomes, which list all clients if none is named here"
+    )
     quorum_percent: int = Field(default=100, ge=1, le=100)
     complete: bool | None = Field(default=None, description="whether the quorum was reached; null: all were met")
     coverage: Coverage = FULL
@@ -68,7 +72,7 @@ class Certificate(Predicate):
         return all(one.status in MET for one in self.outcomes) if self.complete is None else self.complete
 
 
-def quorum_reached(outcomes: list[Outcome], not_ordered: list[NotOrdered], percent: int) -> bool:
+def quorum_reached(outcomes: Sequence[Outcome], not_ordered: Sequence[NotOrdered], percent: int) -> bool:
     """Whether enough clients have complied: of those ordered and not excepted, the suspended ones included.
 
     With orders, but none met, it never is: excepting everybody fulfils nothing.

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Final
+from typing import ClassVar
 
 from pydantic import Field
 
 from ledger.statements.predicates.base import LogRef, Predicate, Time, Uuid
 from ledger.statements.predicates.window_policy import WindowPolicy
-
-MOST_DECISIONS: Final = 500  # that fit an entry of the log
+from ledger.statements.predicates.window_requests import MOST_DECISIONS
 
 
 class WindowClose(Predicate):
@@ -19,6 +18,9 @@ class WindowClose(Predicate):
 
     window: Uuid
     model: LogRef
-    decisions: list[LogRef] = Field(min_length=1, max_length=MOST_DECISIONS)
+    decisions: list[LogRef] = Field(max_length=MOST_DECISIONS)
+    requests_in: LogRef | None = Field(
+        default=None, description="the last window-requests, which list the decisions if there are none here"
+    )
     closed_at: Time
     policy: WindowPolicy | None = Field(default=None, description="null: the defaults of a WindowPolicy")

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from ledger.statements import predicates as p
 from ledger.statements.predicates.base import LogRef
-from ledger.statements.predicates.certificate import Outcome
+from ledger.statements.predicates.certificate import NotOrdered, Outcome
 from ledger.statements.predicates.circuit_release import Circuit, CircuitParameters, Srs
 from ledger.statements.predicates.model_release import TargetTensor
 from ledger.statements.predicates.verdict import Failure
@@ -92,6 +92,12 @@ SAMPLES: list[p.Predicate] = [
         request=UUID, filed=REF, decision=REF, window=REF, mask=REF,
         outcomes=[Outcome(order=REF, client=UUID, status="met", verdict=REF)], srs_provenance="ceremony",
         proves=["this"], does_not_prove=["that"], issued_at=TIME,
+    ),
+    p.WindowRequests(window=UUID, model=REF, number=2, previous=REF, decisions=[REF]),
+    p.WindowOutcomes(
+        window=REF, mask=REF, number=1, supplements=REF,
+        outcomes=[Outcome(order=REF, client=UUID, status="met", verdict=REF)],
+        not_ordered=[NotOrdered(client=UUID, reason="suspended", ref=REF)],
     ),
     p.AuditReport(
         report=UUID, scope="window", about=UUID, form="pdf", sha256=SHA, size=10, covers=1, personal_data=True,
