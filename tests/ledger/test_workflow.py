@@ -61,7 +61,7 @@ def test_the_audit_bundle_can_be_checked_by_a_stranger(story: Story) -> None:
         "client-model-retirement", "tombstone", "request-acknowledgement", "request-extension", "request-hold",
         "request-closure", "client-suspension", "order-exception", "request-fulfilment", "model-retirement",
         "order-objection", "continuation-challenge", "continuation-proof", "continuation-verdict", "subject-access",
-            "report",
+            "report", "window-requests", "window-outcomes",
     }  # fmt: skip
     assert set(bundle.kinds()) == {kind.slug for kind in predicates.PREDICATES.values()} - later
     for digest, data in bundle.files.items():

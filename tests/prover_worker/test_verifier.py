@@ -4,6 +4,7 @@ import base64
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from importlib.metadata import distribution, packages_distributions
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-from ledger.statements import keys
+from ledger.statements import keys, predicates
 from ledger.statements.statement import sign_statement
 from ledger.tlog.checkpoint import Checkpoint, sign_checkpoint
 from prover_worker.audit.command import main
@@ -256,6 +257,27 @@ class TestByHand:
         assert f"certificate at log index {window.certificate}" in done.stdout
         assert f"verdict           at log index {window.verdict}" in done.stdout
         assert "proofs            files/" in done.stdout
+
+    def test_a_certificate_that_rests_on_a_list(self, window, tmp_path):
+        log, own = window.until(window.certificate), Bundle.of(window.data).said(window.certificate)
+        refs = []
+        for number, outcomes in enumerate(([], own.outcomes), 1):
+            previous = refs[-1] if refs else None
+            part = predicates.WindowOutcomes(
+                window=own.window, mask=own.mask, number=number, previous=previous, outcomes=outcomes
+            )
+            refs.append(log.say(part))
+        log.say(own.model_copy(update={"outcomes": [], "outcomes_in": refs[-1]}))
+        bundle = log.bundle(window.sizes)
+        done = self.run(window, tmp_path, bundle)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.count("window-outcomes") == 2
+        doctored = Bundle.of(bundle)
+        doctored.leave_out(refs[0].index)
+        shutil.rmtree(tmp_path / "by-hand")
+        done = self.run(window, tmp_path, doctored.pack())
+        assert done.returncode != 0
+        assert f"the bundle has no entry {refs[0].index}" in done.stderr
 
     @pytest.mark.parametrize(
         ("attack", "noticed"),
