@@ -30,7 +30,7 @@ from ledger.workflow.certificates import certify
 from ledger.workflow.clients import invite_client, reenrol_client
 from ledger.workflow.erase import erase
 from ledger.workflow.rotation import rotate_key
-from tests.ledger.story import Party, Story, approve, verdict
+from tests.ledger.story import Party, Story, verdict
 
 NOW = timezone.now()
 
@@ -324,7 +324,7 @@ def second_verdict() -> str:
 def certificate_against_the_verdicts() -> str:
     real = said("certificate")
     outcomes = [real.outcomes[0].model_copy(update={"status": "rejected"}), *real.outcomes[1:]]
-    before = log.entry_ref(models.LogEntry.objects.get(index=entry("certificate").index))
+    before = log.entry_ref(entry("certificate"))
     index = append(real.model_copy(update={"supplements": before, "outcomes": outcomes}))
     return f"certificate {index} says rejected where the verdicts say met"
 
