@@ -86,7 +86,7 @@ def facts(
         raise RuleError(f"{by} does not list exactly the orders of its window")
     if len({one.client for one in not_ordered}) != len(not_ordered):
         raise RuleError(f"{by} names a client without an order twice")
-    named = {one.client for one in [*outcomes, *not_ordered]}
+    named = {one.client for one in outcomes} | {one.client for one in not_ordered}
     for client in story.windows.suspensions:
         if client not in named and _suspended_holder(client, mask, mask_ref.index, story):
             raise RuleError(f"{by} leaves out client {client}, which was suspended when the mask came")
