@@ -32,7 +32,7 @@ from torch import Tensor
 
 from unlearning.errors import CurvatureError
 
-BLOCKS_PER_SLICE = 512  # what a processor's cache holds of r + q rows each: larger slices are slower
+BLOCKS_PER_SLICE = 2048  # so many that asking for a step takes less time than the step
 _WHOLE_BLOCKS_PER_SLICE = 256
 _LEAST = 1e-12  # of the mean diagonal: what an exact constraint is softened by, for directions that are zero
 
@@ -66,9 +66,21 @@ class System(NamedTuple):
     right: Tensor
 
     def solution(self) -> Tensor:
-        """The multipliers, (nb, r + q)."""
-        root = torch.linalg.cholesky_ex(self.matrix).L  # positive definite: damping and softness are above 0
-        return torch.cholesky_solve(self.right.unsqueeze(2), root).squeeze(2)
+        """The multipliers, (nb, r + q), by elimination without pivots: the matrices are positive definite.
+
+        Damping and softness are above 0. One step works on all blocks, which lie beside each other in memory:
+        faster than LAPACK, called for each, up to some sixteen unknowns.
+        """
+        count = self.right.shape[1]
+        rows = torch.cat([self.matrix, self.right.unsqueeze(2)], dim=2).permute(1, 2, 0).contiguous()
+        for k in range(count - 1):
+            share = rows[k + 1 :, k] / rows[k, k]
+            rows[k + 1 :, k + 1 :].addcmul_(share.unsqueeze(1), rows[k, k + 1 :], value=-1)
+        answer = rows[:, count]
+        for k in range(count - 1, -1, -1):
+            answer[k] /= rows[k, k]
+            answer[:k].addcmul_(rows[:k, k], answer[k], value=-1)
+        return answer.t().contiguous()
 
 
 def slices(blocks: int, size: int = BLOCKS_PER_SLICE) -> Iterator[slice]:
@@ -76,7 +88,7 @@ def slices(blocks: int, size: int = BLOCKS_PER_SLICE) -> Iterator[slice]:
     return (slice(start, min(start + size, blocks)) for start in range(0, blocks, size))
 
 
-def part_of(directions: Directions | None, part: slice) -> Directions | None:
+def part_of(directions: Directions | None, part: slice | Tensor) -> Directions | None:
     """The directions of a run of blocks."""
     if directions is None:
         return None

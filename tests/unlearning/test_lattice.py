@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from tests.unlearning.reference_obs import obs_by_kkt
 from unlearning import lattice
 from unlearning.errors import GridError
-from unlearning.obs import group_obs
+from unlearning.exact import float_for
+from unlearning.obs import Directions, group_obs
 
 NB, R, B, D = 6, 3, 10, 40
 
@@ -68,6 +69,50 @@ def test_blocks_do_not_touch_each_other_and_zero_blocks_are_free():
         assert all(torch.equal(part[b : b + 1], one) for part, one in zip(whole, alone, strict=True))
     padded = lattice.solve(torch.zeros_like(w), torch.zeros_like(factors), torch.zeros_like(mask), damping)
     assert not any(part.any() for part in padded)
+
+
+@pytest.mark.parametrize(("entry", "kind"), [(63, torch.float32), (64, torch.float64), (5000, torch.float64)])
+@pytest.mark.parametrize("damping", [10**10, 10**12])
+def test_largest_sums_are_exact_in_float32_and_beyond(entry, kind, damping):
+    size, rank = 64, 2
+    assert float_for(entry, size) == kind
+    w = torch.full((3, size), 2**24 - 1)
+    w[1], w[2, ::2] = 1 - 2**24, 2**24 - 2049  # halves at both ends of their range
+    factors = torch.full((3, rank, size), entry)
+    factors[:, 1, 1::2] = -1
+    mask = torch.ones_like(w, dtype=torch.bool)
+    mask[:, -1], w[:, -1] = False, 12_345
+    made = lattice.solve(w, factors, mask, damping)
+    for b in range(3):
+        weights, G, new, v = w[b].tolist(), factors[b].tolist(), made.w_new[b].tolist(), made.v[b].tolist()
+        assert new == [0] * (size - 1) + [weights[-1] - sum(v[k] * G[k][-1] for k in range(rank))]
+        change = [after - before for after, before in zip(new, weights, strict=True)]
+        e = [sum(g * c for g, c in zip(G[k], change, strict=True)) - damping * v[k] for k in range(rank)]
+        assert made.e[b].tolist() == e
+        assert max(map(abs, e)) <= (damping + rank * entry**2) // 2 + 1
+
+
+def test_large_multipliers_are_exact():
+    w = torch.tensor([[2**23, 2**23 - 1]])
+    made = lattice.solve(w, torch.tensor([[[1, 0]]]), torch.tensor([[True, False]]), damping=1)
+    assert made.v.tolist() == [[-(2**23)]]
+    assert made.f.tolist() == [[-(2**23), 0]]
+    assert not made.e.any()
+
+
+def test_blocks_without_a_masked_weight_stay_and_a_push_moves_them():
+    w, factors, mask, damping = case(8)
+    mask[1::2] = False
+    made = lattice.solve(w, factors, mask, damping)
+    assert torch.equal(made.w_new[1::2], w[1::2])
+    assert not made.f[1::2].any()
+    assert not made.v[1::2].any()
+    push = torch.zeros(NB, 1, dtype=torch.int64)
+    push[3] = 10**6
+    directions = Directions(torch.ones(NB, 1, B, dtype=torch.int64) * ~mask.unsqueeze(1), push, 40)
+    pushed = lattice.solve_directed(w, factors, mask, damping, directions)
+    assert torch.equal(pushed.w_new[1], w[1])
+    assert not torch.equal(pushed.w_new[3], w[3])
 
 
 def test_int8_factors_serve_as_well():
