@@ -15,7 +15,7 @@ DIRECTIONS ?=
 B ?= demo
 SEEDS ?= 0,1,2
 
-.PHONY: help setup demo serve test lint openapi bench results sbom audit foreign-tools browser-tools clean
+.PHONY: help setup demo serve test lint openapi bench results sbom audit foreign-tools browser-tools fault-tools faults clean
 .DEFAULT_GOAL := help
 
 help:
@@ -30,6 +30,8 @@ help:
 	@echo "make audit   published advisories about these packages; needs the network, and says so where there is none"
 	@echo "make foreign-tools   Go and its sumdb libraries, with which a test reads the log (Debian, Ubuntu; as root)"
 	@echo "make browser-tools   Chromium, for the tests in a browser (Debian, Ubuntu; as root); make test does this first"
+	@echo "make faults  kills, fills up, cuts off and turns back everything while the ledger works; ends with one JSON line"
+	@echo "make fault-tools     PostgreSQL, Redis, RabbitMQ, Swift and libfaketime, which that needs (Debian, Ubuntu; as root)"
 	@echo "make clean   remove the virtual environment and everything under var/"
 
 setup: $(STAMP)
@@ -91,6 +93,16 @@ browser-tools:
 		apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core >/dev/null; \
 	else \
 		echo "install Chromium by hand (apt-get install chromium): without it the tests in a browser are skipped"; \
+	fi
+
+FAULT_PACKAGES := postgresql redis-server rabbitmq-server faketime memcached swift-proxy swift-account swift-container swift-object
+fault-tools:
+	@if dpkg -s $(FAULT_PACKAGES) >/dev/null 2>&1; then \
+		: ; \
+	elif command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
+		apt-get update -qq && apt-get install -y -qq --no-install-recommends $(FAULT_PACKAGES) >/dev/null; \
+	else \
+		echo "the faults need root (they mount, limit and kill) and these packages: apt-get install $(FAULT_PACKAGES)"; exit 1; \
 	fi
 
 clean:

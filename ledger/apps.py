@@ -14,7 +14,7 @@ class LedgerConfig(AppConfig):
 
     def ready(self) -> None:
         """Import the checks: their decorators register them. Groups follow the table of roles."""
-        from ledger import checks  # noqa: F401
+        from ledger import checks, production  # noqa: F401
         from ledger.access import roles
 
         post_migrate.connect(roles.follow, sender=self, dispatch_uid="ledger.access.roles")

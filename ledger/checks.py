@@ -11,6 +11,8 @@ ledger.W008  no second factor is required where LEDGER_HTTPS is set: that is pro
 ledger.W009  nobody can report a weakness: LEDGER_SECURITY_CONTACT is missing where LEDGER_HTTPS is set
 ledger.E010  LEDGER_WITNESSES or LEDGER_WITNESS_QUORUM makes no sense
 ledger.E011  LEDGER_SECURITY_CONTACT is no address
+ledger.E012 to W019: see ledger.production
+ledger.E021  LEDGER_BLOB_STORE cannot be read
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from django.core.checks import CheckMessage, Error, Warning, register  # noqa: A
 
 from ledger import keys
 from ledger.kms import KmsError, key_manager
+from ledger.shelf.address import Address, AddressError
 from ledger.statements.errors import KeyMaterialError
 from ledger.statements.keys import load_private
 from ledger.tlog.errors import NoteError
@@ -117,4 +120,15 @@ def check_witnesses(**_: Any) -> list[CheckMessage]:
         Policy.parse(settings.LEDGER_WITNESSES, settings.LEDGER_WITNESS_QUORUM)
     except PolicyError as error:
         return [Error(str(error), hint="see docs/operations.md, Witnesses", id="ledger.E010")]
+    return []
+
+
+@register()
+def check_blob_store(**_: Any) -> list[CheckMessage]:
+    """E021: the object store's address can be read; whether it answers is not asked here."""
+    try:
+        if settings.LEDGER_BLOB_STORE:
+            Address.parse(settings.LEDGER_BLOB_STORE)
+    except AddressError as error:
+        return [Error(str(error), hint="see docs/operations.md, Several machines", id="ledger.E021")]
     return []

@@ -4,7 +4,7 @@ A message only wakes a worker: it may be lost, come twice, or come to a worker t
 
 1. `enqueue` writes the job's row in the caller's transaction and sends the message when that has committed;
 2. a worker takes the job by a conditional UPDATE (`claim_job`) and holds it under a lease, which each
-   `report_progress` extends; zero rows updated means that another worker has it;
+   `report_progress` and `held` extend; zero rows updated means that another worker has it;
 3. `sweep`, called by the beat every 15 seconds, wakes workers again for jobs whose lease ran out or whose
    message seems lost, and gives up after LEDGER_JOB_ATTEMPTS attempts.
 
@@ -14,17 +14,20 @@ Web processes know tasks by name only and never import torch or ezkl.
 from __future__ import annotations
 
 import logging
+import threading
 import uuid
-from datetime import timedelta
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from celery import Celery
 from celery.signals import worker_process_shutdown
 from django.conf import settings
-from django.db import models, transaction
+from django.db import DatabaseError, connection, models, transaction
 from django.utils import timezone
 
-from ledger import spool
+from ledger import broker
 from ledger.models import Job
 
 logger = logging.getLogger(__name__)
@@ -49,9 +52,20 @@ TASKS: Final = {
     Job.Kind.EXPORT: TASK_EXPORT,
 }
 
-LEASE_SECONDS: Final = 120  # without a sign of life; report_progress starts it anew
+_ROUTES: Final = {
+    TASK_MASK: broker.MASKING,
+    TASK_CHALLENGE: broker.LEDGER,
+    TASK_VERIFY: broker.VERIFICATION,
+    TASK_LINE_CHALLENGE: broker.LEDGER,
+    TASK_LINE_VERIFY: broker.VERIFICATION,
+    TASK_IMPORT: broker.REPORTS,
+    TASK_EXPORT: broker.REPORTS,
+    TASK_SWEEP: broker.LEDGER,
+    TASK_FSCK: broker.REPORTS,
+    TASK_WEBHOOKS: broker.WEBHOOKS,
+}
+
 MESSAGE_PATIENCE: Final = timedelta(seconds=60)  # a job queued longer than this is woken again
-SWEEP_SECONDS: Final = 15
 WEBHOOK_SECONDS: Final = 5
 FSCK_SECONDS: Final = 24 * 3600
 
@@ -62,28 +76,16 @@ def _configuration() -> dict[str, Any]:
     """Read when Celery first needs it, so that settings are complete by then."""
     folder = settings.LEDGER_DATA_DIR / "queue"
     folder.mkdir(parents=True, exist_ok=True)
-    return {
-        "broker_url": settings.CELERY_BROKER_URL or "spool://localhost",
-        "broker_transport_options": {} if settings.CELERY_BROKER_URL else spool.transport_options(folder),
-        "broker_connection_retry_on_startup": True,
-        "task_serializer": "json",
-        "accept_content": ["json"],
-        "task_ignore_result": True,
-        "task_acks_late": True,
-        "task_reject_on_worker_lost": True,
-        "worker_prefetch_multiplier": 1,
-        "worker_enable_remote_control": False,  # its broadcast queues would pile up as files
-        "worker_hijack_root_logger": False,
-        "timezone": "UTC",
+    rounds = {
+        "sweep": (TASK_SWEEP, settings.LEDGER_SWEEP_SECONDS),
+        "webhooks": (TASK_WEBHOOKS, WEBHOOK_SECONDS),
+        "fsck": (TASK_FSCK, FSCK_SECONDS),
+    }
+    return broker.configuration(settings.CELERY_BROKER_URL, folder, settings.LEDGER_WORKER_MEMORY_MB, _ROUTES) | {
         "beat_schedule_filename": str(folder / "beat-schedule"),
         "beat_schedule": {
-            "sweep": {"task": TASK_SWEEP, "schedule": SWEEP_SECONDS, "options": {"expires": SWEEP_SECONDS}},
-            "webhooks": {
-                "task": TASK_WEBHOOKS,
-                "schedule": WEBHOOK_SECONDS,
-                "options": {"expires": WEBHOOK_SECONDS},
-            },
-            "fsck": {"task": TASK_FSCK, "schedule": FSCK_SECONDS, "options": {"expires": FSCK_SECONDS}},
+            name: {"task": task, "schedule": seconds, "options": {"expires": seconds}}
+            for name, (task, seconds) in rounds.items()
         },
     }
 
@@ -108,14 +110,14 @@ def enqueue(kind: Job.Kind, target: uuid.UUID) -> Job:
     return job
 
 
-def claim_job(job_id: uuid.UUID | str, lease_seconds: float = LEASE_SECONDS) -> Job | None:
+def claim_job(job_id: uuid.UUID | str, lease_seconds: float | None = None) -> Job | None:
     """Take a job that waits, or whose worker's lease ran out. None: another worker has it, or it is over."""
     now = timezone.now()
     free = models.Q(state=Job.State.QUEUED) | models.Q(state=Job.State.RUNNING, lease_until__lt=now)
     taken = Job.objects.filter(free, uuid=job_id).update(
         state=Job.State.RUNNING,
         attempts=models.F("attempts") + 1,
-        lease_until=now + timedelta(seconds=lease_seconds),
+        lease_until=_lease(lease_seconds),
         progress=0.0,
         message="",
         error="",
@@ -123,15 +125,37 @@ def claim_job(job_id: uuid.UUID | str, lease_seconds: float = LEASE_SECONDS) -> 
     return Job.objects.get(uuid=job_id) if taken else None
 
 
-def report_progress(
-    job_id: uuid.UUID | str, fraction: float, message: str, lease_seconds: float = LEASE_SECONDS
-) -> None:
+def report_progress(job_id: uuid.UUID | str, fraction: float, message: str) -> None:
     """Show how far a running job is (0 to 1) and extend its lease."""
     Job.objects.filter(uuid=job_id, state=Job.State.RUNNING).update(
-        progress=min(max(fraction, 0.0), 1.0),
-        message=message[:300],
-        lease_until=timezone.now() + timedelta(seconds=lease_seconds),
+        progress=min(max(fraction, 0.0), 1.0), message=message[:300], lease_until=_lease()
     )
+
+
+@contextmanager
+def held(job: Job) -> Iterator[None]:
+    """Extend the job's lease while the body runs, however long that says nothing: a thread does it, which dies with
+    the process. A body that hangs is ended by its task's time limit.
+    """
+    over = threading.Event()
+
+    def extend() -> None:
+        mine = Job.objects.filter(uuid=job.uuid, state=Job.State.RUNNING, attempts=job.attempts)
+        while not over.wait(settings.LEDGER_JOB_LEASE_SECONDS / 3):
+            try:
+                mine.update(lease_until=_lease())
+            except DatabaseError as error:  # the database is away: perhaps it is back in time for the next round
+                logger.warning("the lease of %s was not extended: %s", job, error)
+            finally:
+                connection.close()
+
+    thread = threading.Thread(target=extend, name=f"lease of {job.uuid}", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 def finish(job_id: uuid.UUID | str) -> None:
@@ -188,6 +212,10 @@ def sweep() -> int:
             _wake_after_commit(job)
             woken += 1
     return woken
+
+
+def _lease(seconds: float | None = None) -> datetime:
+    return timezone.now() + timedelta(seconds=settings.LEDGER_JOB_LEASE_SECONDS if seconds is None else seconds)
 
 
 def _wake_after_commit(job: Job) -> None:

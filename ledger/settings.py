@@ -5,6 +5,11 @@
 | LEDGER_DATA_DIR | folder of database, keys, blobs, queue | `var` beside `manage.py` |
 | DATABASE_URL | a PostgreSQL server of your own | embedded server in the data folder |
 | CELERY_BROKER_URL | Redis or RabbitMQ | message files in the data folder |
+| LEDGER_BLOB_STORE | S3-compatible bucket for files: `s3://BUCKET/PREFIX?endpoint=URL&region=NAME` | data folder |
+| LEDGER_BLOB_CACHE | bytes of such files that a machine keeps copies of | 10 GiB |
+| LEDGER_JOB_LEASE_SECONDS | a job whose worker shows no sign of life so long is given to another | 120 |
+| LEDGER_SWEEP_SECONDS | the beat's round: lost jobs, due dates, publication | 15 |
+| LEDGER_WORKER_MEMORY_MB | a worker's process that has grown beyond it is replaced after its task | 4096 |
 | LEDGER_ORIGIN | the log's origin: first line of every checkpoint | localhost/unlearning-ledger |
 | LEDGER_WITNESSES | who must cosign checkpoints: `URL VKEY, URL VKEY, ...` | nobody |
 | LEDGER_WITNESS_QUORUM | how many of them publish a checkpoint | more than half |
@@ -67,8 +72,13 @@ LEDGER_UPLOAD_HOURS = 48  # from the last part on, then an upload expires
 LEDGER_CLIENT_QUOTA = int(os.environ.get("LEDGER_CLIENT_QUOTA") or 20 * 1024**3)
 LEDGER_WAITING_REQUESTS = int(os.environ.get("LEDGER_WAITING_REQUESTS") or 4)
 LEDGER_JOB_ATTEMPTS = 3
+LEDGER_JOB_LEASE_SECONDS = int(os.environ.get("LEDGER_JOB_LEASE_SECONDS") or 120)
+LEDGER_SWEEP_SECONDS = int(os.environ.get("LEDGER_SWEEP_SECONDS") or 15)
+LEDGER_WORKER_MEMORY_MB = int(os.environ.get("LEDGER_WORKER_MEMORY_MB") or 4096)
 LEDGER_INVITATION_DAYS = 14  # an enrolment token is good for, unless an officer says otherwise
 CELERY_BROKER_URL = os.environ.get("CELERY_BROKER_URL", "")
+LEDGER_BLOB_STORE = os.environ.get("LEDGER_BLOB_STORE", "").strip()
+LEDGER_BLOB_CACHE = int(os.environ.get("LEDGER_BLOB_CACHE") or 10 * 1024**3)
 
 SECRET_KEY: Any = os.environ.get("DJANGO_SECRET_KEY") or SimpleLazyObject(secret_key)
 DEBUG = _flag("DJANGO_DEBUG")

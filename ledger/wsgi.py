@@ -10,6 +10,8 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "ledger.settings")
 
 application = get_wsgi_application()
 
-from ledger.api import waiting  # noqa: E402 - Django is ready now
+from ledger import production  # noqa: E402 - Django is ready now
+from ledger.api import waiting  # noqa: E402
 
+production.refuse_unsafe()
 waiting.end_with_process()

@@ -9,8 +9,10 @@ import django
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "ledger.settings")
 django.setup()
 
-from ledger.queue import app  # noqa: E402 - Django's models must be ready before the queue reads them
+from ledger import production  # noqa: E402 - Django's models must be ready first
+from ledger.queue import app  # noqa: E402
 
+production.refuse_unsafe()
 app.conf.include = ["prover_worker.tasks"]
 
 __all__ = ["app"]

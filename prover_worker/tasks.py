@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from ledger import queue
 from ledger.log import NotCosignedError
 from ledger.queue import app
-from ledger.workflow import claims, continuations, imports, jobs, proofs, windows
+from ledger.workflow import claims, continuations, housekeeping, imports, jobs, proofs, windows
 from ledger.workflow import webhooks as outgoing
 from ledger.workflow.errors import WorkflowError
 
@@ -83,10 +83,11 @@ def webhooks() -> None:
 
 @app.task(name=queue.TASK_FSCK)
 def fsck() -> None:
-    """Check the whole log and every table against it; what is wrong becomes an alarm."""
+    """Check the whole log and every table against it; what is wrong becomes an alarm. Tidy up once a day."""
     from ledger.fsck.run import check_and_record
 
     check_and_record()
+    housekeeping.tidy_files()
 
 
 def _work(job_id: str, function: Callable[[Job], object]) -> None:
@@ -98,7 +99,8 @@ def _work(job_id: str, function: Callable[[Job], object]) -> None:
     if job is None:
         return
     try:
-        function(job)
+        with queue.held(job):
+            function(job)
     except NotCosignedError as error:
         jobs.postpone_job(job_id, str(error))
     except (WorkflowError, ProverError, UnlearningError) as error:

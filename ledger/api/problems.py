@@ -5,16 +5,27 @@
 
 from __future__ import annotations
 
+import errno
+import logging
 from http import HTTPStatus
 from typing import Any
 
 from django.core.exceptions import PermissionDenied
+from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.views import defaults
 from rest_framework import exceptions
 from rest_framework.views import set_rollback
 
+from ledger.sequencer import SequencingError
 from ledger.workflow.errors import WorkflowError
+
+logger = logging.getLogger(__name__)
+
+#: What passes by itself, or once an operator has made room: the same request is right again then.
+_DATABASE_AWAY = (OperationalError, InterfaceError, SequencingError)
+_STORAGE_AWAY = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS}
+_PATIENCE = 10  # seconds
 
 CONTENT_TYPE = "application/problem+json"
 TYPE_BASE = "urn:unlearning-ledger:problem"
@@ -42,6 +53,10 @@ def handle(error: Exception, context: dict[str, Any]) -> HttpResponse | None:
         return _missing(context["request"].path)
     if isinstance(error, PermissionDenied):
         error = exceptions.PermissionDenied()
+    if isinstance(error, _DATABASE_AWAY):
+        return _away("database", error)
+    if isinstance(error, OSError) and error.errno in _STORAGE_AWAY:
+        return _away("storage", error)
     if not isinstance(error, exceptions.APIException):
         return None
     headers = {}
@@ -50,6 +65,13 @@ def handle(error: Exception, context: dict[str, Any]) -> HttpResponse | None:
     if getattr(error, "wait", None):
         headers["Retry-After"] = str(int(error.wait) + 1)  # type: ignore[attr-defined]
     return problem(error.status_code, *_words(error, context["request"]), headers)
+
+
+def _away(what: str, error: Exception) -> HttpResponse:
+    """Database or shelf do not take it. Operators are told by the log; clients only that they shall come again."""
+    logger.error("ALARM: the %s failed: %s: %s", what, type(error).__name__, error)
+    sentence = f"the ledger's {what} does not answer or is full; nothing was changed: send the same again"
+    return problem(503, f"{what}-unavailable", sentence, {"Retry-After": str(_PATIENCE)})
 
 
 def _words(error: exceptions.APIException, request: Any) -> tuple[str, str]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from django.conf import settings
 from django.utils import timezone
 
 from ledger.models import KeptAnswer, RateBucket
 from ledger.models.http import KEPT
+from ledger.shelf.folder import sweep_drafts
 from ledger.workflow.uploads import sweep_uploads
 
 
@@ -17,3 +19,10 @@ def tidy() -> None:
     KeptAnswer.objects.filter(created_at__lt=now - KEPT).delete()
     RateBucket.objects.filter(full_until__lt=now).delete()
     sweep_uploads()
+
+
+def tidy_files() -> int:
+    """Destroy what killed processes left half-written in the folder of files; returns how many. Once a day will do:
+    it looks at every file. Safe anywhere.
+    """
+    return sweep_drafts(settings.LEDGER_DATA_DIR / "blobs")

@@ -38,7 +38,7 @@ def check_file(client: Client, what: str, sha256: str, root: str, *, record: int
     Raises WorkflowError (422).
     """
     expect_upload(client, what, sha256)
-    size = blobs.path(sha256).stat().st_size  # before it is read: it may be far too large
+    size = blobs.size(sha256)  # before it is read: it may be far too large
     count, rest = divmod(size, record)
     if rest or count not in records:
         wanted = f"{records[0]}" if len(records) == 1 else f"{records[0]} to {records[-1]}"

@@ -83,7 +83,7 @@ def take_part(client: Client, upload_id: uuid.UUID, number: int, data: bytes) ->
             upload.expires_at = _later()
             upload.save(update_fields=["expires_at"])
     except BaseException:
-        written.unlink(missing_ok=True)
+        uploads.drop(written)
         raise
     return upload
 
@@ -122,7 +122,7 @@ def give_up_upload(client: Client, upload_id: uuid.UUID) -> None:
 
 def store_blob(client: Client, data: bytes, sha256: str) -> tuple[Blob, bool]:
     """Store a file that came in one request. Raises WorkflowError: 413 beyond the client's quota; BlobError."""
-    blobs.path(sha256)  # refuses what is no digest
+    blobs.key(sha256)  # refuses what is no digest
     with transaction.atomic():
         _lock(client)
         if not blobs.owned_by(sha256, client):
@@ -132,10 +132,10 @@ def store_blob(client: Client, data: bytes, sha256: str) -> tuple[Blob, bool]:
 
 def sweep_uploads() -> None:
     """Destroy uploads that have expired, and files that no row knows of. Safe anywhere."""
-    on_disk = uploads.all_folders()  # before the rows: an upload's row is older than its folder
+    stored = uploads.all_folders()  # before the rows: an upload's row is older than its folder
     _discard(Upload.objects.filter(expires_at__lte=timezone.now()))
-    known = set(Upload.objects.filter(uuid__in=on_disk).values_list("uuid", flat=True))
-    for name in on_disk:
+    known = set(Upload.objects.filter(uuid__in=stored).values_list("uuid", flat=True))
+    for name in stored:
         if name not in known:
             uploads.remove(name)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
+import resource
 from typing import Any
 
 import pytest
@@ -388,6 +390,22 @@ def test_our_own_failures(story: Story, officer: Browser) -> None:
     response = officer.get(f"{API}/windows/{window.uuid}/bundle")
     assert window.mask_sha256 not in expect_problem(response, 500, "server-error")
     assert rows() == before
+
+
+def test_a_full_disk(story: Story) -> None:
+    """The kernel takes no more than 50,000 bytes. Nothing is left behind; the same request is right later."""
+    party, data = story.party("one", committed=False), os.urandom(100_000)
+    digest = hashlib.sha256(data).hexdigest()
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, before[1]))
+    try:
+        answer = send("PUT", f"/blobs/{digest}", party, data)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert "send the same again" in expect_problem(answer, 503, "storage-unavailable")
+    assert answer.headers["Retry-After"] == "10"
+    assert list(blobs.path(digest).parent.glob("*")) == []
+    assert send("PUT", f"/blobs/{digest}", party, data).status_code == 201
 
 
 def test_pages_for_people_stay_pages(db: None) -> None:

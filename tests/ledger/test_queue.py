@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 import uuid
 from collections.abc import Iterator
 from datetime import timedelta
@@ -11,10 +12,12 @@ from pathlib import Path
 
 import pytest
 from celery import Celery
+from celery.exceptions import ImproperlyConfigured
+from django.conf import LazySettings
 from django.db import connection, transaction
 from django.utils import timezone
 
-from ledger import queue, spool
+from ledger import broker, queue, spool
 from ledger.models import Job
 
 
@@ -34,6 +37,14 @@ def _no_messages() -> Iterator[None]:
 @pytest.fixture
 def job(db: None) -> Job:
     return queue.enqueue(Job.Kind.MASK, uuid.uuid4())
+
+
+@pytest.fixture
+def worker_tasks() -> set[str]:
+    """What a worker registers."""
+    import prover_worker.tasks  # noqa: F401
+
+    return {name for name in queue.app.tasks if not name.startswith("celery.")}
 
 
 @pytest.mark.django_db(transaction=True)
@@ -97,6 +108,48 @@ def test_progress_extends_the_lease(job: Job) -> None:
     assert job.lease_until is not None
     assert job.lease_until > timezone.now()
     assert queue.claim_job(job.uuid) is None
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_worker_that_says_nothing_keeps_its_job_while_it_lives(settings: LazySettings) -> None:
+    """Until the job was given to another: then what it extends is not its own any more."""
+    settings.LEDGER_JOB_LEASE_SECONDS = 0.3
+    first = queue.claim_job(queue.enqueue(Job.Kind.MASK, uuid.uuid4()).uuid)
+    assert first is not None
+    with queue.held(first):
+        time.sleep(0.8)
+        assert queue.claim_job(first.uuid) is None
+        Job.objects.update(lease_until=timezone.now() - timedelta(seconds=9), attempts=2)
+        time.sleep(0.3)
+        second = queue.claim_job(first.uuid)
+    assert second is not None
+    assert second.attempts == 3
+    assert threading.active_count() == 1
+
+
+def test_every_task_has_a_queue_and_limits(worker_tasks: set[str]) -> None:
+    known = {name.removeprefix("TASK_"): value for name, value in vars(queue).items() if name.startswith("TASK_")}
+    assert set(known.values()) == set(queue.app.conf.task_routes) == worker_tasks
+    names = {found.name for found in queue.app.conf.task_queues}
+    for task, route in queue.app.conf.task_routes.items():
+        assert route["queue"] in names
+        limits = queue.app.conf.task_annotations[task]
+        assert 0 < limits["soft_time_limit"] < limits["time_limit"] < broker.PATIENCE
+
+
+def test_a_queue_that_does_not_exist_is_a_mistake() -> None:
+    with pytest.raises(ImproperlyConfigured, match="verfication"):
+        queue.app.amqp.queues.select(["verfication"])
+
+
+@pytest.mark.parametrize(
+    ("url", "option"), [("rediss://h/0", "visibility_timeout"), ("amqps://h//", ""), ("", "data_folder_in")]
+)
+def test_what_each_broker_is_told(url: str, option: str, tmp_path: Path) -> None:
+    made = broker.configuration(url, tmp_path, 1, {})
+    assert not option or option in made["broker_transport_options"]
+    assert bool(made["task_queues"][0].queue_arguments) == url.startswith("amqp")
+    assert made["worker_max_memory_per_child"] == 1024
 
 
 def test_a_lapsed_lease_can_be_taken_over(job: Job) -> None:
