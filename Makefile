@@ -15,7 +15,7 @@ DIRECTIONS ?=
 B ?= demo
 SEEDS ?= 0,1,2
 
-.PHONY: help setup demo serve test lint openapi bench results sbom audit foreign-tools browser-tools fault-tools faults clean
+.PHONY: help setup demo serve test lint openapi messages bench results sbom audit foreign-tools browser-tools fault-tools faults clean
 .DEFAULT_GOAL := help
 
 help:
@@ -24,6 +24,7 @@ help:
 	@echo "make serve   web server and worker over the demonstration's data, with an officer's login"
 	@echo "make test    linters, type checks, import rules and all tests"
 	@echo "make openapi  write docs/openapi.yaml and docs/report.schema.json from the code"
+	@echo "make messages  bring the catalogues of the console's words up to date with the code; says what lacks a translation"
 	@echo "make bench B=demo    a benchmark (demo, log, unlearning, api, console, bundle, report); ends with one JSON line"
 	@echo "make results B=class      an experiment (class, random, language) anew, with its page in docs/results/; ends with one JSON line"
 	@echo "make sbom    var/sbom.json: every package that is installed, with version, digests and licence (CycloneDX)"
@@ -53,6 +54,9 @@ serve: $(STAMP)
 openapi: $(STAMP)
 	$(BIN)/python manage.py openapi > docs/openapi.yaml
 	$(BIN)/python manage.py report schema > docs/report.schema.json
+
+messages: $(STAMP)
+	$(BIN)/python manage.py messages
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

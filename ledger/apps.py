@@ -13,8 +13,9 @@ class LedgerConfig(AppConfig):
     verbose_name = "Unlearning ledger"
 
     def ready(self) -> None:
-        """Import the checks: their decorators register them. Groups follow the table of roles."""
-        from ledger import checks, production  # noqa: F401
+        """Import the checks: their decorators register them. Groups follow the table of roles, pages the reader."""
+        from ledger import checks, production, texts  # noqa: F401
         from ledger.access import roles
 
+        texts.translate_tables()  # before the admin reads what tables say
         post_migrate.connect(roles.follow, sender=self, dispatch_uid="ledger.access.roles")

@@ -110,6 +110,7 @@ UNFOLD: dict[str, Any] = {
     "SITE_URL": None,
     "DASHBOARD_CALLBACK": "ledger.admin.home.context",
     "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": lambda _request: static("ledger/icon.svg")}],
+    "SHOW_LANGUAGES": True,
     "SHOW_HISTORY": False,
     "SHOW_VIEW_ON_SITE": False,
     "SHOW_BACK_BUTTON": True,

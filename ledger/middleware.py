@@ -1,11 +1,14 @@
-"""HTTP headers that Django does not set itself."""
+"""HTTP headers that Django does not set itself, and the language of pages."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Final
 
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse
+from django.utils import translation
+from django.utils.cache import patch_vary_headers
 
 POLICY: Final = (
     "default-src 'self'; img-src 'self' data:; object-src 'none'; frame-ancestors 'none'; form-action 'self'; "
@@ -16,6 +19,7 @@ POLICY: Final = (
 CONSOLE_POLICY: Final = f"{POLICY}; script-src 'self' 'unsafe-eval'; style-src 'self' 'unsafe-inline'"
 #: What browsers could lend to a page and this one never asks for. Passkeys are not in the list: they are used.
 PERMISSIONS: Final = "camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), serial=(), usb=()"
+_CONSOLE: Final = "/admin/"
 
 
 def headers(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[..., HttpResponse]:
@@ -25,12 +29,31 @@ def headers(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[...
 
     def respond(request: HttpRequest) -> HttpResponse:
         response = get_response(request)
-        console = request.path.startswith("/admin/")
+        console = request.path.startswith(_CONSOLE)
         response.headers.setdefault("Content-Security-Policy", CONSOLE_POLICY if console else POLICY)
         response.headers.setdefault("Permissions-Policy", PERMISSIONS)
         if console:  # what officers see stays in no cache, unless the page itself says otherwise
             response.headers.setdefault("Cache-Control", "private, no-store")
             response.headers.setdefault("Cross-Origin-Resource-Policy", "same-origin")
+        return response
+
+    return respond
+
+
+def language(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
+    """The console speaks the language that was chosen on it, else the browser's; everything else speaks English.
+
+    Answers of the REST interface are read by programs, and stored for repetition: they must not depend on headers.
+    """
+
+    def respond(request: HttpRequest) -> HttpResponse:
+        console = request.path.startswith(_CONSOLE)
+        chosen = translation.get_language_from_request(request) if console else settings.LANGUAGE_CODE
+        with translation.override(chosen):
+            response = get_response(request)
+            if console:
+                patch_vary_headers(response, ("Accept-Language",))
+                response.headers.setdefault("Content-Language", chosen)
         return response
 
     return respond

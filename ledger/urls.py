@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.contrib import admin
 from django.urls import include, path
 from django.views.generic import RedirectView
+from django.views.i18n import set_language
 
 from ledger import wellknown
 from ledger.admin import access_pages
@@ -16,6 +17,7 @@ urlpatterns = [
     path("admin/second-factor/", access_pages.second_factor, name="second-factor"),
     path("admin/second-factor/setup/", access_pages.setup, name="second-factor-setup"),
     path("admin/second-factor/passkey/<str:step>", access_pages.passkey, name="second-factor-passkey"),
+    path("admin/language/", set_language, name="set_language"),
     path("admin/tokens/", access_pages.api_tokens, name="api-tokens"),
     path("admin/", admin.site.urls),
     path("api/v1/", include("ledger.api.urls")),

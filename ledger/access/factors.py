@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.twofactor.totp import TOTP
 from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
+from django.utils.translation import gettext as _
 from webauthn.helpers import options_to_json
 from webauthn.helpers.exceptions import WebAuthnException
 from webauthn.helpers.structs import (
@@ -75,7 +76,9 @@ def add_totp(user: Any, secret: bytes, code: str, label: str) -> SecondFactor:
     """Take an authenticator app whose code shows that it has the secret. Raises FactorError if it does not."""
     step = _step_of(secret, code, after=0)
     if step is None:
-        raise FactorError("that is not the code that the app shows for this secret: check the clock of the device")
+        raise FactorError(
+            _("that is not the code that the app shows for this secret: check the clock of the device")
+        )
     sealed = vault.seal({"totp": secret.hex()})
     row = SecondFactor.objects.create(
         user=user, kind=SecondFactor.Kind.TOTP, label=label, secret=sealed, last_step=step
@@ -88,11 +91,13 @@ def check_code(user: Any, code: str) -> None:
     """Take a code of an app or a recovery code, once. Raises FactorError: wrong, used, or too many were wrong."""
     wait = rates.exhausted(SCOPE, str(user.pk))
     if wait is not None:
-        raise FactorError(f"too many wrong codes for this account: try again in {wait:.0f} seconds")
+        raise FactorError(
+            _("too many wrong codes for this account: try again in %(wait)s seconds") % {"wait": f"{wait:.0f}"}
+        )
     code = "".join(code.split()).replace("-", "").lower()
     if not (_use_totp(user, code) or _use_recovery(user, code)):
         rates.spend(SCOPE, str(user.pk))
-        raise FactorError("this code is wrong, or was used before: every code is good once")
+        raise FactorError(_("this code is wrong, or was used before: every code is good once"))
 
 
 @transaction.atomic
@@ -109,7 +114,7 @@ def remove(factor: SecondFactor) -> None:
     """The owner gives a factor up; the last one only where none is required, and its recovery codes with it."""
     last = not SecondFactor.objects.filter(user=factor.user).exclude(pk=factor.pk).exists()
     if last and required():
-        raise FactorError("this is the last one, and a second factor is required: add another one first")
+        raise FactorError(_("this is the last one, and a second factor is required: add another one first"))
     if last:
         RecoveryCode.objects.filter(user=factor.user).delete()
     _destroy(factor)
@@ -146,7 +151,7 @@ def add_passkey(user: Any, answer: str, challenge: bytes, host: str, origin: str
             credential=answer, expected_challenge=challenge, expected_rp_id=host, expected_origin=origin
         )
     except (WebAuthnException, ValueError) as error:
-        raise FactorError(f"this passkey cannot be taken: {error}") from error
+        raise FactorError(_("this passkey cannot be taken: %(error)s") % {"error": error}) from error
     row = SecondFactor.objects.create(
         user=user, kind=SecondFactor.Kind.PASSKEY, label=label, credential_id=made.credential_id,
         public_key=made.credential_public_key, sign_count=made.sign_count,
@@ -167,17 +172,17 @@ def check_passkey(user: Any, answer: str, challenge: bytes, host: str, origin: s
     try:
         name = webauthn.helpers.parse_authentication_credential_json(answer).raw_id
     except (WebAuthnException, ValueError) as error:
-        raise FactorError("the browser's answer is no passkey's") from error
+        raise FactorError(_("the browser's answer is no passkey's")) from error
     row = SecondFactor.objects.select_for_update().filter(user=user, credential_id=name).first()
     if row is None:
-        raise FactorError("this passkey is none of this account's")
+        raise FactorError(_("this passkey is none of this account's"))
     try:
         seen = webauthn.verify_authentication_response(
             credential=answer, expected_challenge=challenge, expected_rp_id=host, expected_origin=origin,
             credential_public_key=bytes(row.public_key or b""), credential_current_sign_count=row.sign_count,
         )  # fmt: skip
     except (WebAuthnException, ValueError) as error:
-        raise FactorError(f"this passkey is refused: {error}") from error
+        raise FactorError(_("this passkey is refused: %(error)s") % {"error": error}) from error
     row.sign_count, row.last_used_at = seen.new_sign_count, timezone.now()
     row.save(update_fields=["sign_count", "last_used_at"])
 

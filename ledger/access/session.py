@@ -21,6 +21,7 @@ from django.dispatch import receiver
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
+from django.utils.translation import gettext as _
 
 from ledger.access import attempts, factors
 from ledger.models import SecondFactor
@@ -75,7 +76,7 @@ def prove(request: HttpRequest, back: str) -> HttpResponse | None:
     """None if the session is fresh; else the way to the page that asks who sits there."""
     if is_fresh(request):
         return None
-    messages.warning(request, "This cannot be taken back: show once more that it is you, then do it again.")
+    messages.warning(request, _("This cannot be taken back: show once more that it is you, then do it again."))
     return HttpResponseRedirect(f"{reverse('second-factor')}?{urlencode({'next': back})}")
 
 
@@ -112,7 +113,7 @@ def gate(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpR
             if _is_over(request):
                 logout(request)
                 if request.path.startswith(CONSOLE):
-                    messages.info(request, "The session has ended: log in again.")
+                    messages.info(request, _("The session has ended: log in again."))
             elif request.path.startswith(CONSOLE) and not _is_open(request.path) and not is_complete(request):
                 return HttpResponseRedirect(_way(request))
         response = get_response(request)
@@ -134,7 +135,11 @@ def _is_over(request: HttpRequest) -> bool:
 
 
 def _is_open(path: str) -> bool:
-    return path.startswith(f"{CONSOLE}second-factor/") or path in (f"{CONSOLE}logout/", f"{CONSOLE}jsi18n/")
+    return path.startswith(f"{CONSOLE}second-factor/") or path in (
+        f"{CONSOLE}logout/",
+        f"{CONSOLE}jsi18n/",
+        f"{CONSOLE}language/",
+    )
 
 
 def _way(request: HttpRequest) -> str:

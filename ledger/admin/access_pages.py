@@ -14,6 +14,7 @@ from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_POST
@@ -45,9 +46,11 @@ class LoginForm(AuthenticationForm):
 class TokenForm(forms.Form):
     """What a token is for."""
 
-    label = forms.CharField(max_length=_LABEL, help_text="which program uses it")
-    role = forms.ChoiceField(help_text="it may do what this role may, and you still may")
-    days = forms.IntegerField(min_value=1, max_value=tokens.MAX_DAYS, initial=90, help_text="then it expires")
+    label = forms.CharField(max_length=_LABEL, help_text=gettext_lazy("which program uses it"))
+    role = forms.ChoiceField(help_text=gettext_lazy("it may do what this role may, and you still may"))
+    days = forms.IntegerField(
+        min_value=1, max_value=tokens.MAX_DAYS, initial=90, help_text=gettext_lazy("then it expires")
+    )
 
     def __init__(self, user: Any, *args: Any) -> None:
         super().__init__(*args)

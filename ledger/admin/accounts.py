@@ -10,6 +10,8 @@ from django.contrib.auth.admin import UserAdmin
 from django.contrib.auth.models import Group, User
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin, TabularInline
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
@@ -25,8 +27,8 @@ admin.site.unregister(User)
 class ModelLimitInline(TabularInline):
     model = ModelLimit
     extra = 0
-    verbose_name = "model"
-    verbose_name_plural = "limited to these models; none: sees all"
+    verbose_name = _("model")
+    verbose_name_plural = _("limited to these models; none: sees all")
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return request.user.has_perm("auth.view_user")
@@ -51,19 +53,19 @@ class AccountAdmin(UserAdmin, ModelAdmin):
     list_filter = ["is_active", "is_superuser", "groups"]
     fieldsets = [
         (None, {"fields": ["username", "password"]}),
-        ("Person", {"fields": ["first_name", "last_name", "email"]}),
-        ("What the account may do", {"fields": ["is_active", "is_staff", "groups", "is_superuser"]}),
-        ("Dates", {"fields": ["last_login", "date_joined"]}),
+        (_("Person"), {"fields": ["first_name", "last_name", "email"]}),
+        (_("What the account may do"), {"fields": ["is_active", "is_staff", "groups", "is_superuser"]}),
+        (_("Dates"), {"fields": ["last_login", "date_joined"]}),
     ]
     add_fieldsets = [
         (None, {"classes": ["wide"], "fields": ["username", "usable_password", "password1", "password2"]}),
-        ("What the account may do", {"fields": ["is_staff", "groups"]}),
+        (_("What the account may do"), {"fields": ["is_staff", "groups"]}),
     ]
 
     def get_queryset(self, request: HttpRequest) -> Any:
         return super().get_queryset(request).prefetch_related("groups")
 
-    @admin.display(description="roles")
+    @admin.display(description=_("roles"))
     def role_names(self, row: User) -> str:
         return ", ".join(group.name for group in row.groups.all()) or "–"
 
@@ -79,18 +81,19 @@ class AccountAdmin(UserAdmin, ModelAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 
-    @admin.action(description="Reset second factors and revoke API tokens …", permissions=["change"])
+    @admin.action(description=_("Reset second factors and revoke API tokens …"), permissions=["change"])
     def reset_factors(self, request: HttpRequest, rows: QuerySet[User]) -> HttpResponse | None:
         return ask_each(
-            self, request, rows, "reset_factors", forms.Form, "Reset second factors and revoke API tokens", "reset",
+            self, request, rows, "reset_factors", forms.Form,
+            _("Reset second factors and revoke API tokens"), _("reset"),
             lambda row, _: self._reset(request, row),
-            "These people log in with their passwords alone until they have set up a new factor. Make sure by "
-            "other means that it is they who ask. This is recorded.",
+            _("These people log in with their passwords alone until they have set up a new factor. "
+"Make sure by other means that it is they who ask. This is recorded."),
         )  # fmt: skip
 
     def _reset(self, request: HttpRequest, row: User) -> None:
         if not self.has_change_permission(request, row):
-            raise WorkflowError("permission-denied", "only a superuser resets a superuser's factors", 403)
+            raise WorkflowError("permission-denied", gettext("only a superuser resets a superuser's factors"), 403)
         factors.reset(row, request.user)
         for token in ApiToken.objects.filter(user=row):
             tokens.revoke(token, request.user)

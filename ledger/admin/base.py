@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.contrib import admin, messages
@@ -24,6 +24,9 @@ from ledger.admin import deeds, export, timeline
 from ledger.admin.widgets import dress_all
 from ledger.workflow.actors import SYSTEM, Actor, officer
 from ledger.workflow.errors import WorkflowError
+
+if TYPE_CHECKING:
+    from django_stubs_ext import StrOrPromise
 
 
 class ReadOnlyAdmin(ModelAdmin):
@@ -164,7 +167,7 @@ def link(row: Model | None, label: str | None = None) -> SafeString | str:
     return format_html('<a href="{}">{}</a>', url, label or str(row))
 
 
-def entry_link(field: str, title: str) -> Callable[[Any, Any], SafeString | str]:
+def entry_link(field: str, title: StrOrPromise) -> Callable[[Any, Any], SafeString | str]:
     """A column that links to the log entry in `field`."""
 
     @admin.display(description=title, ordering=field)
@@ -177,7 +180,7 @@ def entry_link(field: str, title: str) -> Callable[[Any, Any], SafeString | str]
 
 def confirmed(
     page: admin.ModelAdmin, request: HttpRequest, rows: QuerySet[Any], action: str, form: type[forms.Form],
-    title: str, words: str = "",
+    title: StrOrPromise, words: StrOrPromise = "",
 ) -> HttpResponse | dict[str, Any]:  # fmt: skip
     """What an action's form says, once it is filled in; before that, a page that asks for it."""
     filled = form(request.POST if "confirmed" in request.POST else None)
@@ -208,7 +211,8 @@ def _back(page: admin.ModelAdmin, request: HttpRequest) -> str:
 
 def ask_each(
     page: admin.ModelAdmin, request: HttpRequest, rows: QuerySet[Any], action: str, form: type[forms.Form],
-    title: str, done: str, use_case: Callable[[Any, dict[str, Any]], object], words: str = "",
+    title: StrOrPromise, done: StrOrPromise, use_case: Callable[[Any, dict[str, Any]], object],
+    words: StrOrPromise = "",
 ) -> HttpResponse | None:  # fmt: skip
     """Ask for what a use case needs, then carry it out for each selected row."""
     answer = confirmed(page, request, rows, action, form, title, words)
@@ -218,7 +222,7 @@ def ask_each(
     return None
 
 
-def each(request: HttpRequest, rows: QuerySet[Any], use_case: Callable[[Any], object], done: str) -> None:
+def each(request: HttpRequest, rows: QuerySet[Any], use_case: Callable[[Any], object], done: StrOrPromise) -> None:
     """Run a use case for each selected row, and say what happened to each."""
     for row in rows:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.contrib import admin
+from django.utils.translation import gettext_lazy as _
 
 from ledger.admin.base import ReadOnlyAdmin
 from ledger.models import FsckRun
@@ -14,6 +15,6 @@ class FsckRunAdmin(ReadOnlyAdmin):
     list_filter = ["started_at", ("problem", admin.EmptyFieldListFilter)]
     search_fields = ["uuid__exact", "problem"]
 
-    @admin.display(description="all is well", boolean=True)
+    @admin.display(description=_("all is well"), boolean=True)
     def outcome(self, row: FsckRun) -> bool:
         return not row.problem

@@ -10,8 +10,11 @@ from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 from unfold.admin import TabularInline
 
+from ledger import texts
 from ledger.admin.base import (
     AddByUseCase,
     ReadOnlyAdmin,
@@ -42,17 +45,17 @@ class InvitationForm(UseCaseForm):
 class ReasonForm(forms.Form):
     """Why a key is revoked; the code goes into the log."""
 
-    reason = forms.ChoiceField(choices=[(code, code) for code in client_keys.REASONS])
+    reason = forms.ChoiceField(choices=texts.choices("key"))
 
 
 class StateFilter(admin.SimpleListFilter):
     """By what may be expected of a client."""
 
-    title = "state"
+    title = _("state")
     parameter_name = "state"
 
     def lookups(self, *_args: Any) -> list[tuple[str, str]]:
-        return list(Client.State.choices)
+        return [(value, gettext(label)) for value, label in Client.State.choices]
 
     def queryset(self, _request: HttpRequest, rows: Any) -> Any:
         state = self.value()
@@ -85,8 +88,8 @@ class ClientAdmin(AddByUseCase):
     list_select_related = ["enrolled_entry", "retired_entry"]
     fields = ("name", "uuid", "state", "enrolled", "retired", "invited_at", "token_expires_at", "token_used_at")
     actions = ["reissue", "reenrol", "retire"]
-    enrolled = entry_link("enrolled_entry", "enrolled")
-    retired = entry_link("retired_entry", "retired")
+    enrolled = entry_link("enrolled_entry", _("enrolled"))
+    retired = entry_link("retired_entry", _("retired"))
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Client]:
         return super().get_queryset(request).prefetch_related("keys")
@@ -94,42 +97,44 @@ class ClientAdmin(AddByUseCase):
     def get_inlines(self, request: HttpRequest, obj: Any) -> Any:
         return [] if obj is None else [KeyInline]
 
-    @admin.display(description="state")
+    @admin.display(description=_("state"))
     def state(self, row: Client) -> str:
-        return row.state_at(timezone.now()).label
+        return gettext(row.state_at(timezone.now()).label)
 
-    @admin.display(description="valid keys")
+    @admin.display(description=_("valid keys"))
     def valid_keys(self, row: Client) -> int:
         return sum(key.revoked_entry_id is None for key in row.keys.all())
 
     def save_model(self, request: HttpRequest, obj: Client, form: Any, change: bool) -> None:
         _show_token(request, obj, form.token)
 
-    @admin.action(description="Issue another enrolment token", permissions=["change_client"])
+    @admin.action(description=_("Issue another enrolment token"), permissions=["change_client"])
     def reissue(self, request: HttpRequest, rows: QuerySet[Client]) -> HttpResponse | None:
         return ask_each(
-            self, request, rows, "reissue", forms.Form, "Issue another token", "a new token was made",
+            self, request, rows, "reissue", forms.Form, _("Issue another token"), _("a new token was made"),
             _with_token(request, lambda row, _: clients.reissue_token(row.pk, actor=officer(request.user))),
-            "Earlier tokens of these clients are void from then on. The new one is shown once.",
+            _("Earlier tokens of these clients are void from then on. The new one is shown once."),
         )  # fmt: skip
 
-    @admin.action(description="Re-enrol: revoke all keys, issue a token", permissions=["change_client"])
+    @admin.action(description=_("Re-enrol: revoke all keys, issue a token"), permissions=["change_client"])
     def reenrol(self, request: HttpRequest, rows: QuerySet[Client]) -> HttpResponse | None:
         return ask_each(
-            self, request, rows, "reenrol", ReasonForm, "Revoke all keys, issue a token", "all keys were revoked",
+            self, request, rows, "reenrol", ReasonForm,
+            _("Revoke all keys, issue a token"), _("all keys were revoked"),
             _with_token(
                 request,
                 lambda row, values: clients.reenrol_client(row.pk, values["reason"], actor=officer(request.user)),
             ),
-            "All keys of these clients are revoked in the log. Make sure by other means that the client asks.",
+            _("All keys of these clients are revoked in the log. Make sure by other means that the "
+"client asks."),
         )  # fmt: skip
 
-    @admin.action(description="Retire for good", permissions=["change_client"])
+    @admin.action(description=_("Retire for good"), permissions=["change_client"])
     def retire(self, request: HttpRequest, rows: QuerySet[Client]) -> HttpResponse | None:
         return ask_each(
-            self, request, rows, "retire", forms.Form, "Retire for good", "retired",
+            self, request, rows, "retire", forms.Form, _("Retire for good"), _("retired"),
             lambda row, _: clients.retire_client(row.pk, actor=officer(request.user)),
-            "Their keys end, their models get no more orders, and they cannot enrol again.",
+            _("Their keys end, their models get no more orders, and they cannot enrol again."),
         )  # fmt: skip
 
     def has_change_client_permission(self, request: Any) -> bool:
@@ -144,25 +149,26 @@ class ClientKeyAdmin(ReadOnlyAdmin):
     list_select_related = ["client", "enrolled_entry", "revoked_entry"]
     fields = ["client_link", "keyid", "public_key", "label", "since", "revoked"]
     actions = ["revoke"]
-    since = entry_link("enrolled_entry", "brought by")
-    revoked = entry_link("revoked_entry", "ended by")
+    since = entry_link("enrolled_entry", _("brought by"))
+    revoked = entry_link("revoked_entry", _("ended by"))
 
-    @admin.display(description="key", ordering="keyid")
+    @admin.display(description=_("key"), ordering="keyid")
     def short(self, row: ClientKey) -> str:
         return f"{row.keyid[:16]}…"
 
-    @admin.display(description="client", ordering="client__name")
+    @admin.display(description=_("client"), ordering="client__name")
     def client_link(self, row: ClientKey) -> str:
         return link(row.client)
 
-    @admin.action(description="Revoke", permissions=["change_client"])
+    @admin.action(description=_("Revoke"), permissions=["change_client"])
     def revoke(self, request: HttpRequest, rows: QuerySet[ClientKey]) -> HttpResponse | None:
         return ask_each(
-            self, request, rows, "revoke", ReasonForm, "Revoke these keys", "revoked",
+            self, request, rows, "revoke", ReasonForm, _("Revoke these keys"), _("revoked"),
             lambda row, values: client_keys.revoke_client_key(
                 row.client_id, row.keyid, values["reason"], actor=officer(request.user)
             ),
-            "What they signed stays valid, nothing they sign later is. A client without a key needs a token.",
+            _("What they signed stays valid, nothing they sign later is. A client without a key "
+"needs a token."),
         )  # fmt: skip
 
     def has_change_client_permission(self, request: Any) -> bool:
@@ -182,4 +188,8 @@ def _with_token(
 
 def _show_token(request: HttpRequest, client: Client, token: str) -> None:
     until = f"{client.token_expires_at:%Y-%m-%d %H:%M} UTC"
-    messages.warning(request, f"enrolment token of {client.name}, shown this once, good until {until}: {token}")
+    messages.warning(
+        request,
+        _("enrolment token of %(name)s, shown this once, good until %(until)s: %(token)s")
+        % {"name": client.name, "until": until, "token": token},
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.contrib import admin
+from django.utils.translation import gettext_lazy as _
 
 from ledger.admin.base import ReadOnlyAdmin, entry_link
 from ledger.models import Event
@@ -16,4 +17,4 @@ class EventAdmin(ReadOnlyAdmin):
     search_fields = ["=request", "=window", "=order", "=client", "=model", "actor_name"]
     ordering = ["-id"]
 
-    logged = entry_link("entry", "log entry")
+    logged = entry_link("entry", _("log entry"))

@@ -7,7 +7,7 @@ in front (OWASP, "CSV Injection").
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from html import unescape
 from typing import Any, Final
 
@@ -15,6 +15,7 @@ from django.contrib.admin.utils import display_for_field, display_for_value, lab
 from django.http import HttpRequest, StreamingHttpResponse
 from django.utils.html import strip_tags
 from django.utils.text import capfirst
+from django.utils.translation import get_language, gettext, override
 
 _FORMULAS: Final = ("=", "+", "-", "@", "\t", "\r")
 _AT_ONCE: Final = 500  # rows fetched in one go
@@ -35,16 +36,20 @@ def respond(page: Any, request: HttpRequest) -> StreamingHttpResponse:
     heads = [capfirst(str(label_for_field(name, page.model, page))) for name in columns]
     rows = shown.queryset.iterator(chunk_size=_AT_ONCE)
     return StreamingHttpResponse(
-        _lines(heads, ([_cell(name, row, page) for name in columns] for row in rows)),
+        _lines(heads, ([_cell(name, row, page) for name in columns] for row in rows), get_language()),
         content_type="text/csv; charset=utf-8",
         headers={"Content-Disposition": f'attachment; filename="{page.opts.model_name}.csv"'},
     )
 
 
-def _lines(heads: list[str], rows: Iterable[list[str]]) -> Iterator[str]:
+def _lines(heads: list[str], rows: Iterator[list[str]], language: str | None) -> Iterator[str]:
     writer = csv.writer(_Echo())
     yield writer.writerow(heads)
-    for row in rows:
+    while True:
+        with override(language):  # the file is written when the page's own part is over
+            row = next(rows, None)
+        if row is None:
+            return
         yield writer.writerow([harmless(cell) for cell in row])
 
 
@@ -52,7 +57,7 @@ def _cell(name: str, row: Any, page: Any) -> str:
     """A column's text, without markup."""
     field, _attribute, value = lookup_field(name, row, page)
     if isinstance(value, bool):
-        return "yes" if value else "no"
+        return gettext("yes") if value else gettext("no")
     if field is None or field.remote_field:
         text = display_for_value(value, _NOTHING)
     else:

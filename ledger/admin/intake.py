@@ -9,8 +9,11 @@ from django.contrib import admin
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest
 from django.utils.html import format_html, format_html_join
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin
 
+from ledger import texts
 from ledger.admin.base import AddByUseCase, ReadOnlyAdmin, UseCaseForm
 from ledger.models import DatasetIndex, RegulationTerms, RequestImport
 from ledger.models.requests import Regulation
@@ -81,9 +84,9 @@ class DatasetIndexAdmin(ReadOnlyAdmin):
 class ImportForm(UseCaseForm):
     """A file of requests."""
 
-    format = forms.ChoiceField(choices=RequestImport.Format.choices)
-    upload = forms.FileField(label="File", help_text="UTF-8; columns and members: see docs/operations.md")
-    dry_run = forms.BooleanField(required=False, help_text="only say what would happen to each line")
+    format = forms.ChoiceField(choices=texts.of_field(RequestImport, "format"))
+    upload = forms.FileField(label=_("File"), help_text=_("UTF-8; columns and members: see docs/operations.md"))
+    dry_run = forms.BooleanField(required=False, help_text=_("only say what would happen to each line"))
 
     class Meta:
         model = RequestImport
@@ -91,11 +94,14 @@ class ImportForm(UseCaseForm):
 
     def carry_out(self, values: dict[str, Any]) -> RequestImport:
         if values["upload"].size > import_lines.MAX_BYTES:
-            raise ValidationError(f"a file has at most {import_lines.MAX_BYTES} bytes, got {values['upload'].size}")
+            raise ValidationError(
+                _("a file has at most %(max_bytes)s bytes, got %(size)s")
+                % {"max_bytes": import_lines.MAX_BYTES, "size": values["upload"].size}
+            )
         try:
             text = values["upload"].read().decode("utf-8-sig")
         except UnicodeDecodeError as error:
-            raise ValidationError(f"a file of requests is UTF-8 text: {error}") from error
+            raise ValidationError(_("a file of requests is UTF-8 text: %(error)s") % {"error": error}) from error
         options = {"actor": self.actor, "dry_run": values["dry_run"]}
         if import_lines.count_lines(text) <= imports.AT_ONCE:
             return imports.import_now(text, values["format"], **options)[0]
@@ -116,14 +122,18 @@ class RequestImportAdmin(AddByUseCase):
         "refused", "line_by_line",
     ]  # fmt: skip
 
-    @admin.display(description="report")
+    @admin.display(description=_("report"))
     def line_by_line(self, row: RequestImport) -> str:
         """Refused lines first."""
         lines = imports.report_lines(row)
         if lines is None:
-            return "destroyed" if row.finished_at else "a worker is reading the file"
+            return gettext("destroyed") if row.finished_at else gettext("a worker is reading the file")
         chosen = sorted(lines, key=lambda line: (line["result"] != "refused", line["line"]))[:_SHOWN]
-        rows = ((one["line"], one["result"], one.get("detail") or one.get("request", "")) for one in chosen)
-        more = f"and {len(lines) - len(chosen)} more, see GET /api/v1/requests/imports/{row.uuid}"
+        rows = (
+            (one["line"], gettext(one["result"]), one.get("detail") or one.get("request", "")) for one in chosen
+        )
+        more = gettext("and %(n)d more, see GET /api/v1/requests/imports/%(uuid)s") % {
+            "n": len(lines) - len(chosen), "uuid": row.uuid,
+        }  # fmt: skip
         table = format_html_join("", "<tr><td>{}</td><td>{}</td><td>{}</td></tr>", rows)
         return format_html("<table>{}</table>{}", table, more if len(lines) > len(chosen) else "")

@@ -7,6 +7,7 @@ from typing import Any
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.utils.translation import gettext_lazy as _
 
 from ledger.admin.base import ReadOnlyAdmin, each
 from ledger.models import Job
@@ -20,13 +21,13 @@ class JobAdmin(ReadOnlyAdmin):
     search_fields = ["uuid", "target", "error"]
     actions = ["retry"]
 
-    @admin.display(description="progress", ordering="progress")
+    @admin.display(description=_("progress"), ordering="progress")
     def percent(self, row: Job) -> str:
         return f"{row.progress:.0%}"
 
-    @admin.action(description="Start selected failed jobs anew", permissions=["retry"])
+    @admin.action(description=_("Start selected failed jobs anew"), permissions=["retry"])
     def retry(self, request: HttpRequest, rows: QuerySet[Job]) -> None:
-        each(request, rows, lambda row: retry_job(row.pk), "queued")
+        each(request, rows, lambda row: retry_job(row.pk), _("queued"))
 
     def has_retry_permission(self, request: Any) -> bool:
         return bool(request.user.has_perm("ledger.change_job"))

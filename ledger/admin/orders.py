@@ -8,43 +8,46 @@ from django import forms
 from django.contrib import admin
 from django.db.models import Exists, OuterRef, QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 from unfold.admin import TabularInline
 
+from ledger import texts
 from ledger.admin import plain_words
 from ledger.admin.base import ReadOnlyAdmin, ask_each, each, entry_link, link
 from ledger.models import Order, OrderNotice, Suspension
 from ledger.workflow.actors import officer
-from ledger.workflow.orders import EXCEPTIONS, except_order
+from ledger.workflow.orders import except_order
 from ledger.workflow.silence import ESCALATED, remind
-from ledger.workflow.suspension import LIFT, SUSPEND, reinstate_client, suspend_client
+from ledger.workflow.suspension import reinstate_client, suspend_client
 
 
 class ExceptionForm(forms.Form):
     """Why a client is released from an order; a code, because it goes into the log."""
 
-    reason = forms.ChoiceField(choices=[(code, code) for code in EXCEPTIONS])
+    reason = forms.ChoiceField(choices=texts.choices("exception"))
 
 
 class SuspensionForm(forms.Form):
     """Why a client gets no more orders."""
 
-    reason = forms.ChoiceField(choices=[(code, code) for code in SUSPEND])
+    reason = forms.ChoiceField(choices=texts.choices("suspension"))
 
 
 class LiftForm(forms.Form):
     """Why it gets orders again."""
 
-    reason = forms.ChoiceField(choices=[(code, code) for code in LIFT])
+    reason = forms.ChoiceField(choices=texts.choices("reinstatement"))
 
 
 class EscalatedFilter(admin.SimpleListFilter):
     """What officers should look into."""
 
-    title = "escalated"
+    title = _("escalated")
     parameter_name = "escalated"
 
     def lookups(self, _request: HttpRequest, _page: Any) -> list[tuple[str, str]]:
-        return [("yes", "escalated")]
+        return [("yes", gettext("escalated"))]
 
     def queryset(self, _request: HttpRequest, rows: QuerySet[Order]) -> QuerySet[Order]:
         told = OrderNotice.objects.filter(order=OuterRef("pk"), key=ESCALATED)
@@ -57,7 +60,7 @@ class NoticeInline(TabularInline):
     readonly_fields = ["key", "created_at"]
     extra = 0
     can_delete = False
-    verbose_name_plural = "steps that were taken"
+    verbose_name_plural = _("steps that were taken")
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
@@ -87,52 +90,53 @@ class OrderAdmin(ReadOnlyAdmin):
         "uuid", "client", "window_link", "state", "attempt", "coverage", "due_at", "objection", "exception_reason",
         "excepted", "logged",
     ]  # fmt: skip
-    logged = entry_link("entry", "log entry")
-    excepted = entry_link("exception_entry", "exception")
+    logged = entry_link("entry", _("log entry"))
+    excepted = entry_link("exception_entry", _("exception"))
 
     def beside(self, request: HttpRequest, row: Order) -> dict[str, Any]:
         return super().beside(request, row) | {"plain_words": plain_words.latest(row)}
 
-    @admin.display(description="order", ordering="uuid")
+    @admin.display(description=_("order"), ordering="uuid")
     def short(self, row: Order) -> str:
         return str(row.uuid)[:8]
 
-    @admin.display(description="client", ordering="client_model__client__name")
+    @admin.display(description=_("client"), ordering="client_model__client__name")
     def client(self, row: Order) -> str:
         return link(row.client_model.client)
 
-    @admin.display(description="window")
+    @admin.display(description=_("window"))
     def window_link(self, row: Order) -> str:
         return link(row.window)
 
-    @admin.action(description="Remind the clients of selected orders", permissions=["decide"])
+    @admin.action(description=_("Remind the clients of selected orders"), permissions=["decide"])
     def remind(self, request: HttpRequest, rows: QuerySet[Order]) -> None:
         actor = officer(request.user)
-        each(request, rows, lambda row: remind(row.pk, actor=actor), "reminded")
+        each(request, rows, lambda row: remind(row.pk, actor=actor), _("reminded"))
 
-    @admin.action(description="Except selected orders …", permissions=["decide"])
+    @admin.action(description=_("Except selected orders …"), permissions=["decide"])
     def release(self, request: HttpRequest, rows: QuerySet[Order]) -> HttpResponse | None:
         actor = officer(request.user)
         return ask_each(
-            self, request, rows, "release", ExceptionForm, "Except the order", "excepted",
+            self, request, rows, "release", ExceptionForm, _("Except the order"), _("excepted"),
             lambda row, v: except_order(row.pk, v["reason"], actor=actor),
-            "The client is released from it; certificates will list it as excepted. This cannot be taken back.",
+            _("The client is released from it; certificates will list it as excepted. This cannot "
+"be taken back."),
         )  # fmt: skip
 
-    @admin.action(description="Suspend the clients of selected orders …", permissions=["suspend"])
+    @admin.action(description=_("Suspend the clients of selected orders …"), permissions=["suspend"])
     def suspend(self, request: HttpRequest, rows: QuerySet[Order]) -> HttpResponse | None:
         actor = officer(request.user)
         return ask_each(
-            self, request, rows, "suspend", SuspensionForm, "Suspend the client", "suspended",
+            self, request, rows, "suspend", SuspensionForm, _("Suspend the client"), _("suspended"),
             lambda row, v: suspend_client(row.client_model.client_id, v["reason"], actor=actor),
-            "It gets no more orders, and the certificates of that time name it.",
+            _("It gets no more orders, and the certificates of that time name it."),
         )  # fmt: skip
 
-    @admin.action(description="Reinstate the clients of selected orders …", permissions=["suspend"])
+    @admin.action(description=_("Reinstate the clients of selected orders …"), permissions=["suspend"])
     def reinstate(self, request: HttpRequest, rows: QuerySet[Order]) -> HttpResponse | None:
         actor = officer(request.user)
         return ask_each(
-            self, request, rows, "reinstate", LiftForm, "Reinstate the client", "reinstated",
+            self, request, rows, "reinstate", LiftForm, _("Reinstate the client"), _("reinstated"),
             lambda row, v: reinstate_client(row.client_model.client_id, v["reason"], actor=actor),
         )  # fmt: skip
 
@@ -151,14 +155,14 @@ class SuspensionAdmin(ReadOnlyAdmin):
     list_select_related = ["client", "set_entry", "lifted_entry"]
     fields = ["client", "order", "reason", "since", "until", "lift_reason"]
     actions = ["reinstate"]
-    since = entry_link("set_entry", "since")
-    until = entry_link("lifted_entry", "until")
+    since = entry_link("set_entry", _("since"))
+    until = entry_link("lifted_entry", _("until"))
 
-    @admin.action(description="Reinstate selected clients …", permissions=["decide"])
+    @admin.action(description=_("Reinstate selected clients …"), permissions=["decide"])
     def reinstate(self, request: HttpRequest, rows: QuerySet[Suspension]) -> HttpResponse | None:
         actor = officer(request.user)
         return ask_each(
-            self, request, rows, "reinstate", LiftForm, "Reinstate the client", "reinstated",
+            self, request, rows, "reinstate", LiftForm, _("Reinstate the client"), _("reinstated"),
             lambda row, v: reinstate_client(row.client_id, v["reason"], actor=actor),
         )  # fmt: skip
 

@@ -8,17 +8,19 @@ from django import forms
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.utils.translation import gettext_lazy as _
 
+from ledger import texts
 from ledger.admin.base import ReadOnlyAdmin, ask_each, entry_link, link
 from ledger.models import CircuitRelease, ClientModel, GlobalModel
 from ledger.workflow.actors import officer
-from ledger.workflow.releases import RETIREMENTS, retire_model
+from ledger.workflow.releases import retire_model
 
 
 class RetirementForm(forms.Form):
     """Why a model is out of use."""
 
-    reason = forms.ChoiceField(choices=[(code, code) for code in RETIREMENTS])
+    reason = forms.ChoiceField(choices=texts.choices("retirement"))
 
 
 @admin.register(GlobalModel)
@@ -38,15 +40,15 @@ class GlobalModelAdmin(ReadOnlyAdmin):
     search_fields = ["name", "uuid", "file_sha256"]
     list_filter = ["dataset", ("retired_entry", admin.EmptyFieldListFilter)]
     list_select_related = ["entry", "supersedes"]
-    logged = entry_link("entry", "log entry")
+    logged = entry_link("entry", _("log entry"))
 
-    @admin.action(description="Retire selected models …", permissions=["decide"])
+    @admin.action(description=_("Retire selected models …"), permissions=["decide"])
     def retire(self, request: HttpRequest, rows: QuerySet[GlobalModel]) -> HttpResponse | None:
         actor = officer(request.user)
         return ask_each(
-            self, request, rows, "retire", RetirementForm, "Retire the model", "retired",
+            self, request, rows, "retire", RetirementForm, _("Retire the model"), _("retired"),
             lambda row, v: retire_model(row.pk, v["reason"], actor=actor),
-            "It is out of use for good: no more windows and commitments on it.",
+            _("It is out of use for good: no more windows and commitments on it."),
         )  # fmt: skip
 
     def has_decide_permission(self, request: Any) -> bool:
@@ -58,7 +60,7 @@ class CircuitReleaseAdmin(ReadOnlyAdmin):
     list_display = ["uuid", "logged", "srs_provenance", "created_at"]
     list_filter = ["srs_provenance"]
     list_select_related = ["entry"]
-    logged = entry_link("entry", "log entry")
+    logged = entry_link("entry", _("log entry"))
 
 
 @admin.register(ClientModel)
@@ -67,8 +69,8 @@ class ClientModelAdmin(ReadOnlyAdmin):
     list_filter = ["state", "continuity", "model", "client"]
     search_fields = ["uuid", "client__name", "weights_sha256", "curvature_sha256"]
     list_select_related = ["client", "model", "entry"]
-    logged = entry_link("entry", "log entry")
+    logged = entry_link("entry", _("log entry"))
 
-    @admin.display(description="client", ordering="client__name")
+    @admin.display(description=_("client"), ordering="client__name")
     def client_link(self, row: ClientModel) -> str:
         return link(row.client)

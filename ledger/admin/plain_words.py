@@ -94,5 +94,6 @@ def _srs(said: Verdict) -> str:
     return _("SRS: the file of a public ceremony, pinned by its SHA-256.")
 
 
-def _failure(chunk: int | None, reason: str) -> str:
-    return f"{_('the claim as a whole') if chunk is None else _('chunk %d') % chunk}: {reason}"
+def _failure(chunk: int | None, reason: str) -> tuple[str, str]:
+    """Where it failed, and why: the reason is quoted from the log."""
+    return _("the claim as a whole") if chunk is None else _("chunk %d") % chunk, reason

@@ -8,6 +8,7 @@ from django import forms
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.utils.translation import gettext_lazy as _
 
 from ledger.admin.base import AddByUseCase, UseCaseForm, ask_each
 from ledger.models import GlobalModel, Policy
@@ -21,7 +22,7 @@ class PolicyForm(UseCaseForm):
     model = forms.ModelChoiceField(
         GlobalModel.objects.all(),
         required=False,
-        help_text="empty: the default, for models without their own",
+        help_text=_("empty: the default, for models without their own"),
     )
     values = forms.JSONField(
         initial=lambda: PolicyValues().json(), widget=forms.Textarea(attrs={"rows": 18, "cols": 80})
@@ -45,12 +46,13 @@ class PolicyAdmin(AddByUseCase):
     fields = ["model", "values", "anchored_at", "updated_at"]
     actions = ["drop"]
 
-    @admin.action(description="Drop selected policies …", permissions=["decide"])
+    @admin.action(description=_("Drop selected policies …"), permissions=["decide"])
     def drop(self, request: HttpRequest, rows: QuerySet[Policy]) -> HttpResponse | None:
         actor = officer(request.user)
         return ask_each(
-            self, request, rows, "drop", forms.Form, "Drop the policy", "dropped",
-            lambda row, _: drop_policy(row.model_id, actor=actor), "From now on the default counts for its model.",
+            self, request, rows, "drop", forms.Form, _("Drop the policy"), _("dropped"),
+            lambda row, _: drop_policy(row.model_id, actor=actor),
+            _("From now on the default counts for its model."),
         )  # fmt: skip
 
     def has_decide_permission(self, request: Any) -> bool:

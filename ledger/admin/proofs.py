@@ -6,6 +6,7 @@ from typing import Any
 
 from django.contrib import admin
 from django.http import HttpRequest
+from django.utils.translation import gettext_lazy as _
 
 from ledger.admin import plain_words
 from ledger.admin.base import ReadOnlyAdmin, entry_link, link
@@ -14,7 +15,7 @@ from ledger.models import Certificate, Challenge, Claim, Continuation, ProofSubm
 
 class _Logged(ReadOnlyAdmin):
     ordering = ["-entry"]
-    logged = entry_link("entry", "log entry")
+    logged = entry_link("entry", _("log entry"))
 
 
 @admin.register(Claim)
@@ -58,7 +59,7 @@ class CertificateAdmin(_Logged):
     search_fields = ["uuid", "request__uuid", "window__uuid"]
     list_select_related = ["request", "window__model", "entry"]
 
-    @admin.display(description="request")
+    @admin.display(description=_("request"))
     def request_link(self, row: Certificate) -> str:
         return link(row.request)
 
@@ -71,14 +72,14 @@ class ContinuationAdmin(ReadOnlyAdmin):
         "client_model__client", "client_model__model", "client_model__entry", "challenge_entry", "proof_entry",
         "verdict_entry",
     ]  # fmt: skip
-    challenged = entry_link("challenge_entry", "challenge")
-    proved = entry_link("proof_entry", "proof")
-    judged = entry_link("verdict_entry", "verdict")
+    challenged = entry_link("challenge_entry", _("challenge"))
+    proved = entry_link("proof_entry", _("proof"))
+    judged = entry_link("verdict_entry", _("verdict"))
 
-    @admin.display(description="commitment")
+    @admin.display(description=_("commitment"))
     def commitment(self, row: Continuation) -> str:
         return link(row.client_model)
 
-    @admin.display(description="zeros")
+    @admin.display(description=_("zeros"))
     def continuity(self, row: Continuation) -> str:
         return row.client_model.get_continuity_display()

@@ -6,13 +6,13 @@ from typing import Any
 
 from django import forms
 from django.core.exceptions import ValidationError
+from django.utils.translation import gettext_lazy as _
 
+from ledger import texts
 from ledger.access import scope
 from ledger.admin.base import UseCaseForm
-from ledger.models import DeletionRequest, IdentityCheck
-from ledger.statements import lifecycle
+from ledger.models import DeletionRequest
 from ledger.workflow import request_steps
-from ledger.workflow.erase import REASONS
 from ledger.workflow.references import Reference, preview
 from ledger.workflow.requests import file_request
 
@@ -20,27 +20,31 @@ from ledger.workflow.requests import file_request
 class FilingForm(UseCaseForm):
     """What an officer knows when a request comes in."""
 
-    regulation = forms.ChoiceField(choices=DeletionRequest.Regulation.choices)
-    subject = forms.CharField(max_length=1000, help_text="your reference to the person; sealed, never in the log")
-    data_set = forms.CharField(max_length=200)  # the theme has its own use for a field called "dataset"
-    forget_class = forms.IntegerField(min_value=0, required=False, label="Class", help_text="a whole class, or")
-    classes = forms.CharField(required=False, help_text="several, separated by commas, or")
-    samples = forms.CharField(
-        required=False, widget=forms.Textarea(attrs={"rows": 3}), help_text="ids of samples, one per line, or"
+    regulation = forms.ChoiceField(choices=texts.of_field(DeletionRequest, "regulation"))
+    subject = forms.CharField(
+        max_length=1000, help_text=_("your reference to the person; sealed, never in the log")
     )
-    query = forms.JSONField(required=False, help_text='fields and their values, as {"site": "north"}')
-    received_at = forms.DateTimeField(required=False, help_text="UTC; empty means now")
-    subject_request_id = forms.UUIDField(required=False, help_text="your own number of the request, a UUID")
+    data_set = forms.CharField(max_length=200)  # the theme has its own use for a field called "dataset"
+    forget_class = forms.IntegerField(
+        min_value=0, required=False, label=_("Class"), help_text=_("a whole class, or")
+    )
+    classes = forms.CharField(required=False, help_text=_("several, separated by commas, or"))
+    samples = forms.CharField(
+        required=False, widget=forms.Textarea(attrs={"rows": 3}), help_text=_("ids of samples, one per line, or")
+    )
+    query = forms.JSONField(required=False, help_text=_('fields and their values, as {"site": "north"}'))
+    received_at = forms.DateTimeField(required=False, help_text=_("UTC; empty means now"))
+    subject_request_id = forms.UUIDField(required=False, help_text=_("your own number of the request, a UUID"))
     status_callback_urls = forms.CharField(
-        required=False, widget=forms.Textarea(attrs={"rows": 2}), help_text="https, one per line"
+        required=False, widget=forms.Textarea(attrs={"rows": 2}), help_text=_("https, one per line")
     )
     allow_duplicate = forms.ChoiceField(
         required=False,
-        choices=[("", "–"), *((code, one.meaning) for code, one in lifecycle.DUPLICATE.items())],
-        help_text="why to file it although the person has asked for the same before",
+        choices=[("", "–"), *texts.choices("duplicate")],
+        help_text=_("why to file it although the person has asked for the same before"),
     )
     count_only = forms.BooleanField(
-        required=False, label="Only count", help_text="say how many samples this matches, and file nothing"
+        required=False, label=_("Only count"), help_text=_("say how many samples this matches, and file nothing")
     )
 
     class Meta:
@@ -50,9 +54,14 @@ class FilingForm(UseCaseForm):
     def carry_out(self, values: dict[str, Any]) -> DeletionRequest:
         forget = self._forget(values)
         if not scope.sees_data(self.user, values["data_set"]):
-            raise ValidationError(f"no model of this account has the data set {values['data_set']!r}")
+            raise ValidationError(
+                _("no model of this account has the data set %(data_set)s") % {"data_set": repr(values["data_set"])}
+            )
         if values["count_only"]:
-            raise ValidationError(f"{preview(forget).sentence}; nothing was filed. Untick “only count” to file it.")
+            raise ValidationError(
+                _("%(sentence)s; nothing was filed. Untick “only count” to file it.")
+                % {"sentence": preview(forget).sentence}
+            )
         return file_request(
             values["regulation"],
             values["subject"],
@@ -74,7 +83,9 @@ class FilingForm(UseCaseForm):
         }
         given = {name: value for name, value in parts.items() if value is not None}
         if len(given) != 1:
-            raise ValidationError(f"give one of class, classes, samples and query; got {len(given)} of them")
+            raise ValidationError(
+                _("give one of class, classes, samples and query; got %(given)s of them") % {"given": len(given)}
+            )
         return Reference.parse({"dataset": values["data_set"], **given}).json()
 
 
@@ -82,52 +93,50 @@ def _number(text: str) -> int | str:
     return int(text) if text.isascii() and text.isdigit() else text
 
 
-def _reasons(register: str) -> list[tuple[str, str]]:
-    return [(code, f"{code}: {one.meaning}") for code, one in lifecycle.REASONS[register].items()]
-
-
 class ApprovalForm(forms.Form):
-    reason = forms.ChoiceField(choices=[("", "–"), *_reasons("approval")], required=False)
+    reason = forms.ChoiceField(choices=[("", "–"), *texts.choices("approval")], required=False)
 
 
 class DenialForm(forms.Form):
-    reason = forms.ChoiceField(choices=_reasons("denial"))
+    reason = forms.ChoiceField(choices=texts.choices("denial"))
 
 
 class IdentityForm(forms.Form):
-    method = forms.ChoiceField(choices=[(code, f"{code}: {words}") for code, words in lifecycle.METHODS.items()])
-    result = forms.ChoiceField(choices=IdentityCheck.Result.choices)
+    method = forms.ChoiceField(choices=texts.choices("method"))
+    result = forms.ChoiceField(choices=texts.choices("identity"))
     detail = forms.CharField(
         required=False,
         max_length=request_steps.MAX_DETAIL,
         widget=forms.Textarea(attrs={"rows": 3}),
-        help_text="may be personal: it is sealed, shown nowhere, and erased with the subject",
+        help_text=_("may be personal: it is sealed, shown nowhere, and erased with the subject"),
     )
 
 
 class ExtensionForm(forms.Form):
-    reason = forms.ChoiceField(choices=_reasons("extension"))
-    notified_at = forms.DateTimeField(required=False, help_text="UTC; when the person was told, with the reasons")
+    reason = forms.ChoiceField(choices=texts.choices("extension"))
+    notified_at = forms.DateTimeField(
+        required=False, help_text=_("UTC; when the person was told, with the reasons")
+    )
 
 
 class HoldForm(forms.Form):
-    reason = forms.ChoiceField(choices=_reasons("hold"))
+    reason = forms.ChoiceField(choices=texts.choices("hold"))
 
 
 class LiftForm(forms.Form):
-    reason = forms.ChoiceField(choices=_reasons("lift"))
+    reason = forms.ChoiceField(choices=texts.choices("lift"))
 
 
 class RevocationForm(forms.Form):
-    reason = forms.ChoiceField(choices=_reasons("revocation"))
+    reason = forms.ChoiceField(choices=texts.choices("revocation"))
 
 
 class AccessForm(forms.Form):
-    reason = forms.ChoiceField(choices=_reasons("access"))
+    reason = forms.ChoiceField(choices=texts.choices("access"))
 
 
 class ErasureForm(forms.Form):
     """Why, and that it is meant."""
 
-    reason = forms.ChoiceField(choices=[(code, code) for code in REASONS])
-    certain = forms.BooleanField(label="Destroy what is known about who asked; it cannot be undone")
+    reason = forms.ChoiceField(choices=texts.choices("erasure"))
+    certain = forms.BooleanField(label=_("Destroy what is known about who asked; it cannot be undone"))

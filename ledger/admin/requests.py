@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.contrib import admin, messages
@@ -14,12 +14,14 @@ from django.template.response import TemplateResponse
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
+from ledger import texts
 from ledger.access import scope, session
 from ledger.admin import request_forms as ask
 from ledger.admin.base import AddByUseCase, ReadOnlyAdmin, confirmed, each, entry_link, link
-from ledger.models import DeletionRequest, GlobalModel, SubjectAccess
+from ledger.models import DeletionRequest, GlobalModel, LegalHold, SubjectAccess
 from ledger.statements import lifecycle
 from ledger.workflow import request_steps
 from ledger.workflow.actors import officer
@@ -29,11 +31,14 @@ from ledger.workflow.requests import decide_request
 from ledger.workflow.subject_access import reveal_subject
 from ledger.workflow.windows import open_window
 
-_LOOKING = (
+if TYPE_CHECKING:
+    from django_stubs_ext import StrOrPromise
+
+_LOOKING = _(
     "Each look is logged with its reason before anything is shown: when, at which request, and a commitment to who "
     "looked, which stands open in the list of subject accesses."
 )
-_ERASING = (
+_ERASING = _(
     "The subject's sealed record is destroyed, with its key and salt, and a tombstone is logged. The entries of "
     "the request stay in the log and keep their proofs; nobody can tell any more whom they are about."
 )
@@ -70,7 +75,7 @@ class DeletionRequestAdmin(AddByUseCase):
     ]  # fmt: skip
     list_filter = ["state", LeftFilter, "regulation", "held", "verified", "due_at", "received_at", "dataset"]
     search_fields = ["uuid", "subject_request_id", "windows__uuid"]
-    search_help_text = "UUID of the request or its window, or your own number; who asked is sealed in the vault"
+    search_help_text = _("UUID of the request or its window, or your own number; who asked is sealed in the vault")
     list_select_related = ["filed_entry", "decision_entry", "erased_entry"]
     date_hierarchy = "received_at"
     actions = [
@@ -84,110 +89,113 @@ class DeletionRequestAdmin(AddByUseCase):
         "window_link", "filed", "decided", "decision_reason", "closed", "closure_reason", "certificate_link",
         "erased", "status_callback_urls",
     ]  # fmt: skip
-    filed = entry_link("filed_entry", "filed")
-    acknowledged = entry_link("acknowledged_entry", "receipt confirmed")
-    extension = entry_link("extension_entry", "extension")
-    decided = entry_link("decision_entry", "decision")
-    closed = entry_link("closure_entry", "closure")
-    erased = entry_link("erased_entry", "tombstone")
+    filed = entry_link("filed_entry", _("filed"))
+    acknowledged = entry_link("acknowledged_entry", _("receipt confirmed"))
+    extension = entry_link("extension_entry", _("extension"))
+    decided = entry_link("decision_entry", _("decision"))
+    closed = entry_link("closure_entry", _("closure"))
+    erased = entry_link("erased_entry", _("tombstone"))
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[DeletionRequest]:
         return super().get_queryset(request).prefetch_related("windows")
 
-    @admin.display(description="request", ordering="uuid")
+    @admin.display(description=_("request"), ordering="uuid")
     def short(self, row: DeletionRequest) -> str:
         return str(row.uuid)[:8]
 
-    @admin.display(description="days left", ordering="due_at")
+    @admin.display(description=_("days left"), ordering="due_at")
     def days_left(self, row: DeletionRequest) -> str:
         if row.state not in lifecycle.LIVE:
             return "–"
         days = (row.due_at - timezone.now()).days
-        return str(days) if days >= 0 else f"{-days} late"
+        return str(days) if days >= 0 else gettext("%(days)d late") % {"days": -days}
 
-    @admin.display(description="window")
+    @admin.display(description=_("window"))
     def window_link(self, row: DeletionRequest) -> str:
         rows = ((link(window, str(window.pk)[:8]),) for window in row.windows.all())  # prefetched for lists
         return format_html_join(", ", "{}", rows) or "–"
 
-    @admin.display(description="duplicate of")
+    @admin.display(description=_("duplicate of"))
     def duplicate_link(self, row: DeletionRequest) -> str:
         return link(row.duplicate_of)
 
-    @admin.display(description="certificate")
+    @admin.display(description=_("certificate"))
     def certificate_link(self, row: DeletionRequest) -> str:
         rows = row.certificates.filter(supplement=None).select_related("request")
         return format_html_join(", ", "{}", ((link(one),) for one in rows)) or "–"
 
-    @admin.display(description="identity checks")
+    @admin.display(description=_("identity checks"))
     def identity(self, row: DeletionRequest) -> str:
-        return _lines(f"{check} ({check.checked_at:%Y-%m-%d %H:%M})" for check in row.identity_checks.all())
+        return _lines(
+            f"{texts.meaning('method', check.method)}: {gettext(check.result)} ({check.checked_at:%Y-%m-%d %H:%M})"
+            for check in row.identity_checks.all()
+        )
 
-    @admin.display(description="approved by")
+    @admin.display(description=_("approved by"))
     def approved_by(self, row: DeletionRequest) -> str:
         return _lines(f"{one.name} ({one.created_at:%Y-%m-%d %H:%M})" for one in row.approvals.all())
 
-    @admin.display(description="legal holds")
+    @admin.display(description=_("legal holds"))
     def held_for(self, row: DeletionRequest) -> str:
-        return _lines(str(hold) for hold in row.holds.all())
+        return _lines(_hold(hold) for hold in row.holds.all())
 
-    @admin.action(description="Receipt was confirmed to the person", permissions=["decide"])
+    @admin.action(description=_("Receipt was confirmed to the person"), permissions=["decide"])
     def acknowledge(self, request: HttpRequest, rows: QuerySet[DeletionRequest]) -> None:
         actor = officer(request.user)
-        each(request, rows, lambda row: request_steps.acknowledge(row.pk, actor=actor), "receipt confirmed")
+        each(request, rows, lambda row: request_steps.acknowledge(row.pk, actor=actor), _("receipt confirmed"))
 
-    @admin.action(description="Record an identity check …", permissions=["decide"])
+    @admin.action(description=_("Record an identity check …"), permissions=["decide"])
     def identify(self, request: HttpRequest, rows: QuerySet[DeletionRequest]) -> HttpResponse | None:
         return self._ask(
-            request, rows, "identify", ask.IdentityForm, "Record an identity check", "recorded",
+            request, rows, "identify", ask.IdentityForm, _("Record an identity check"), _("recorded"),
             lambda row, v, actor: request_steps.record_identity(
                 row.pk, v["method"], v["result"], v["detail"], actor=actor
             ),
         )  # fmt: skip
 
-    @admin.action(description="Approve …", permissions=["approve"])
+    @admin.action(description=_("Approve …"), permissions=["approve"])
     def approve(self, request: HttpRequest, rows: QuerySet[DeletionRequest]) -> HttpResponse | None:
         return self._ask(
-            request, rows, "approve", ask.ApprovalForm, "Approve", "approved",
+            request, rows, "approve", ask.ApprovalForm, _("Approve"), _("approved"),
             lambda row, v, actor: decide_request(row.pk, "approved", v["reason"], actor=actor),
         )  # fmt: skip
 
-    @admin.action(description="Deny …", permissions=["approve"])
+    @admin.action(description=_("Deny …"), permissions=["approve"])
     def deny(self, request: HttpRequest, rows: QuerySet[DeletionRequest]) -> HttpResponse | None:
         return self._ask(
-            request, rows, "deny", ask.DenialForm, "Deny", "denied",
+            request, rows, "deny", ask.DenialForm, _("Deny"), _("denied"),
             lambda row, v, actor: decide_request(row.pk, "denied", v["reason"], actor=actor),
         )  # fmt: skip
 
-    @admin.action(description="Extend the due date …", permissions=["decide"])
+    @admin.action(description=_("Extend the due date …"), permissions=["decide"])
     def extend(self, request: HttpRequest, rows: QuerySet[DeletionRequest]) -> HttpResponse | None:
         return self._ask(
-            request, rows, "extend", ask.ExtensionForm, "Extend the due date", "extended",
+            request, rows, "extend", ask.ExtensionForm, _("Extend the due date"), _("extended"),
             lambda row, v, actor: request_steps.extend(row.pk, v["reason"], v["notified_at"], actor=actor),
         )  # fmt: skip
 
-    @admin.action(description="Set a legal hold …", permissions=["decide"])
+    @admin.action(description=_("Set a legal hold …"), permissions=["decide"])
     def hold(self, request: HttpRequest, rows: QuerySet[DeletionRequest]) -> HttpResponse | None:
         return self._ask(
-            request, rows, "hold", ask.HoldForm, "Set a legal hold", "held",
+            request, rows, "hold", ask.HoldForm, _("Set a legal hold"), _("held"),
             lambda row, v, actor: request_steps.set_hold(row.pk, v["reason"], actor=actor),
         )  # fmt: skip
 
-    @admin.action(description="Lift the legal hold …", permissions=["decide"])
+    @admin.action(description=_("Lift the legal hold …"), permissions=["decide"])
     def lift(self, request: HttpRequest, rows: QuerySet[DeletionRequest]) -> HttpResponse | None:
         return self._ask(
-            request, rows, "lift", ask.LiftForm, "Lift the legal hold", "no longer held",
+            request, rows, "lift", ask.LiftForm, _("Lift the legal hold"), _("no longer held"),
             lambda row, v, actor: request_steps.lift_hold(row.pk, v["reason"], actor=actor),
         )  # fmt: skip
 
-    @admin.action(description="The person has withdrawn …", permissions=["decide"])
+    @admin.action(description=_("The person has withdrawn …"), permissions=["decide"])
     def revoke(self, request: HttpRequest, rows: QuerySet[DeletionRequest]) -> HttpResponse | None:
         return self._ask(
-            request, rows, "revoke", ask.RevocationForm, "The person has withdrawn", "revoked",
+            request, rows, "revoke", ask.RevocationForm, _("The person has withdrawn"), _("revoked"),
             lambda row, v, actor: request_steps.revoke(row.pk, v["reason"], actor=actor),
         )  # fmt: skip
 
-    @admin.action(description="Open a window for selected requests", permissions=["decide"])
+    @admin.action(description=_("Open a window for selected requests"), permissions=["decide"])
     def open_window(self, request: HttpRequest, rows: QuerySet[DeletionRequest]) -> None:
         """One window for all of them, on the newest model of their dataset."""
         chosen = list(rows)
@@ -196,22 +204,25 @@ class DeletionRequestAdmin(AddByUseCase):
         )
         model = models.order_by("-entry").first()
         if model is None:
-            messages.error(request, f"no model has the dataset {chosen[0].dataset!r}: release one first")
+            messages.error(
+                request,
+                _("no model has the dataset %(dataset)s: release one first") % {"dataset": repr(chosen[0].dataset)},
+            )
             return
         try:
             window = open_window(model, None, [row.pk for row in chosen], actor=officer(request.user))
         except WorkflowError as error:
             messages.error(request, error.sentence)
         else:
-            messages.success(request, format_html("opened {}", link(window)))
+            messages.success(request, format_html(gettext("opened {}"), link(window)))
 
-    @admin.action(description="Show who asked …", permissions=["reveal"])
+    @admin.action(description=_("Show who asked …"), permissions=["reveal"])
     def show_subject(self, request: HttpRequest, rows: QuerySet[DeletionRequest]) -> HttpResponse | None:
         """On a page of its own: a message would lie in a cookie."""
         way = session.prove(request, request.get_full_path())
         if way is not None:
             return way
-        answer = confirmed(self, request, rows, "show_subject", ask.AccessForm, "Show who asked", _LOOKING)
+        answer = confirmed(self, request, rows, "show_subject", ask.AccessForm, _("Show who asked"), _LOOKING)
         if isinstance(answer, HttpResponse):
             return answer
         shown: list[tuple[DeletionRequest, str]] = []
@@ -220,9 +231,14 @@ class DeletionRequestAdmin(AddByUseCase):
             request,
             rows,
             lambda row: shown.append((row, reveal_subject(row.pk, answer["reason"], actor=actor))),
-            "shown",
+            _("shown"),
         )
-        context = {**self.admin_site.each_context(request), "title": "Who asked", "shown": shown, "opts": self.opts}
+        context = {
+            **self.admin_site.each_context(request),
+            "title": _("Who asked"),
+            "shown": shown,
+            "opts": self.opts,
+        }
         page = TemplateResponse(request, "admin/ledger/subjects.html", context)
         page["Cache-Control"] = "no-store"
         return page
@@ -230,19 +246,20 @@ class DeletionRequestAdmin(AddByUseCase):
     def has_reveal_permission(self, request: Any) -> bool:
         return bool(request.user.has_perm("ledger.reveal_deletionrequest"))
 
-    @admin.action(description="Erase who asked, for good …", permissions=["decide"])
+    @admin.action(description=_("Erase who asked, for good …"), permissions=["decide"])
     def erase(self, request: HttpRequest, rows: QuerySet[DeletionRequest]) -> HttpResponse | None:
         way = session.prove(request, request.get_full_path())
         if way is not None:
             return way
         return self._ask(
-            request, rows, "erase", ask.ErasureForm, "Erase who asked, for good", "erased",
+            request, rows, "erase", ask.ErasureForm, _("Erase who asked, for good"), _("erased"),
             lambda row, v, actor: erase(row.pk, v["reason"], actor=actor), _ERASING,
         )  # fmt: skip
 
     def _ask(
         self, request: HttpRequest, rows: QuerySet[DeletionRequest], action: str, form: type[forms.Form],
-        title: str, done: str, use_case: Callable[[DeletionRequest, Values, Any], object], words: str = "",
+        title: StrOrPromise, done: StrOrPromise, use_case: Callable[[DeletionRequest, Values, Any], object],
+        words: StrOrPromise = "",
     ) -> HttpResponse | None:  # fmt: skip
         """Ask for what the use case needs, then carry it out for each row."""
         answer = confirmed(self, request, rows, action, form, title, words)
@@ -259,8 +276,13 @@ class DeletionRequestAdmin(AddByUseCase):
         return bool(request.user.has_perm("ledger.decide_deletionrequest"))
 
 
-def _lines(texts: Any) -> SafeString | str:
-    return format_html_join("", "{}<br>", ((text,) for text in texts)) or "–"
+def _hold(row: LegalHold) -> str:
+    said = texts.meaning("hold", row.reason)
+    return said if row.lifted_entry_id is None else f"{said} ({gettext('lifted')})"
+
+
+def _lines(lines: Any) -> SafeString | str:
+    return format_html_join("", "{}<br>", ((text,) for text in lines)) or "–"
 
 
 @admin.register(SubjectAccess)
@@ -272,8 +294,8 @@ class SubjectAccessAdmin(ReadOnlyAdmin):
     search_fields = ["request__uuid", "viewer_name"]
     list_select_related = ["request", "entry"]
     fields = ["request_link", "viewer_name", "reason", "created_at", "viewer", "salt", "logged"]
-    logged = entry_link("entry", "log entry")
+    logged = entry_link("entry", _("log entry"))
 
-    @admin.display(description="request", ordering="request")
+    @admin.display(description=_("request"), ordering="request")
     def request_link(self, row: SubjectAccess) -> str:
         return link(row.request)

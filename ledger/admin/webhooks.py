@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.utils.translation import gettext_lazy as _
 
 from ledger.admin.base import ReadOnlyAdmin, each
 from ledger.models import WebhookDelivery, WebhookEndpoint
@@ -20,19 +21,19 @@ class WebhookEndpointAdmin(ReadOnlyAdmin):
     exclude = ["secret"]
     actions = ["test", "enable", "remove"]
 
-    @admin.action(description="Send a test to selected endpoints", permissions=["act"])
+    @admin.action(description=_("Send a test to selected endpoints"), permissions=["act"])
     def test(self, request: HttpRequest, rows: QuerySet[WebhookEndpoint]) -> None:
-        each(request, rows, webhooks.send_test, "a test will be sent")
+        each(request, rows, webhooks.send_test, _("a test will be sent"))
 
-    @admin.action(description="Try selected disabled endpoints again", permissions=["act"])
+    @admin.action(description=_("Try selected disabled endpoints again"), permissions=["act"])
     def enable(self, request: HttpRequest, rows: QuerySet[WebhookEndpoint]) -> None:
         actor = officer(request.user)
-        each(request, rows, lambda row: webhooks.enable(row, actor=actor), "enabled")
+        each(request, rows, lambda row: webhooks.enable(row, actor=actor), _("enabled"))
 
-    @admin.action(description="Remove selected endpoints", permissions=["act"])
+    @admin.action(description=_("Remove selected endpoints"), permissions=["act"])
     def remove(self, request: HttpRequest, rows: QuerySet[WebhookEndpoint]) -> None:
         actor = officer(request.user)
-        each(request, rows, lambda row: webhooks.remove_endpoint(row, actor=actor), "removed")
+        each(request, rows, lambda row: webhooks.remove_endpoint(row, actor=actor), _("removed"))
 
     def has_act_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("ledger.change_webhookendpoint")
@@ -45,9 +46,9 @@ class WebhookDeliveryAdmin(ReadOnlyAdmin):
     search_fields = ["url", "=uuid", "error"]
     actions = ["replay"]
 
-    @admin.action(description="Send selected deliveries again", permissions=["replay"])
+    @admin.action(description=_("Send selected deliveries again"), permissions=["replay"])
     def replay(self, request: HttpRequest, rows: QuerySet[WebhookDelivery]) -> None:
-        each(request, rows, webhooks.replay, "will be sent again")
+        each(request, rows, webhooks.replay, _("will be sent again"))
 
     def has_replay_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("ledger.change_webhookendpoint")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any, Final
 
 from django import forms
+from django.forms.utils import pretty_name
+from django.utils.translation import gettext
 from unfold import widgets
 
 _CLOTHES: Final[list[tuple[type[forms.Field], type[forms.Widget], type[forms.Widget]]]] = [
@@ -32,8 +34,9 @@ def dress(field: forms.Field) -> None:
 
 
 def dress_all(form: Any) -> None:
-    """All fields of a form, in place."""
-    for field in form.fields.values():
+    """All fields of a form, in place. Those without a label are called as in the code, in the reader's language."""
+    for name, field in form.fields.items():
+        field.label = field.label or gettext(pretty_name(name))
         dress(field)
 
 

@@ -12,6 +12,8 @@ from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils.html import format_html_join
 from django.utils.safestring import mark_safe
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 from unfold.admin import TabularInline
 
 from ledger.access import scope, session
@@ -28,7 +30,7 @@ from ledger.workflow.windows import close_window
 class RequestsForm(forms.Form):
     """Which requests."""
 
-    requests = forms.CharField(widget=forms.Textarea(attrs={"rows": 4}), help_text="their UUIDs, one per line")
+    requests = forms.CharField(widget=forms.Textarea(attrs={"rows": 4}), help_text=_("their UUIDs, one per line"))
 
 
 class OrderInline(TabularInline):
@@ -66,8 +68,8 @@ class WindowAdmin(ReadOnlyAdmin):
         "uuid", "model", "state", "request_links", "policy", "mask_config", "mask_sha256", "masked", "closed",
         "mask", "created_at",
     ]  # fmt: skip
-    closed = entry_link("closed_entry", "closed")
-    mask = entry_link("mask_entry", "mask")
+    closed = entry_link("closed_entry", _("closed"))
+    mask = entry_link("mask_entry", _("mask"))
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Window]:
         met = Count("orders", filter=Q(orders__state=Order.State.MET), distinct=True)
@@ -79,59 +81,62 @@ class WindowAdmin(ReadOnlyAdmin):
         live = reverse("console:window", args=[row.pk])
         return super().beside(request, row) | {"live": live, "live_part": part}
 
-    @admin.display(description="requests", ordering="asked")
+    @admin.display(description=_("requests"), ordering="asked")
     def requests_count(self, row: Any) -> int:
         return int(row.asked)
 
-    @admin.display(description="orders met", ordering="met")
+    @admin.display(description=_("orders met"), ordering="met")
     def orders_met(self, row: Any) -> str:
-        return f"{row.met} of {row.all}"
+        return gettext("%(met)d of %(all)d") % {"met": row.met, "all": row.all}
 
-    @admin.display(description="requests")
+    @admin.display(description=_("requests"))
     def request_links(self, row: Window) -> str:
         rows = row.requests.order_by("filed_entry")
         return format_html_join(mark_safe("<br>"), "{}", ((link(one),) for one in rows)) or "–"
 
-    @admin.action(description="Put requests into open windows …", permissions=["decide"])
+    @admin.action(description=_("Put requests into open windows …"), permissions=["decide"])
     def put(self, request: HttpRequest, rows: QuerySet[Window]) -> HttpResponse | None:
         actor = officer(request.user)
         return ask_each(
-            self, request, rows, "put", RequestsForm, "Put requests into the window", "changed",
+            self, request, rows, "put", RequestsForm, _("Put requests into the window"), _("changed"),
             lambda row, v: add_requests(row.pk, _seen(request, v["requests"].split()), actor=actor),
         )  # fmt: skip
 
-    @admin.action(description="Take requests out of open windows …", permissions=["decide"])
+    @admin.action(description=_("Take requests out of open windows …"), permissions=["decide"])
     def take(self, request: HttpRequest, rows: QuerySet[Window]) -> HttpResponse | None:
         actor = officer(request.user)
         return ask_each(
-            self, request, rows, "take", RequestsForm, "Take requests out of the window", "changed",
+            self, request, rows, "take", RequestsForm, _("Take requests out of the window"), _("changed"),
             lambda row, v: remove_requests(row.pk, v["requests"].split(), actor=actor),
         )  # fmt: skip
 
-    @admin.action(description="Discard open windows …", permissions=["decide"])
+    @admin.action(description=_("Discard open windows …"), permissions=["decide"])
     def discard(self, request: HttpRequest, rows: QuerySet[Window]) -> HttpResponse | None:
         actor = officer(request.user)
         return ask_each(
-            self, request, rows, "discard", forms.Form, "Discard the window", "discarded, its requests are free",
-            lambda row, _: discard_window(row.pk, actor=actor), "Nothing of it stays; its requests are free again.",
+            self, request, rows, "discard", forms.Form,
+            _("Discard the window"), _("discarded, its requests are free"),
+            lambda row, _: discard_window(row.pk, actor=actor),
+            _("Nothing of it stays; its requests are free again."),
         )  # fmt: skip
 
-    @admin.action(description="Close selected windows and start their mask jobs …", permissions=["decide"])
+    @admin.action(description=_("Close selected windows and start their mask jobs …"), permissions=["decide"])
     def close(self, request: HttpRequest, rows: QuerySet[Window]) -> HttpResponse | None:
         way = session.prove(request, request.get_full_path())
         if way is not None:
             return way
         actor = officer(request.user)
         return ask_each(
-            self, request, rows, "close", forms.Form, "Close the window", "closed, its mask is being computed",
+            self, request, rows, "close", forms.Form,
+            _("Close the window"), _("closed, its mask is being computed"),
             lambda row, _: close_window(row.pk, actor=actor),
-            "Its requests and its policy go into the log; no window is ever opened again.",
+            _("Its requests and its policy go into the log; no window is ever opened again."),
         )  # fmt: skip
 
-    @admin.action(description="Certify selected windows", permissions=["decide"])
+    @admin.action(description=_("Certify selected windows"), permissions=["decide"])
     def certify(self, request: HttpRequest, rows: QuerySet[Window]) -> None:
         actor = officer(request.user)
-        each(request, rows, lambda row: certify(row.pk, actor=actor), "certified")
+        each(request, rows, lambda row: certify(row.pk, actor=actor), _("certified"))
 
     def has_decide_permission(self, request: Any) -> bool:
         return bool(request.user.has_perm("ledger.change_window"))
@@ -140,5 +145,7 @@ class WindowAdmin(ReadOnlyAdmin):
 def _seen(request: HttpRequest, names: list[str]) -> list[str]:
     """The requests named, refused if one of them is not the account's business."""
     if not scope.sees_all(request.user, DeletionRequest, names):
-        raise WorkflowError("not-found", "one of these requests is not among the models of this account", 404)
+        raise WorkflowError(
+            "not-found", gettext("one of these requests is not among the models of this account"), 404
+        )
     return names

@@ -7,6 +7,8 @@ from typing import Any
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 
 from ledger import publication
 from ledger.admin.base import ReadOnlyAdmin
@@ -22,22 +24,22 @@ class WitnessStateAdmin(ReadOnlyAdmin):
     search_fields = ["vkey", "url", "message"]
     actions = ["ask_now"]
 
-    @admin.display(description="configured", boolean=True)
+    @admin.display(description=_("configured"), boolean=True)
     def configured(self, row: WitnessState) -> bool:
         return row.vkey in {witness.vkey for witness in publication.policy().witnesses}
 
-    @admin.display(description="in order", boolean=True)
+    @admin.display(description=_("in order"), boolean=True)
     def in_order(self, row: WitnessState) -> bool | None:
         return {row.State.COSIGNED: True, row.State.NEW: None}.get(row.State(row.state), False)
 
-    @admin.action(description="Ask all witnesses now", permissions=["ask"])
+    @admin.action(description=_("Ask all witnesses now"), permissions=["ask"])
     def ask_now(self, request: HttpRequest, rows: QuerySet[WitnessState]) -> None:
         try:
             size = ask_witnesses_now()
         except WorkflowError as error:
             messages.error(request, error.sentence)
         else:
-            messages.success(request, f"the checkpoint of {size} entries is published")
+            messages.success(request, _("the checkpoint of %(size)s entries is published") % {"size": size})
 
     def has_ask_permission(self, request: Any) -> bool:
         return bool(request.user.has_perm("ledger.change_witnessstate"))
@@ -53,13 +55,13 @@ class CheckpointProposalAdmin(ReadOnlyAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[CheckpointProposal]:
         return super().get_queryset(request).prefetch_related("cosignatures")
 
-    @admin.display(description="root")
+    @admin.display(description=_("root"))
     def root_hex(self, row: CheckpointProposal) -> str:
         return bytes(row.root).hex()
 
-    @admin.display(description="cosigned by")
+    @admin.display(description=_("cosigned by"))
     def cosigners(self, row: CheckpointProposal) -> str:
-        return ", ".join(cosignature.name for cosignature in row.cosignatures.all()) or "nobody yet"
+        return ", ".join(cosignature.name for cosignature in row.cosignatures.all()) or gettext("nobody yet")
 
 
 @admin.register(Cosignature)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.conf import settings
 from django.db import models
+from django.utils.translation import gettext as _
 
 
 class ModelLimit(models.Model):
@@ -17,7 +18,7 @@ class ModelLimit(models.Model):
         constraints = [models.UniqueConstraint(fields=["user", "model"], name="one_limit_per_model")]
 
     def __str__(self) -> str:
-        return f"{self.user} sees {self.model}"
+        return _("%(user)s sees %(model)s") % {"user": self.user, "model": self.model}
 
 
 class SecondFactor(models.Model):

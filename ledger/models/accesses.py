@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.db import models
+from django.utils.translation import gettext as _
 
 from ledger.models.log import append_only
 from ledger.models.requests import DeletionRequest
@@ -26,4 +27,4 @@ class SubjectAccess(models.Model):
         verbose_name_plural = "subject accesses"
 
     def __str__(self) -> str:
-        return f"{self.viewer_name} looked: {self.reason}"
+        return _("%(viewer_name)s looked: %(reason)s") % {"viewer_name": self.viewer_name, "reason": self.reason}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.db import models
+from django.utils.translation import gettext as _
 
 
 class Blob(models.Model):
@@ -21,4 +22,4 @@ class Blob(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.sha256[:12]}… ({self.size} bytes)"
+        return _("%(sha256)s… (%(size)s bytes)") % {"sha256": self.sha256[:12], "size": self.size}

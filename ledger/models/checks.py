@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 
 from django.db import models
+from django.utils.translation import gettext as _
 
 
 class FsckRun(models.Model):
@@ -23,4 +24,4 @@ class FsckRun(models.Model):
         verbose_name = "log check"
 
     def __str__(self) -> str:
-        return f"{self.started_at:%Y-%m-%d %H:%M} {'ALARM' if self.problem else 'good'}"
+        return f"{self.started_at:%Y-%m-%d %H:%M} {_('ALARM') if self.problem else _('good')}"

@@ -6,6 +6,7 @@ Proposals and cosignatures are append-only like the log itself: what was signed 
 from __future__ import annotations
 
 from django.db import models
+from django.utils.translation import gettext as _
 
 from ledger.models.log import append_only
 
@@ -22,7 +23,7 @@ class CheckpointProposal(models.Model):
         triggers = append_only()
 
     def __str__(self) -> str:
-        return f"proposed checkpoint of {self.size} entries"
+        return _("proposed checkpoint of %(size)s entries") % {"size": self.size}
 
 
 class Cosignature(models.Model):
@@ -40,7 +41,7 @@ class Cosignature(models.Model):
         triggers = append_only()
 
     def __str__(self) -> str:
-        return f"{self.name} on {self.proposal_id}"
+        return _("%(name)s on %(proposal_id)s") % {"name": self.name, "proposal_id": self.proposal_id}
 
     @property
     def name(self) -> str:

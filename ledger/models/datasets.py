@@ -6,6 +6,7 @@ import uuid
 
 from django.contrib.postgres.indexes import GinIndex
 from django.db import models
+from django.utils.translation import gettext as _
 
 
 class DatasetIndex(models.Model):
@@ -29,7 +30,7 @@ class DatasetIndex(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.name}, {self.samples} samples"
+        return _("%(name)s, %(samples)s samples") % {"name": self.name, "samples": self.samples}
 
 
 class IndexedSample(models.Model):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 
 from django.db import models
+from django.utils.translation import gettext as _
 
 
 class Export(models.Model):
@@ -43,4 +44,4 @@ class Export(models.Model):
         ordering = ["-created_at"]
 
     def __str__(self) -> str:
-        return f"{self.scope} report {str(self.uuid)[:8]}"
+        return _("%(scope)s report %(uuid)s") % {"scope": _(self.scope), "uuid": str(self.uuid)[:8]}

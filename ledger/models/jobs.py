@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 
 from django.db import models
+from django.utils.translation import gettext as _
 
 
 class Job(models.Model):
@@ -42,4 +43,4 @@ class Job(models.Model):
         constraints = [models.UniqueConstraint(fields=["kind", "target"], name="one_job_per_target")]
 
     def __str__(self) -> str:
-        return f"{self.kind} {self.target}: {self.state}"
+        return f"{_(self.kind)} {self.target}: {_(self.state)}"

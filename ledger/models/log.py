@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import pgtrigger
 from django.db import models
+from django.utils.translation import gettext as _
 
 # An empty table may be truncated: nothing is lost, and tools that reset a fresh database do so.
 _REFUSE_TRUNCATE = """
@@ -55,7 +56,7 @@ class LogEntry(models.Model):
         triggers = append_only()
 
     def __str__(self) -> str:
-        return f"#{self.index} {self.kind}"
+        return f"#{self.index} {_(self.kind)}"
 
     @property
     def kind(self) -> str:
@@ -91,4 +92,4 @@ class Checkpoint(models.Model):
         triggers = append_only()
 
     def __str__(self) -> str:
-        return f"checkpoint of {self.size} entries"
+        return _("checkpoint of %(size)s entries") % {"size": self.size}

@@ -6,6 +6,7 @@ import uuid
 from datetime import datetime
 
 from django.db import models
+from django.utils.translation import gettext as _
 
 
 class ClientQuerySet(models.QuerySet["Client"]):
@@ -90,7 +91,7 @@ class ClientKey(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"key {self.keyid[:16]} of {self.client}"
+        return _("key %(keyid)s of %(client)s") % {"keyid": self.keyid[:16], "client": self.client}
 
 
 class GlobalModel(models.Model):
@@ -135,7 +136,7 @@ class CircuitRelease(models.Model):
         ordering = ["-created_at"]
 
     def __str__(self) -> str:
-        return f"circuit release #{self.entry_id}"
+        return _("circuit release #%(entry_id)s") % {"entry_id": self.entry_id}
 
 
 class ClientModel(models.Model):
@@ -180,4 +181,8 @@ class ClientModel(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.client} on {self.model} (#{self.entry_id})"
+        return _("%(client)s on %(model)s (#%(entry_id)s)") % {
+            "client": self.client,
+            "model": self.model,
+            "entry_id": self.entry_id,
+        }

@@ -8,6 +8,7 @@ from __future__ import annotations
 import uuid
 
 from django.db import models
+from django.utils.translation import gettext as _
 
 
 class Claim(models.Model):
@@ -26,7 +27,7 @@ class Claim(models.Model):
         constraints = [models.UniqueConstraint(fields=["order", "attempt"], name="one_claim_per_attempt")]
 
     def __str__(self) -> str:
-        return f"claim {self.attempt} of {self.order}"
+        return _("claim %(attempt)s of %(order)s") % {"attempt": self.attempt, "order": self.order}
 
     @property
     def is_late(self) -> bool:
@@ -46,7 +47,7 @@ class Challenge(models.Model):
         ordering = ["entry"]
 
     def __str__(self) -> str:
-        return f"challenge to {self.claim}"
+        return _("challenge to %(claim)s") % {"claim": self.claim}
 
 
 class ProofSubmission(models.Model):
@@ -61,7 +62,7 @@ class ProofSubmission(models.Model):
         ordering = ["entry"]
 
     def __str__(self) -> str:
-        return f"proof of {self.claim}"
+        return _("proof of %(claim)s") % {"claim": self.claim}
 
 
 class VerdictRecord(models.Model):
@@ -77,7 +78,7 @@ class VerdictRecord(models.Model):
         ordering = ["entry"]
 
     def __str__(self) -> str:
-        return f"{'accepted' if self.accepted else 'rejected'}: {self.proof}"
+        return f"{_('accepted') if self.accepted else _('rejected')}: {self.proof}"
 
 
 class Continuation(models.Model):
@@ -96,7 +97,7 @@ class Continuation(models.Model):
         ordering = ["challenge_entry"]
 
     def __str__(self) -> str:
-        return f"continuation of {self.client_model}"
+        return _("continuation of %(client_model)s") % {"client_model": self.client_model}
 
 
 class Certificate(models.Model):
@@ -122,4 +123,4 @@ class Certificate(models.Model):
         ordering = ["entry"]
 
     def __str__(self) -> str:
-        return f"certificate of {self.request}"
+        return _("certificate of %(request)s") % {"request": self.request}

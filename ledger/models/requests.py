@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 
 from django.db import models
+from django.utils.translation import gettext as _
 
 from ledger.models.log import append_only
 
@@ -50,7 +51,7 @@ class RegulationTerms(models.Model):
         verbose_name_plural = "regulation terms"
 
     def __str__(self) -> str:
-        return f"terms of {self.get_regulation_display()}"
+        return _("terms of %(regulation)s") % {"regulation": self.get_regulation_display()}
 
 
 class DeletionRequest(models.Model):
@@ -152,7 +153,10 @@ class DeletionRequest(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"request {self.uuid} ({self.get_state_display()})"
+        return _("request %(uuid)s (%(state)s)") % {
+            "uuid": self.uuid,
+            "state": self.get_state_display(),
+        }
 
 
 class IdentityCheck(models.Model):
@@ -175,7 +179,7 @@ class IdentityCheck(models.Model):
         ordering = ["entry"]
 
     def __str__(self) -> str:
-        return f"{self.method}: {self.result}"
+        return f"{self.method}: {_(self.result)}"
 
 
 class LegalHold(models.Model):
@@ -196,7 +200,7 @@ class LegalHold(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.reason}{'' if self.lifted_entry_id is None else ' (lifted)'}"
+        return self.reason if self.lifted_entry_id is None else f"{self.reason} ({_('lifted')})"
 
 
 class Approval(models.Model):
@@ -213,7 +217,7 @@ class Approval(models.Model):
         triggers = append_only()
 
     def __str__(self) -> str:
-        return f"approved by {self.name}"
+        return _("approved by %(name)s") % {"name": self.name}
 
 
 class RequestImport(models.Model):
@@ -251,4 +255,4 @@ class RequestImport(models.Model):
         ordering = ["-created_at"]
 
     def __str__(self) -> str:
-        return f"import {str(self.uuid)[:8]} of {self.lines} lines"
+        return _("import %(uuid)s of %(lines)s lines") % {"uuid": str(self.uuid)[:8], "lines": self.lines}

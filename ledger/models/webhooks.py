@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 
 from django.db import models
+from django.utils.translation import gettext as _
 
 
 class WebhookEndpoint(models.Model):
@@ -63,7 +64,7 @@ class WebhookDelivery(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.kind} to {self.url}: {self.state}"
+        return _("%(kind)s to %(url)s: %(state)s") % {"kind": self.kind, "url": self.url, "state": _(self.state)}
 
 
 class CallbackCursor(models.Model):

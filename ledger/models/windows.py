@@ -6,6 +6,7 @@ import uuid
 
 from django.db import models
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 
 class Policy(models.Model):
@@ -31,7 +32,7 @@ class Policy(models.Model):
         ]
 
     def __str__(self) -> str:
-        return "default policy" if self.model is None else f"policy for {self.model}"
+        return _("default policy") if self.model is None else _("policy for %(model)s") % {"model": self.model}
 
 
 class Window(models.Model):
@@ -62,7 +63,7 @@ class Window(models.Model):
         ordering = ["-created_at"]
 
     def __str__(self) -> str:
-        return f"window {str(self.uuid)[:8]} on {self.model}"
+        return _("window %(uuid)s on %(model)s") % {"uuid": str(self.uuid)[:8], "model": self.model}
 
 
 class Order(models.Model):
@@ -99,7 +100,7 @@ class Order(models.Model):
         constraints = [models.UniqueConstraint(fields=["window", "client_model"], name="one_order_per_model")]
 
     def __str__(self) -> str:
-        return f"order {str(self.uuid)[:8]} for {self.client_model.client}"
+        return _("order %(uuid)s for %(client)s") % {"uuid": str(self.uuid)[:8], "client": self.client_model.client}
 
 
 class OrderNotice(models.Model):
@@ -114,7 +115,7 @@ class OrderNotice(models.Model):
         constraints = [models.UniqueConstraint(fields=["order", "key"], name="one_notice_of_a_kind")]
 
     def __str__(self) -> str:
-        return f"{self.key} for {self.order}"
+        return _("%(key)s for %(order)s") % {"key": self.key, "order": self.order}
 
 
 class Suspension(models.Model):
@@ -136,4 +137,5 @@ class Suspension(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"suspension of {self.client}{'' if self.lifted_entry_id is None else ' (lifted)'}"
+        said = _("suspension of %(client)s") % {"client": self.client}
+        return said if self.lifted_entry_id is None else f"{said} ({_('lifted')})"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from ledger import log
 from ledger.models import (
@@ -99,7 +100,11 @@ def certify(window_id: uuid.UUID | str, *, actor: Actor = SYSTEM) -> list[Certif
     if window.state == Window.State.CERTIFIED:
         return latest_certificates(window)
     if window.mask_entry is None:
-        raise WorkflowError("no-mask", f"window {window.uuid} is {window.state}: there is no mask to certify yet")
+        raise WorkflowError(
+            "no-mask",
+            _("window %(uuid)s is %(state)s: there is no mask to certify yet")
+            % {"uuid": window.uuid, "state": _(window.state)},
+        )
     made = _certify_all(window, _findings(window, pending=False))
     window.state = Window.State.CERTIFIED
     window.save()
@@ -229,7 +234,8 @@ def _status(
     # Claimed or proved: the next step is the provider's own, so the client must not be blamed.
     raise WorkflowError(
         "order-pending",
-        f"order {order.uuid} is {order.state} and due at {order.due_at:%Y-%m-%dT%H:%M:%SZ}: wait for it",
+        _("order %(uuid)s is %(state)s and due at %(due_at)s: wait for it")
+        % {"uuid": order.uuid, "state": _(order.state), "due_at": f"{order.due_at:%Y-%m-%dT%H:%M:%SZ}"},
     )
 
 

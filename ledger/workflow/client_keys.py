@@ -6,6 +6,7 @@ import uuid
 from typing import Final, get_args
 
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from ledger import log
 from ledger.models import Client, ClientKey
@@ -48,7 +49,11 @@ def add_key(body: bytes) -> Accepted:
     client, said = submission.client, submission.predicate
     keyid = _expect_possession(envelope, said.public_key)
     if client.keys.filter(revoked_entry=None).count() >= MAX_KEYS:
-        raise WorkflowError("too-many-keys", f"client {client.uuid} has {MAX_KEYS} valid keys: revoke one first")
+        raise WorkflowError(
+            "too-many-keys",
+            _("client %(uuid)s has %(max_keys)s valid keys: revoke one first")
+            % {"uuid": client.uuid, "max_keys": MAX_KEYS},
+        )
     accepted = submission.append()
     ClientKey.objects.create(client=client, public_key=said.public_key, keyid=keyid, enrolled_entry=accepted.entry)
     _record("client.key-added", submission, accepted, keyid)
@@ -69,8 +74,11 @@ def rotate_key(body: bytes) -> Accepted:
     if said.replaces != log.entry_ref(old.enrolled_entry):
         raise WorkflowError(
             "wrong-reference",
-            f"the statement replaces the key of log entry {said.replaces.index}, but the key of entry "
-            f"{old.enrolled_entry_id} signed it",
+            _(
+                "the statement replaces the key of log entry %(index)s, but the key of entry "
+                "%(enrolled_entry_id)s signed it"
+            )
+            % {"index": said.replaces.index, "enrolled_entry_id": old.enrolled_entry_id},
             422,
         )
     keyid = _expect_possession(envelope, said.public_key)
@@ -97,13 +105,15 @@ def revoke_own_key(body: bytes) -> Accepted:
     submission = open_submission(body, ClientKeyRevocation)
     client, said = submission.client, submission.predicate
     if said.by != "client":
-        raise WorkflowError("wrong-statement", 'a client\'s own revocation says "by": "client"', 422)
+        raise WorkflowError("wrong-statement", _('a client\'s own revocation says "by": "client"'), 422)
     key = _key_behind(client, said.enrolled)
     if client.keys.filter(revoked_entry=None).count() == 1:
         raise WorkflowError(
             "last-key",
-            "this is the client's last key, without which it could never come back: rotate it, or let an officer "
-            "re-enrol the client",
+            _(
+                "this is the client's last key, without which it could never come back: rotate it, "
+                "or let an officer re-enrol the client"
+            ),
         )
     accepted = submission.append()
     key.revoked_entry = accepted.entry
@@ -146,7 +156,12 @@ def label_key(client: Client, keyid: str, label: str) -> ClientKey:
     """Call one of the client's keys something; the label is kept here only. 404, 422."""
     label = label.strip()
     if len(label) > MAX_LABEL:
-        raise WorkflowError("bad-label", f"a label has at most {MAX_LABEL} characters, got {len(label)}", 422)
+        raise WorkflowError(
+            "bad-label",
+            _("a label has at most %(max_label)s characters, got %(label)s")
+            % {"max_label": MAX_LABEL, "label": len(label)},
+            422,
+        )
     key = get_or_refuse(client.keys.all(), f"key of client {client.uuid}", keyid=keyid)
     key.label = label
     key.save(update_fields=["label"])
@@ -157,7 +172,10 @@ def expect_reason(reason: str) -> None:
     """422 unless `reason` is a code that a revocation may give."""
     if reason not in REASONS:
         raise WorkflowError(
-            "bad-reason", f"got the reason {reason!r:.100}, expected one of {', '.join(REASONS)}", 422
+            "bad-reason",
+            _("got the reason %(reason)s, expected one of %(reasons)s")
+            % {"reason": f"{reason!r:.100}", "reasons": ", ".join(REASONS)},
+            422,
         )
 
 
@@ -167,10 +185,14 @@ def _expect_possession(envelope: Envelope, public_key: str) -> str:
         key = keys.public_from_hex(public_key)
         Envelope(envelope.payload, envelope.payload_type, envelope.signatures[1:]).verify(key)
     except StatementError as error:
-        raise WorkflowError("bad-signature", f"the new key has not signed: {error}", 401) from error
+        raise WorkflowError(
+            "bad-signature", _("the new key has not signed: %(error)s") % {"error": error}, 401
+        ) from error
     keyid = keys.keyid(key)
     if ClientKey.objects.filter(keyid=keyid).exists():
-        raise WorkflowError("key-taken", "this key was enrolled before, here or by another client: make a new key")
+        raise WorkflowError(
+            "key-taken", _("this key was enrolled before, here or by another client: make a new key")
+        )
     return keyid
 
 
@@ -179,7 +201,8 @@ def _key_behind(client: Client, brought: LogRef) -> ClientKey:
     if key is None:
         raise WorkflowError(
             "wrong-reference",
-            f"log entry {brought.index} brought no key that is valid for client {client.uuid}",
+            _("log entry %(index)s brought no key that is valid for client %(uuid)s")
+            % {"index": brought.index, "uuid": client.uuid},
             422,
         )
     return key

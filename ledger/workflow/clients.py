@@ -10,6 +10,7 @@ from typing import Final
 
 from django.conf import settings
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from ledger import log
 from ledger.models import Client, ClientKey, ClientModel
@@ -36,9 +37,13 @@ def invite_client(name: str, days: int | None = None, *, actor: Actor = SYSTEM) 
     """
     name = name.strip()
     if not 0 < len(name) <= 200:
-        raise WorkflowError("bad-name", f"a client's name has 1 to 200 characters, got {len(name)}", 422)
+        raise WorkflowError(
+            "bad-name", _("a client's name has 1 to 200 characters, got %(name)s") % {"name": len(name)}, 422
+        )
     if Client.objects.filter(name=name).exists():
-        raise WorkflowError("name-taken", f"there is a client called {name!r} already: choose another name")
+        raise WorkflowError(
+            "name-taken", _("there is a client called %(name)s already: choose another name") % {"name": repr(name)}
+        )
     token, until = _random_token(), _until(days)
     client = Client.objects.create(name=name, token_hash=_hash(token), token_expires_at=until)
     events.record("client.invited", actor=actor, client=client.uuid)
@@ -57,7 +62,9 @@ def reissue_token(
     state = client.state_at(timezone.now())
     if state == Client.State.ENROLLED:
         raise WorkflowError(
-            "enrolled", f"client {client.uuid} has a valid key: it adds keys itself; re-enrol it if all are lost"
+            "enrolled",
+            _("client %(uuid)s has a valid key: it adds keys itself; re-enrol it if all are lost")
+            % {"uuid": client.uuid},
         )
     return client, _new_token(client, days, actor)
 
@@ -72,12 +79,16 @@ def enrol_client(envelope_bytes: bytes, token: str) -> Accepted:
     envelope = parse_envelope(envelope_bytes)
     client = Client.objects.filter(token_hash=_hash(token)).first()
     if client is None:
-        raise WorkflowError("unknown-token", "no invitation has this enrolment token: ask an officer for one", 401)
+        raise WorkflowError(
+            "unknown-token", _("no invitation has this enrolment token: ask an officer for one"), 401
+        )
     try:
         # Proof of possession: the key is in the statement itself, so it is read before and verified after.
         claimed = Statement.decode(envelope.payload).predicate
         if not isinstance(claimed, ClientEnrolment):
-            raise WorkflowError("wrong-kind", f"got a {claimed.slug} statement, expected client-enrolment", 422)
+            raise WorkflowError(
+                "wrong-kind", _("got a %(slug)s statement, expected client-enrolment") % {"slug": claimed.slug}, 422
+            )
         public_key = keys.public_from_hex(claimed.public_key)
         open_statement(envelope, public_key)
     except SignatureError as error:
@@ -91,22 +102,26 @@ def _enrol(client: Client, enrolment: ClientEnrolment, envelope: Envelope) -> Ac
     if enrolment.client != str(client.uuid):
         raise WorkflowError(
             "wrong-client",
-            f"the token is for client {client.uuid}, the statement for {enrolment.client}",
+            _("the token is for client %(uuid)s, the statement for %(client)s")
+            % {"uuid": client.uuid, "client": enrolment.client},
             403,
         )
     if client.token_used_at is not None:
         raise WorkflowError(
-            "token-used", "this enrolment token was used before: ask an officer for a new invitation"
+            "token-used", _("this enrolment token was used before: ask an officer for a new invitation")
         )
     if client.token_expires_at <= timezone.now():
         raise WorkflowError(
             "token-expired",
-            f"this enrolment token expired at {client.token_expires_at:%Y-%m-%dT%H:%M:%SZ}: ask for another one",
+            _("this enrolment token expired at %(token_expires_at)s: ask for another one")
+            % {"token_expires_at": f"{client.token_expires_at:%Y-%m-%dT%H:%M:%SZ}"},
             401,
         )
     keyid = keys.keyid(keys.public_from_hex(enrolment.public_key))
     if ClientKey.objects.filter(keyid=keyid).exists():
-        raise WorkflowError("key-taken", "this key was enrolled before, here or by another client: make a new key")
+        raise WorkflowError(
+            "key-taken", _("this key was enrolled before, here or by another client: make a new key")
+        )
     entry = log.append(envelope, keyid)
     client.enrolled_entry, client.token_used_at = entry, timezone.now()
     client.save()
@@ -142,7 +157,7 @@ def retire_client(client_id: uuid.UUID | str, *, actor: Actor = SYSTEM) -> Clien
     client = get_or_refuse(Client.objects.all(), "client", uuid=client_id)
     if client.retired_entry is not None:
         return client
-    refuse_while_ordered(client, None, "a client is retired when none of its orders is open")
+    refuse_while_ordered(client, None, _("a client is retired when none of its orders is open"))
     entry = log_own(ClientRetirement(client=str(client.uuid), retired_at=timezone.now()))
     client.keys.filter(revoked_entry=None).update(revoked_entry=entry)
     client.models.filter(state=ClientModel.State.CURRENT).update(state=ClientModel.State.RETIRED)
@@ -163,7 +178,9 @@ def _new_token(client: Client, days: int | None, actor: Actor) -> str:
 
 def _expect_not_retired(client: Client) -> None:
     if client.retired_entry_id is not None:
-        raise WorkflowError("client-retired", f"client {client.uuid} was retired: invite it under another name")
+        raise WorkflowError(
+            "client-retired", _("client %(uuid)s was retired: invite it under another name") % {"uuid": client.uuid}
+        )
 
 
 def _random_token() -> str:
@@ -175,7 +192,10 @@ def _until(days: int | None) -> datetime:
     valid = settings.LEDGER_INVITATION_DAYS if days is None else days
     if not 1 <= valid <= MAX_INVITATION_DAYS:
         raise WorkflowError(
-            "bad-days", f"an invitation is good for 1 to {MAX_INVITATION_DAYS} days, got {valid}", 422
+            "bad-days",
+            _("an invitation is good for 1 to %(max_invitation_days)s days, got %(valid)s")
+            % {"max_invitation_days": MAX_INVITATION_DAYS, "valid": valid},
+            422,
         )
     return timezone.now() + timedelta(days=valid)
 

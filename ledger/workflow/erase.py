@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Final, get_args
 
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from ledger import log, pseudonyms, vault
 from ledger.kms import LocalKeys, key_manager
@@ -39,7 +40,10 @@ def erase(request_id: uuid.UUID | str, reason: str, *, actor: Actor = SYSTEM) ->
     request = get_or_refuse(DeletionRequest.objects.select_related("subject"), "deletion request", uuid=request_id)
     if reason not in REASONS:
         raise WorkflowError(
-            "bad-reason", f"got the reason {reason!r:.100}, expected one of {', '.join(REASONS)}", 422
+            "bad-reason",
+            _("got the reason %(reason)s, expected one of %(reasons)s")
+            % {"reason": f"{reason!r:.100}", "reasons": ", ".join(REASONS)},
+            422,
         )
     if request.erased_entry is not None:
         return request
@@ -113,15 +117,19 @@ def _expect_over(request: DeletionRequest, reason: str) -> None:
     # Open and approved requests still need their subject: to answer it, and to find its data.
     if request.state not in lifecycle.OVER:
         raise WorkflowError(
-            "still-needed", f"request {request.uuid} is {request.state}: who asked is needed until it is over"
+            "still-needed",
+            _("request %(uuid)s is %(state)s: who asked is needed until it is over")
+            % {"uuid": request.uuid, "state": _(request.state)},
         )
     if request.held:
         raise WorkflowError(
-            "held", f"request {request.uuid} is under a legal hold: its record stays until that ends"
+            "held",
+            _("request %(uuid)s is under a legal hold: its record stays until that ends") % {"uuid": request.uuid},
         )
     until = add_months(request.received_at, _CCPA_MONTHS)
     if request.regulation == "ccpa" and reason == "retention-ended" and timezone.now() < until:
         raise WorkflowError(
             "still-retained",
-            f"the CCPA asks to keep request {request.uuid} until {until:%Y-%m-%d}: its retention has not ended",
+            _("the CCPA asks to keep request %(uuid)s until %(until)s: its retention has not ended")
+            % {"uuid": request.uuid, "until": f"{until:%Y-%m-%d}"},
         )

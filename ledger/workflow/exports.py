@@ -19,6 +19,7 @@ from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core import signing
 from django.utils import timezone
+from django.utils.translation import gettext as _
 from pydantic import TypeAdapter, ValidationError
 
 from ledger import queue, vault
@@ -123,7 +124,7 @@ def file_behind(token: str) -> tuple[Export, bytes]:
     destroyed (404).
     """
     nothing = WorkflowError(
-        "not-found", "this link does not open anything, or not any more: ask for a new one", 404
+        "not-found", _("this link does not open anything, or not any more: ask for a new one"), 404
     )
     try:
         name, account = signing.loads(token, salt=_SALT, max_age=settings.LEDGER_EXPORT_LINK_SECONDS)
@@ -167,26 +168,34 @@ def _may(row: Export, user: Any) -> bool:
 def _expect_allowed(row: Export, user: Any) -> None:
     if not _may(row, user):
         raise WorkflowError(
-            "names-persons", "this report names persons: it needs the permission to see who asked", 403
+            "names-persons", _("this report names persons: it needs the permission to see who asked"), 403
         )
 
 
 def _expect_file(row: Export) -> None:
     if row.entry_id is None or row.file is None:
-        raise WorkflowError("not-made", f"report {row.uuid} is not made yet: its job says how far it is")
+        raise WorkflowError(
+            "not-made", _("report %(uuid)s is not made yet: its job says how far it is") % {"uuid": row.uuid}
+        )
     if row.file.erased_at is not None:
         raise WorkflowError(
-            "file-destroyed", f"the file of report {row.uuid} was destroyed; ask for a new report", 404
+            "file-destroyed",
+            _("the file of report %(uuid)s was destroyed; ask for a new report") % {"uuid": row.uuid},
+            404,
         )
 
 
 def _check_scope(scope: str, about: uuid.UUID | None, since: datetime | None, until: datetime | None) -> None:
     if scope == Export.Scope.PERIOD:
         if about is not None or since is None or until is None or not since < until:
-            raise WorkflowError("bad-scope", "a period has `since` and a later `until`, and nothing else", 422)
+            raise WorkflowError("bad-scope", _("a period has `since` and a later `until`, and nothing else"), 422)
         return
     if about is None or since is not None or until is not None:
-        raise WorkflowError("bad-scope", f"a report on a {scope} has its UUID as `about`, and nothing else", 422)
+        raise WorkflowError(
+            "bad-scope",
+            _("a report on a %(scope)s has its UUID as `about`, and nothing else") % {"scope": scope},
+            422,
+        )
     if scope == Export.Scope.REQUEST:
         get_or_refuse(DeletionRequest.objects.all(), "request", uuid=about)
     elif scope == Export.Scope.WINDOW:
@@ -200,5 +209,8 @@ def _check_reason(reason: str) -> None:
         _CODE.validate_python(reason)
     except ValidationError as error:
         raise WorkflowError(
-            "bad-reason", f"a reason is a code, as court-order, never text about a person; got {reason!r:.100}", 422
+            "bad-reason",
+            _("a reason is a code, as court-order, never text about a person; got %(reason)s")
+            % {"reason": f"{reason!r:.100}"},
+            422,
         ) from error

@@ -17,6 +17,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from ledger import keys, log, pseudonyms, vault
 from ledger.models import DeletionRequest, RegulationTerms, SubjectRecord
@@ -133,7 +134,11 @@ class _Batch:
         if filing.allow_duplicate and filing.allow_duplicate not in lifecycle.DUPLICATE:
             raise WorkflowError(
                 "bad-reason",
-                f"allowDuplicate is one of {', '.join(lifecycle.DUPLICATE)}, got {filing.allow_duplicate!r:.80}",
+                _("allowDuplicate is one of %(duplicate)s, got %(allow_duplicate)s")
+                % {
+                    "duplicate": ", ".join(lifecycle.DUPLICATE),
+                    "allow_duplicate": f"{filing.allow_duplicate!r:.80}",
+                },
                 422,
             )
         reference = Reference.parse(filing.forget)
@@ -282,25 +287,41 @@ def _expires_at(terms: RegulationTerms) -> datetime | None:
 
 def _check_subject(subject: str) -> None:
     if not 0 < len(subject.strip()) <= 1000:
-        raise WorkflowError("bad-subject", f"a subject reference has 1 to 1000 characters, got {len(subject)}", 422)
+        raise WorkflowError(
+            "bad-subject",
+            _("a subject reference has 1 to 1000 characters, got %(subject)s") % {"subject": len(subject)},
+            422,
+        )
     try:
         subject.encode()
     except UnicodeEncodeError as error:
-        raise WorkflowError("bad-subject", "a subject reference is text without lone surrogates", 422) from error
+        raise WorkflowError("bad-subject", _("a subject reference is text without lone surrogates"), 422) from error
 
 
 def _check_time(received_at: datetime) -> None:
     if timezone.is_naive(received_at) or received_at > timezone.now():
-        raise WorkflowError("bad-time", f"receivedAt needs a zone and cannot lie ahead, got {received_at}", 422)
+        raise WorkflowError(
+            "bad-time",
+            _("receivedAt needs a zone and cannot lie ahead, got %(received_at)s") % {"received_at": received_at},
+            422,
+        )
     if received_at.year < timezone.now().year - MAX_AGE_YEARS:
         raise WorkflowError(
-            "bad-time", f"receivedAt lies at most {MAX_AGE_YEARS} years back, got {received_at}", 422
+            "bad-time",
+            _("receivedAt lies at most %(max_age_years)s years back, got %(received_at)s")
+            % {"max_age_years": MAX_AGE_YEARS, "received_at": received_at},
+            422,
         )
 
 
 def _check_callbacks(urls: Sequence[str]) -> None:
     if len(urls) > MAX_CALLBACKS:
-        raise WorkflowError("bad-callback", f"got {len(urls)} callback URLs, at most {MAX_CALLBACKS}", 422)
+        raise WorkflowError(
+            "bad-callback",
+            _("got %(urls)s callback URLs, at most %(max_callbacks)s")
+            % {"urls": len(urls), "max_callbacks": MAX_CALLBACKS},
+            422,
+        )
     for url in urls:
         try:
             parts = urlsplit(url)
@@ -310,11 +331,16 @@ def _check_callbacks(urls: Sequence[str]) -> None:
         if not usable or parts.scheme != "https" or parts.username or parts.fragment or not url.isprintable():
             raise WorkflowError(
                 "bad-callback",
-                f"a callback is an https URL with a host and without user or fragment, got {url!r:.200}",
+                _("a callback is an https URL with a host and without user or fragment, got %(url)s")
+                % {"url": f"{url!r:.200}"},
                 422,
             )
         if len(url) > 2000:
-            raise WorkflowError("bad-callback", f"a callback URL has at most 2000 characters, got {len(url)}", 422)
+            raise WorkflowError(
+                "bad-callback",
+                _("a callback URL has at most 2000 characters, got %(url)s") % {"url": len(url)},
+                422,
+            )
 
 
 def _refused(code: str, sentence: str) -> Outcome:

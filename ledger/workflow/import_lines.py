@@ -17,6 +17,8 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any, Final, Literal
 
+from django.utils.translation import gettext as _
+
 from ledger.statements import canonical
 from ledger.statements.errors import StatementError
 from ledger.workflow.errors import WorkflowError
@@ -53,11 +55,12 @@ def expect_size(text: str) -> None:
     """Raise WorkflowError (422) for a file without lines, and for one that is too large."""
     lines = count_lines(text)
     if not lines:
-        raise WorkflowError("bad-file", "the file holds no line", 422)
+        raise WorkflowError("bad-file", _("the file holds no line"), 422)
     if lines > MAX_LINES + 1 or len(text) > MAX_BYTES:
         raise WorkflowError(
             "bad-file",
-            f"a file has at most {MAX_LINES} lines and {MAX_BYTES} characters, got {lines} and {len(text)}",
+            _("a file has at most %(max_lines)s lines and %(max_bytes)s characters, got %(lines)s and %(text)s")
+            % {"max_lines": MAX_LINES, "max_bytes": MAX_BYTES, "lines": lines, "text": len(text)},
             422,
         )
 
@@ -67,13 +70,15 @@ def _from_csv(text: str) -> Iterator[tuple[int, dict[str, Any] | WorkflowError]]
     try:
         header = next(reader, [])
     except csv.Error as error:
-        raise WorkflowError("bad-file", f"line 1: {error}; expected a CSV header", 422) from error
+        raise WorkflowError(
+            "bad-file", _("line 1: %(error)s; expected a CSV header") % {"error": error}, 422
+        ) from error
     unknown = [name for name in header if name not in _MEMBERS or name == "forget"]
     if unknown or len(set(header)) != len(header) or not {"regulation", "subject", "dataset"} <= set(header):
         raise WorkflowError(
             "bad-file",
-            f"line 1: got the columns {', '.join(header)[:300]}; expected regulation, subject, dataset "
-            f"and some of {', '.join(_MEMBERS[4:])}",
+            _("line 1: got the columns %(header)s; expected regulation, subject, dataset and some of %(members)s")
+            % {"header": ", ".join(header)[:300], "members": ", ".join(_MEMBERS[4:])},
             422,
         )
     while True:

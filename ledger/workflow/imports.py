@@ -14,7 +14,7 @@ from datetime import timedelta
 from typing import Any, Final
 
 from django.conf import settings
-from django.utils import timezone
+from django.utils import timezone, translation
 
 from ledger import queue, vault
 from ledger.models import Job, RequestImport
@@ -122,7 +122,9 @@ def run_import(import_id: uuid.UUID | str, report: Report) -> RequestImport:
 @exclusive
 def import_now(text: str, form: Format, *, actor: Actor, dry_run: bool = False) -> tuple[RequestImport, Summary]:
     """Import a small file while the caller waits, and keep its report. Raises WorkflowError (422)."""
-    summary = import_text(text, form, actor=actor, dry_run=dry_run)
+    next(parse(text, form), None)  # a bad header is refused in the reader's language
+    with translation.override(settings.LANGUAGE_CODE):  # the report is kept, and read by programs too
+        summary = import_text(text, form, actor=actor, dry_run=dry_run)
     row = RequestImport.objects.create(
         format=form, dry_run=dry_run, actor_kind=actor.kind, actor_id=actor.id, actor_name=actor.name
     )

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import uuid
 
+from django.utils.translation import gettext as _
+
 from ledger import publication, queue
 from ledger.log import NotCosignedError
 from ledger.workflow.batches import certify_due, run_schedules
@@ -30,7 +32,9 @@ def fail_job(job_id: uuid.UUID | str, error: str, *, retry: bool = True) -> None
 def retry_job(job_id: uuid.UUID | str) -> None:
     """An officer starts a failed job anew. Raises WorkflowError (409) unless it has failed."""
     if not queue.retry(job_id):
-        raise WorkflowError("not-failed", f"job {job_id} has not failed: only failed jobs are started anew")
+        raise WorkflowError(
+            "not-failed", _("job %(job_id)s has not failed: only failed jobs are started anew") % {"job_id": job_id}
+        )
 
 
 def postpone_job(job_id: uuid.UUID | str, reason: str) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterable
 
+from django.utils.translation import gettext as _
+
 from ledger.models import DeletionRequest, GlobalModel, Window
 from ledger.workflow import events
 from ledger.workflow.actors import SYSTEM, Actor
@@ -56,7 +58,11 @@ def enter(window: Window, request_ids: Ids) -> None:
             _expect_free(request, window.model)
             window.requests.add(request)
     if window.requests.count() > MAX_REQUESTS:
-        raise WorkflowError("too-many-requests", f"a window takes at most {MAX_REQUESTS} requests", 422)
+        raise WorkflowError(
+            "too-many-requests",
+            _("a window takes at most %(max_requests)s requests") % {"max_requests": MAX_REQUESTS},
+            422,
+        )
 
 
 def open_one(window_id: uuid.UUID | str) -> Window:
@@ -64,7 +70,9 @@ def open_one(window_id: uuid.UUID | str) -> Window:
     window = get_or_refuse(Window.objects.select_related("model"), "window", uuid=window_id)
     if window.state != Window.State.OPEN:
         raise WorkflowError(
-            "not-open", f"window {window.uuid} is {window.state}: its requests are in the log and stay as they are"
+            "not-open",
+            _("window %(uuid)s is %(state)s: its requests are in the log and stay as they are")
+            % {"uuid": window.uuid, "state": _(window.state)},
         )
     return window
 
@@ -79,16 +87,16 @@ def waiting(model: GlobalModel) -> list[DeletionRequest]:
 def expect_resolved(window: Window) -> None:
     """Raise WorkflowError (409) naming every request that keeps an open window from closing."""
     stuck = [
-        f"{request.uuid} is {why}"
+        _("request %(uuid)s is %(why)s") % {"uuid": request.uuid, "why": why}
         for request in window.requests.order_by("filed_entry")
         if (why := obstacle(request)) is not None
     ]
     if stuck:
-        more = f" and {len(stuck) - 10} more" if len(stuck) > 10 else ""
+        more = _(" and %(n)d more") % {"n": len(stuck) - 10} if len(stuck) > 10 else ""
         raise WorkflowError(
             "unresolved-requests",
-            f"window {window.uuid} cannot close: request {'; request '.join(stuck[:10])}{more}. Resolve them, or "
-            "take them out of the window",
+            _("window %(uuid)s cannot close: %(stuck)s%(more)s. Resolve them, or take them out of the window")
+            % {"uuid": window.uuid, "stuck": "; ".join(stuck[:10]), "more": more},
         )
 
 
@@ -102,20 +110,29 @@ def _changed(window: Window, actor: Actor) -> None:
 def _expect_free(request: DeletionRequest, model: GlobalModel) -> None:
     if request.state not in _LIVE:
         raise WorkflowError(
-            "not-available", f"request {request.uuid} is {request.state}: a window takes open and approved ones"
+            "not-available",
+            _("request %(uuid)s is %(state)s: a window takes open and approved ones")
+            % {"uuid": request.uuid, "state": _(request.state)},
         )
     if request.held:
-        raise WorkflowError("held", f"request {request.uuid} is under a legal hold: lift it first")
+        raise WorkflowError(
+            "held", _("request %(uuid)s is under a legal hold: lift it first") % {"uuid": request.uuid}
+        )
     other = request.windows.filter(model=model).first()
     if other is not None:
         raise WorkflowError(
-            "not-available", f"request {request.uuid} is in window {other.uuid} of this model: once is enough"
+            "not-available",
+            _("request %(uuid)s is in window %(uuid2)s of this model: once is enough")
+            % {"uuid": request.uuid, "uuid2": other.uuid},
         )
     if request.dataset != model.dataset:
         raise WorkflowError(
             "wrong-dataset",
-            f"request {request.uuid} is about dataset {request.dataset!r}, the model {model.dataset!r}: "
-            "a mask forgets samples of one data set",
+            _(
+                "request %(uuid)s is about dataset %(dataset)s, the model %(dataset2)s: a mask "
+                "forgets samples of one data set"
+            )
+            % {"uuid": request.uuid, "dataset": repr(request.dataset), "dataset2": repr(model.dataset)},
             422,
         )
 
@@ -123,7 +140,7 @@ def _expect_free(request: DeletionRequest, model: GlobalModel) -> None:
 def obstacle(request: DeletionRequest) -> str | None:
     """Why no mask may be made for this request now; None if nothing is in the way."""
     if request.state == DeletionRequest.State.OPEN:
-        return "undecided" if request.verified else "undecided, and nobody was identified"
+        return _("undecided") if request.verified else _("undecided, and nobody was identified")
     if request.state != DeletionRequest.State.IN_PROGRESS:
-        return request.state
-    return "under a legal hold" if request.held else None
+        return _(request.state)
+    return _("under a legal hold") if request.held else None

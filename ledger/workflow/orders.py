@@ -10,6 +10,7 @@ from typing import Final, get_args
 
 from django.db.models import QuerySet
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from ledger import log
 from ledger.models import Client, ClientModel, LogEntry, Order, Window
@@ -100,18 +101,28 @@ def except_order(order_id: uuid.UUID | str, reason: str, *, actor: Actor = SYSTE
     order = get_or_refuse(_WHOLE, "order", uuid=order_id)
     if reason not in EXCEPTIONS:
         raise WorkflowError(
-            "bad-reason", f"got the reason {reason!r:.100}, expected one of {', '.join(EXCEPTIONS)}", 422
+            "bad-reason",
+            _("got the reason %(reason)s, expected one of %(exceptions)s")
+            % {"reason": f"{reason!r:.100}", "exceptions": ", ".join(EXCEPTIONS)},
+            422,
         )
     if order.state == Order.State.EXCEPTED:
         return order
     if order.state == Order.State.MET:
-        raise WorkflowError("order-met", f"order {order.uuid} is met: there is nothing to except")
+        raise WorkflowError(
+            "order-met", _("order %(uuid)s is met: there is nothing to except") % {"uuid": order.uuid}
+        )
     if order.window.state == Window.State.CERTIFIED:
         raise WorkflowError(
-            "window-certified", f"the window of order {order.uuid} is certified: what it says stays"
+            "window-certified",
+            _("the window of order %(uuid)s is certified: what it says stays") % {"uuid": order.uuid},
         )
     if order.state in OURS:
-        raise WorkflowError("order-pending", f"order {order.uuid} is {order.state}: wait for our own answer to it")
+        raise WorkflowError(
+            "order-pending",
+            _("order %(uuid)s is %(state)s: wait for our own answer to it")
+            % {"uuid": order.uuid, "state": _(order.state)},
+        )
     order.exception_entry = log_own(
         predicates.OrderException(
             order=log.entry_ref(order.entry),
@@ -134,28 +145,37 @@ def expect_answerable(order: Order) -> None:
     newer is about the same commitment: no other commitment, no later order, no later mask on its way.
     """
     if order.state == Order.State.EXCEPTED:
-        raise WorkflowError("order-excepted", f"order {order.uuid} was excepted: nothing is to be done")
+        raise WorkflowError(
+            "order-excepted", _("order %(uuid)s was excepted: nothing is to be done") % {"uuid": order.uuid}
+        )
     held = order.client_model
     if order.window.state != Window.State.CERTIFIED or order.state == Order.State.MET:
         return
     if held.state != ClientModel.State.CURRENT:
         raise WorkflowError(
             "commitment-replaced",
-            f"the window of order {order.uuid} is certified, and its commitment (log entry {held.entry_id}) is "
-            f"{held.state}: it cannot be answered any more",
+            _(
+                "the window of order %(uuid)s is certified, and its commitment (log entry "
+                "%(entry_id)s) is %(state)s: it cannot be answered any more"
+            )
+            % {"uuid": order.uuid, "entry_id": held.entry_id, "state": _(held.state)},
         )
     later = held.orders.filter(entry__index__gt=order.entry_id).first()
     if later is not None:
         raise WorkflowError(
             "later-order",
-            f"the window of order {order.uuid} is certified, and order {later.uuid} is about the same commitment: "
-            "answer that one",
+            _(
+                "the window of order %(uuid)s is certified, and order %(uuid2)s is about the same "
+                "commitment: answer that one"
+            )
+            % {"uuid": order.uuid, "uuid2": later.uuid},
         )
     mask = order.window.model.windows.filter(state=Window.State.CLOSED).first()
     if mask is not None and not suspended_clients().filter(pk=held.client_id).exists():
         raise WorkflowError(
             "later-order",
-            f"the window of order {order.uuid} is certified, and window {mask.uuid} is about to give new orders",
+            _("the window of order %(uuid)s is certified, and window %(uuid2)s is about to give new orders")
+            % {"uuid": order.uuid, "uuid2": mask.uuid},
         )
 
 

@@ -14,6 +14,7 @@ from datetime import UTC, datetime, time, timedelta
 from typing import Annotated, Any
 
 from django.utils import timezone
+from django.utils.translation import gettext as _
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
 
@@ -61,7 +62,7 @@ class Schedule(BaseModel):
         """Whether the schedule names a moment in (after, now]; `anchor` is where everyDays are counted from."""
         hour, minute = map(int, self.at.split(":"))
         day = now.astimezone(UTC).date()
-        for _ in range(366):
+        for _day in range(366):
             moment = datetime.combine(day, time(hour, minute, tzinfo=UTC))
             if moment <= after:
                 return False
@@ -104,7 +105,12 @@ def parse(values: Mapping[str, Any]) -> PolicyValues:
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]
         where = ".".join(str(step) for step in first["loc"]) or "the policy"
-        raise WorkflowError("bad-policy", f"{where}: {first['msg']}, got {first['input']!r:.200}", 422) from error
+        raise WorkflowError(
+            "bad-policy",
+            _("%(where)s: %(msg)s, got %(input)s")
+            % {"where": where, "msg": first["msg"], "input": f"{first['input']!r:.200}"},
+            422,
+        ) from error
 
 
 def effective(model: GlobalModel, changes: Mapping[str, Any] | None = None) -> PolicyValues:
@@ -140,8 +146,12 @@ def drop_policy(model_id: uuid.UUID | str | None, *, actor: Actor = SYSTEM) -> N
     """From now on the default counts for this model, or with None the built-in one. Raises WorkflowError (404)."""
     row = Policy.objects.filter(**({"model": None} if model_id is None else {"model__uuid": model_id})).first()
     if row is None:
-        whose = "there is no default policy" if model_id is None else f"model {model_id} has no policy of its own"
-        raise WorkflowError("not-found", f"{whose}: there is nothing to drop", 404)
+        whose = (
+            _("there is no default policy")
+            if model_id is None
+            else _("model %(model)s has no policy of its own") % {"model": model_id}
+        )
+        raise WorkflowError("not-found", _("%(whose)s: there is nothing to drop") % {"whose": whose}, 404)
     _record(row, actor, None)
     row.delete()
 

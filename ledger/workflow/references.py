@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from django.db.models import Q, QuerySet
+from django.utils.translation import gettext as _
 
 from ledger import vault
 from ledger.models import DatasetIndex, DeletionRequest, IndexedSample, SubjectRecord
@@ -48,14 +49,14 @@ class Reference:
     def parse(cls, forget: Any) -> Reference:
         """Read what a person wrote. Raises WorkflowError (422) that repeats no sample and no value of a query."""
         if not isinstance(forget, Mapping):
-            raise _bad(f"got {type(forget).__name__}")
+            raise _bad(_("got %(name)s") % {"name": type(forget).__name__})
         kinds = [kind for kind in _PARSERS if kind in forget]
         if len(kinds) != 1 or set(forget) != {"dataset", kinds[0]}:
             names = ", ".join(sorted(repr(str(name)) for name in forget))
-            raise _bad(f"got the members {names[:200] or 'none'}")
+            raise _bad(_("got the members %(names)s") % {"names": names[:200]})
         dataset = forget["dataset"]
         if not _is_name(dataset):
-            raise _bad("the data set's name is text of 1 to 200 characters")
+            raise _bad(_("the data set's name is text of 1 to 200 characters"))
         return cls(dataset, kinds[0], _PARSERS[kinds[0]](forget[kinds[0]]))
 
     def json(self) -> dict[str, Any]:
@@ -86,8 +87,11 @@ class Preview:
     def sentence(self) -> str:
         """For people."""
         if self.index is None:
-            return f"the data set {self.reference.dataset!r} has no sample index: nothing was counted"
-        return f"{self.matches} of {self.index.samples} samples of {self.index.name} match"
+            return _("the data set %(name)s has no sample index: nothing was counted") % {
+                "name": repr(self.reference.dataset)
+            }
+        counts = {"n": self.matches, "all": self.index.samples, "name": self.index.name}
+        return _("%(n)s of %(all)s samples of %(name)s match") % counts
 
 
 def preview(forget: Any) -> Preview:
@@ -98,8 +102,11 @@ def preview(forget: Any) -> Preview:
         if reference.classes is None:
             raise WorkflowError(
                 "no-index",
-                f"{reference.kind} of {reference.dataset!r} cannot be looked up: register its sample index first "
-                f"(manage.py register_dataset); indexed are: {_indexed()}",
+                _(
+                    "%(kind)s of %(dataset)s cannot be looked up: register its sample index first "
+                    "(manage.py register_dataset); indexed are: %(indexed)s"
+                )
+                % {"kind": reference.kind, "dataset": repr(reference.dataset), "indexed": _indexed()},
                 422,
             )
         return Preview(reference, None, None)
@@ -214,7 +221,11 @@ def _classes_of(form: Mapping[str, Any]) -> set[int]:
 def _positions(request: DeletionRequest, classes: set[int]) -> list[int]:
     index = request.index or current_index(request.dataset)
     if index is None:
-        raise WorkflowError("no-index", f"{request.dataset!r} has no sample index to look classes up in", 409)
+        raise WorkflowError(
+            "no-index",
+            _("%(dataset)s has no sample index to look classes up in") % {"dataset": repr(request.dataset)},
+            409,
+        )
     return list(index.rows.filter(label__in=classes).values_list("position", flat=True))
 
 
@@ -223,24 +234,40 @@ def _count(reference: Reference, index: DatasetIndex) -> int:
         unknown = sorted(set(reference.value) - set(index.fields) - {"class"})
         if unknown:
             known = ", ".join(["class", *index.fields])
-            raise WorkflowError("bad-query", f"{index.name} has no field {unknown[0]!r:.80}, only {known}", 422)
+            raise WorkflowError(
+                "bad-query",
+                _("%(name)s has no field %(unknown)s, only %(known)s")
+                % {"name": index.name, "unknown": f"{unknown[0]!r:.80}", "known": known},
+                422,
+            )
     found = matching(reference, index).count()
     if reference.kind == "samples" and found < len(reference.value):
         raise WorkflowError(
             "no-match",
-            f"{len(reference.value) - found} of the {len(reference.value)} samples named are not in the index of "
-            f"{index.name}: check their ids",
+            _("%(missing)s of the %(named)s samples named are not in the index of %(name)s: check their ids")
+            % {"missing": len(reference.value) - found, "named": len(reference.value), "name": index.name},
             422,
         )
     if reference.classes is not None:
         held = set(index.rows.filter(label__in=reference.classes).values_list("label", flat=True).distinct())
         for label in sorted(reference.classes - held):
-            raise WorkflowError("no-match", f"no sample of {index.name} has class {label}", 422)
+            raise WorkflowError(
+                "no-match",
+                _("no sample of %(name)s has class %(label)s") % {"name": index.name, "label": label},
+                422,
+            )
     if not found:
-        raise WorkflowError("no-match", f"no sample of {index.name} matches the {reference.kind}", 422)
+        raise WorkflowError(
+            "no-match",
+            _("no sample of %(name)s matches the %(kind)s") % {"name": index.name, "kind": reference.kind},
+            422,
+        )
     if found == index.samples:
         raise WorkflowError(
-            "matches-everything", f"all {found} samples of {index.name} match: nothing would be left of it", 422
+            "matches-everything",
+            _("all %(found)s samples of %(name)s match: nothing would be left of it")
+            % {"found": found, "name": index.name},
+            422,
         )
     return found
 
@@ -262,31 +289,36 @@ def _has(name: str, value: Any) -> Q:
 
 def _class(value: Any) -> int:
     if type(value) is not int or not 0 <= value < 2**31:
-        raise _bad(f"a class is a number from 0, got {value!r:.80}")
+        raise _bad(_("a class is a number from 0, got %(value)s") % {"value": f"{value!r:.80}"})
     return value
 
 
 def _classes(value: Any) -> list[int]:
     if not isinstance(value, list) or not 0 < len(value) <= MAX_CLASSES:
-        raise _bad(f"classes are a list of 1 to {MAX_CLASSES} numbers")
+        raise _bad(_("classes are a list of 1 to %(max_classes)s numbers") % {"max_classes": MAX_CLASSES})
     return sorted({_class(each) for each in value})
 
 
 def _samples(value: Any) -> list[str]:
     if not isinstance(value, list) or not 0 < len(value) <= MAX_SAMPLES:
-        raise _bad(f"samples are a list of 1 to {MAX_SAMPLES} ids")
+        raise _bad(_("samples are a list of 1 to %(max_samples)s ids") % {"max_samples": MAX_SAMPLES})
     names = [str(each) if type(each) is int else each for each in value]
     if not all(map(_is_name, names)):
-        raise _bad("a sample's id is text of 1 to 200 characters, or a number")
+        raise _bad(_("a sample's id is text of 1 to 200 characters, or a number"))
     return sorted(set(names))
 
 
 def _query(value: Any) -> dict[str, Any]:
     if not isinstance(value, Mapping) or not 0 < len(value) <= MAX_FIELDS:
-        raise _bad(f"a query is an object of 1 to {MAX_FIELDS} fields and their values")
+        raise _bad(
+            _("a query is an object of 1 to %(max_fields)s fields and their values") % {"max_fields": MAX_FIELDS}
+        )
     for name, wanted in value.items():
         if not _is_name(name) or not (_is_name(wanted) or isinstance(wanted, int)):
-            raise _bad(f"the field {name!r:.80} is compared with text, a whole number, true or false")
+            raise _bad(
+                _("the field %(name)s is compared with text, a whole number, true or false")
+                % {"name": f"{name!r:.80}"}
+            )
     return dict(value)
 
 
@@ -298,9 +330,9 @@ _PARSERS: Final = {"class": _class, "classes": _classes, "samples": _samples, "q
 
 
 def _bad(got: str) -> WorkflowError:
-    return WorkflowError("bad-forget", f"{got}; forget is {_FORMS}", 422)
+    return WorkflowError("bad-forget", _("%(got)s; forget is %(forms)s") % {"got": got, "forms": _FORMS}, 422)
 
 
 def _indexed() -> str:
     names = DatasetIndex.objects.filter(current=True).values_list("name", flat=True)
-    return ", ".join(names) or "no data sets"
+    return ", ".join(names) or _("no data sets")

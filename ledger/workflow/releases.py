@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final, get_args
 
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from ledger import blobs, log
 from ledger.models import CircuitRelease, DeletionRequest, GlobalModel, Window
@@ -31,13 +32,16 @@ def register_circuit(predicate: predicates.CircuitRelease, paths: Mapping[str, P
     """
     if set(paths) != set(ROLES):
         raise WorkflowError(
-            "wrong-roles", f"got files for {sorted(paths)}, expected exactly the roles {sorted(ROLES)}", 422
+            "wrong-roles",
+            _("got files for %(paths)s, expected exactly the roles %(roles)s")
+            % {"paths": sorted(paths), "roles": sorted(ROLES)},
+            422,
         )
     digests = predicate.file_digests()
     for role, path in paths.items():
         _expect_digest(path, digests[role], role)
     entry = log_own(predicate)
-    release, _ = CircuitRelease.objects.get_or_create(
+    release, _made = CircuitRelease.objects.get_or_create(
         entry=entry,
         defaults={
             "parameters": predicate.parameters.model_dump(mode="json", by_alias=True),
@@ -60,7 +64,7 @@ def register_model(
     _expect_digest(path, predicate.file_sha256, "the model file")
     before = _superseded(predicate)
     entry = log_own(predicate.model_copy(update={"dataset": dataset}))
-    model, _ = GlobalModel.objects.get_or_create(
+    model, _made = GlobalModel.objects.get_or_create(
         entry=entry,
         defaults={
             "name": predicate.name,
@@ -85,15 +89,23 @@ def retire_model(model_id: uuid.UUID | str, reason: str, *, actor: Actor = SYSTE
     model = get_or_refuse(GlobalModel.objects.all(), "model", uuid=model_id)
     if reason not in RETIREMENTS:
         raise WorkflowError(
-            "bad-reason", f"got the reason {reason!r:.100}, expected one of {', '.join(RETIREMENTS)}", 422
+            "bad-reason",
+            _("got the reason %(reason)s, expected one of %(retirements)s")
+            % {"reason": f"{reason!r:.100}", "retirements": ", ".join(RETIREMENTS)},
+            422,
         )
     if model.retired_entry_id is not None:
         return model
     window = model.windows.exclude(state=Window.State.CERTIFIED).first()
     if window is not None:
-        what = "discard" if window.state == Window.State.OPEN else "certify"
         raise WorkflowError(
-            "window-pending", f"window {window.uuid} of this model is {window.state}: {what} it first"
+            "window-pending",
+            (
+                _("window %(uuid)s of this model is %(state)s: discard it first")
+                if window.state == Window.State.OPEN
+                else _("window %(uuid)s of this model is %(state)s: certify it first")
+            )
+            % {"uuid": window.uuid, "state": _(window.state)},
         )
     said = predicates.ModelRetirement.model_validate(
         {"model": log.entry_ref(model.entry), "reason": reason, "retired_at": timezone.now()}
@@ -115,7 +127,9 @@ def _superseded(predicate: predicates.ModelRelease) -> GlobalModel | None:
     before = GlobalModel.objects.filter(entry=log.resolve(predicate.supersedes), retired_entry=None).first()
     if before is None:
         raise WorkflowError(
-            "wrong-reference", f"log entry {predicate.supersedes.index} is no model release in use", 422
+            "wrong-reference",
+            _("log entry %(index)s is no model release in use") % {"index": predicate.supersedes.index},
+            422,
         )
     return before
 
@@ -126,4 +140,9 @@ def _expect_digest(path: Path, expected: str, what: str) -> None:
     except blobs.BlobError as error:
         raise WorkflowError("unreadable-file", str(error), 422) from error
     if got != expected:
-        raise WorkflowError("wrong-digest", f"{what} has SHA-256 {got}, but the release names {expected}", 422)
+        raise WorkflowError(
+            "wrong-digest",
+            _("%(what)s has SHA-256 %(got)s, but the release names %(expected)s")
+            % {"what": what, "got": got, "expected": expected},
+            422,
+        )

@@ -7,6 +7,7 @@ import uuid
 from datetime import datetime
 
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from ledger import log, vault
 from ledger.models import DeletionRequest, IdentityCheck, LegalHold, LogEntry, Window
@@ -32,7 +33,10 @@ def acknowledge(request_id: Id, *, actor: Actor = SYSTEM) -> DeletionRequest:
     """
     request = _live(request_id)
     if request.acknowledged_entry is not None:
-        raise WorkflowError("already-acknowledged", f"the receipt of request {request.uuid} was confirmed before")
+        raise WorkflowError(
+            "already-acknowledged",
+            _("the receipt of request %(uuid)s was confirmed before") % {"uuid": request.uuid},
+        )
     request.acknowledged_entry = log_own(
         predicates.RequestAcknowledgement(
             request=str(request.uuid), filed=log.entry_ref(request.filed_entry), acknowledged_at=timezone.now()
@@ -59,14 +63,29 @@ def record_identity(
     request = get_or_refuse(DeletionRequest.objects.all(), "deletion request", uuid=request_id)
     if method not in lifecycle.METHODS:
         known = ", ".join(lifecycle.METHODS)
-        raise WorkflowError("bad-method", f"a method is one of {known}; got {method!r:.80}", 422)
+        raise WorkflowError(
+            "bad-method",
+            _("a method is one of %(known)s; got %(method)s") % {"known": known, "method": f"{method!r:.80}"},
+            422,
+        )
     if result not in IdentityCheck.Result.values:
-        raise WorkflowError("bad-result", f"a result is 'verified' or 'failed', got {result!r:.80}", 422)
+        raise WorkflowError(
+            "bad-result",
+            _("a result is 'verified' or 'failed', got %(result)s") % {"result": f"{result!r:.80}"},
+            422,
+        )
     if len(detail) > MAX_DETAIL:
-        raise WorkflowError("bad-detail", f"a detail has at most {MAX_DETAIL} characters, got {len(detail)}", 422)
+        raise WorkflowError(
+            "bad-detail",
+            _("a detail has at most %(max_detail)s characters, got %(detail)s")
+            % {"max_detail": MAX_DETAIL, "detail": len(detail)},
+            422,
+        )
     if request.state != DeletionRequest.State.OPEN:
         raise WorkflowError(
-            "not-open", f"request {request.uuid} is {request.state}: identities are checked while it is open"
+            "not-open",
+            _("request %(uuid)s is %(state)s: identities are checked while it is open")
+            % {"uuid": request.uuid, "state": _(request.state)},
         )
     now = timezone.now().replace(microsecond=0)
     entry = log_own(
@@ -111,18 +130,29 @@ def extend(
     terms, now = terms_of(request), timezone.now().replace(microsecond=0)
     first = due_at(request.received_at, terms)
     if request.extension_entry is not None:
-        raise WorkflowError("already-extended", f"request {request.uuid} was extended before: that is done once")
+        raise WorkflowError(
+            "already-extended",
+            _("request %(uuid)s was extended before: that is done once") % {"uuid": request.uuid},
+        )
     if not terms.extendable:
-        raise WorkflowError("no-extension", f"{request.get_regulation_display()} knows no extension here")
+        raise WorkflowError(
+            "no-extension",
+            _("%(regulation)s knows no extension here") % {"regulation": request.get_regulation_display()},
+        )
     if now > first:
         raise WorkflowError(
-            "too-late", f"request {request.uuid} was due at {first:%Y-%m-%dT%H:%M:%SZ}: extend it before that"
+            "too-late",
+            _("request %(uuid)s was due at %(first)s: extend it before that")
+            % {"uuid": request.uuid, "first": f"{first:%Y-%m-%dT%H:%M:%SZ}"},
         )
     if notified_at is not None:
         notified_at = _notice(request, notified_at)
     elif terms.notice == "in-first-period":
         raise WorkflowError(
-            "no-notice", f"tell the person before {first:%Y-%m-%d}, with the reasons, and give notifiedAt", 422
+            "no-notice",
+            _("tell the person before %(first)s, with the reasons, and give notifiedAt")
+            % {"first": f"{first:%Y-%m-%d}"},
+            422,
         )
     request.due_at = extended_due_at(request.received_at, terms)
     request.extension_reason, request.notified_at = reason, notified_at
@@ -155,9 +185,13 @@ def set_hold(request_id: Id, reason: str, *, actor: Actor = SYSTEM) -> DeletionR
     request = get_or_refuse(DeletionRequest.objects.all(), "deletion request", uuid=request_id)
     expect_code("hold", reason)
     if request.erased_entry is not None:
-        raise WorkflowError("erased", f"nothing is left of request {request.uuid} that could be held")
+        raise WorkflowError(
+            "erased", _("nothing is left of request %(uuid)s that could be held") % {"uuid": request.uuid}
+        )
     if request.held:
-        raise WorkflowError("already-held", f"request {request.uuid} is under a legal hold already")
+        raise WorkflowError(
+            "already-held", _("request %(uuid)s is under a legal hold already") % {"uuid": request.uuid}
+        )
     entry = _log_hold(request, "set", reason)
     LegalHold.objects.create(request=request, reason=reason, set_entry=entry)
     request.held = True
@@ -175,7 +209,7 @@ def lift_hold(request_id: Id, reason: str, *, actor: Actor = SYSTEM) -> Deletion
     request = get_or_refuse(DeletionRequest.objects.all(), "deletion request", uuid=request_id)
     expect_code("lift", reason)
     if not request.held:
-        raise WorkflowError("not-held", f"request {request.uuid} is under no legal hold")
+        raise WorkflowError("not-held", _("request %(uuid)s is under no legal hold") % {"uuid": request.uuid})
     entry = _log_hold(request, "lifted", reason)
     request.holds.filter(lifted_entry=None).update(lifted_entry=entry, lift_reason=reason)
     request.held = False
@@ -197,8 +231,11 @@ def revoke(request_id: Id, reason: str = "subject-withdrew", *, actor: Actor = S
     if window is not None:
         raise WorkflowError(
             "window-closed",
-            f"window {window.uuid} has closed with request {request.uuid} in it: clients are being told to "
-            "unlearn, and that cannot be called back",
+            _(
+                "window %(uuid)s has closed with request %(uuid2)s in it: clients are being told to "
+                "unlearn, and that cannot be called back"
+            )
+            % {"uuid": window.uuid, "uuid2": request.uuid},
         )
     request.windows.clear()
     return _close(request, DeletionRequest.State.REVOKED, reason, actor)
@@ -245,7 +282,11 @@ def _close(request: DeletionRequest, state: str, reason: str, actor: Actor) -> D
 def _live(request_id: Id) -> DeletionRequest:
     request = get_or_refuse(DeletionRequest.objects.all(), "deletion request", uuid=request_id)
     if request.state not in lifecycle.LIVE:
-        raise WorkflowError("over", f"request {request.uuid} is {request.state}: nothing more happens to it")
+        raise WorkflowError(
+            "over",
+            _("request %(uuid)s is %(state)s: nothing more happens to it")
+            % {"uuid": request.uuid, "state": _(request.state)},
+        )
     return request
 
 
@@ -267,8 +308,8 @@ def _notice(request: DeletionRequest, notified_at: datetime) -> datetime:
     if timezone.is_naive(notified_at) or not request.received_at <= notified_at <= timezone.now():
         raise WorkflowError(
             "bad-notice",
-            f"notifiedAt needs a zone and lies between the receipt, {request.received_at:%Y-%m-%dT%H:%M:%SZ}, "
-            f"and now, got {notified_at}",
+            _("notifiedAt needs a zone and lies between the receipt, %(received_at)s, and now, got %(notified_at)s")
+            % {"received_at": f"{request.received_at:%Y-%m-%dT%H:%M:%SZ}", "notified_at": notified_at},
             422,
         )
     return notified_at

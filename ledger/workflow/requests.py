@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from ledger import log
 from ledger.models import Approval, DeletionRequest
@@ -69,13 +70,19 @@ def decide_request(
     """
     request = get_or_refuse(DeletionRequest.objects.all(), "deletion request", uuid=request_id)
     if decision not in ("approved", "denied"):
-        raise WorkflowError("bad-decision", f"a decision is 'approved' or 'denied', got {decision!r:.80}", 422)
+        raise WorkflowError(
+            "bad-decision",
+            _("a decision is 'approved' or 'denied', got %(decision)s") % {"decision": f"{decision!r:.80}"},
+            422,
+        )
     approved = decision == "approved"
     if reason or not approved:  # a denial needs one
         expect_code("approval" if approved else "denial", reason)
     if request.state != DeletionRequest.State.OPEN:
         raise WorkflowError(
-            "already-decided", f"request {request.uuid} is {request.state}, only open ones are decided"
+            "already-decided",
+            _("request %(uuid)s is %(state)s, only open ones are decided")
+            % {"uuid": request.uuid, "state": _(request.state)},
         )
     if approved:
         _expect_approvable(request, policy_of(request))
@@ -105,9 +112,11 @@ def decide_request(
 def move(request: DeletionRequest, state: str) -> None:
     """Put a request into a state that may follow its own. Raises WorkflowError (409)."""
     if not lifecycle.may_follow(request.state, state):
-        allowed = ", ".join(sorted(lifecycle.TRANSITIONS[request.state])) or "nothing: it is over"
+        allowed = ", ".join(sorted(lifecycle.TRANSITIONS[request.state])) or _("nothing: it is over")
         raise WorkflowError(
-            "wrong-state", f"request {request.uuid} is {request.state} and cannot become {state}, only {allowed}"
+            "wrong-state",
+            _("request %(uuid)s is %(state)s and cannot become %(state2)s, only %(allowed)s")
+            % {"uuid": request.uuid, "state": _(request.state), "state2": _(state), "allowed": allowed},
         )
     request.state = state
 
@@ -117,7 +126,10 @@ def expect_code(register: str, code: str) -> None:
     codes = lifecycle.REASONS[register]
     if code not in codes:
         raise WorkflowError(
-            "bad-reason", f"a reason for {register} is one of {', '.join(codes)}; got {code!r:.80}", 422
+            "bad-reason",
+            _("a reason for %(register)s is one of %(codes)s; got %(code)s")
+            % {"register": register, "codes": ", ".join(codes), "code": f"{code!r:.80}"},
+            422,
         )
 
 
@@ -128,11 +140,14 @@ def approvals_needed(request: DeletionRequest) -> int:
 
 def _expect_approvable(request: DeletionRequest, policy: Policy) -> None:
     if request.held:
-        raise WorkflowError("held", f"request {request.uuid} is under a legal hold: lift that first")
+        raise WorkflowError(
+            "held", _("request %(uuid)s is under a legal hold: lift that first") % {"uuid": request.uuid}
+        )
     if policy.identity_required and not request.verified:
         raise WorkflowError(
             "identity-not-verified",
-            f"nobody was identified for request {request.uuid}: record an identity check first, or deny it",
+            _("nobody was identified for request %(uuid)s: record an identity check first, or deny it")
+            % {"uuid": request.uuid},
         )
 
 
@@ -141,15 +156,19 @@ def _approve(request: DeletionRequest, policy: Policy, actor: Actor) -> bool:
     officer = f"{actor.kind}:{actor.id}"
     if policy.four_eyes and actor.kind != "officer":
         raise WorkflowError(
-            "needs-officers", "this approval needs two officers; it cannot be given in a batch", 403
+            "needs-officers", _("this approval needs two officers; it cannot be given in a batch"), 403
         )
     if policy.exclude_filer and officer == request.filed_by:
         raise WorkflowError(
-            "own-request", f"who filed request {request.uuid} does not approve it: ask another officer", 403
+            "own-request",
+            _("who filed request %(uuid)s does not approve it: ask another officer") % {"uuid": request.uuid},
+            403,
         )
     if Approval.objects.filter(request=request, officer=officer).exists():
         raise WorkflowError(
-            "already-approved", f"you have approved request {request.uuid} before: another officer must approve it"
+            "already-approved",
+            _("you have approved request %(uuid)s before: another officer must approve it")
+            % {"uuid": request.uuid},
         )
     Approval.objects.create(request=request, officer=officer, name=actor.name)
     given = request.approvals.count()

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 
 from django.db.models import QuerySet
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from ledger.models import Order, OrderNotice, Window
 from ledger.statements.predicates.window_policy import WindowPolicy
@@ -52,7 +53,9 @@ def remind(order_id: uuid.UUID | str, *, actor: Actor = SYSTEM) -> Order:
     order = get_or_refuse(Order.objects.select_related("window", "client_model"), "order", uuid=order_id)
     if order.state not in SILENT or order.window.state == Window.State.CERTIFIED:
         raise WorkflowError(
-            "not-awaited", f"order {order.uuid} is {order.state}: nothing is awaited from the client"
+            "not-awaited",
+            _("order %(uuid)s is %(state)s: nothing is awaited from the client")
+            % {"uuid": order.uuid, "state": _(order.state)},
         )
     record_about("order.reminder", order, actor, dueAt=_text(order.due_at), by="officer")
     return order

@@ -12,6 +12,7 @@ from typing import Generic, ParamSpec, TypeVar
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from django.core.exceptions import ValidationError
 from django.db import models, transaction
+from django.utils.translation import gettext as _
 
 from ledger import keys, log
 from ledger.models import Client, ClientKey, LogEntry
@@ -84,7 +85,8 @@ def _signed(predicate: Predicate, key: Ed25519PrivateKey) -> Envelope:
     except EnvelopeError as error:
         raise WorkflowError(
             "statement-too-large",
-            f"the {predicate.slug} statement is too large for one log entry: {error}",
+            _("the %(kind)s statement is too large for one log entry: %(error)s")
+            % {"kind": predicate.slug, "error": error},
             422,
         ) from error
 
@@ -176,6 +178,9 @@ def get_or_refuse(rows: models.QuerySet[Row], what: str, **wanted: object) -> Ro
         row = None
     if row is None:
         raise WorkflowError(
-            "not-found", f"there is no {what} {next(iter(wanted.values()))}: check the identifier", 404
+            "not-found",
+            _("there is no %(what)s %(name)s: check the identifier")
+            % {"what": _(what), "name": next(iter(wanted.values()))},
+            404,
         )
     return row

@@ -11,6 +11,7 @@ import os
 from typing import Any, Final
 
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from ledger import log, vault
 from ledger.models import DeletionRequest, SubjectAccess
@@ -38,7 +39,10 @@ def reveal_subject(request_id: Id, reason: str, *, actor: Actor) -> str:
     request = get_or_refuse(DeletionRequest.objects.select_related("subject"), "deletion request", uuid=request_id)
     expect_code("access", reason)
     if request.erased_entry_id is not None:
-        raise WorkflowError("erased", f"nobody can tell any more who made request {request.uuid}: it was erased")
+        raise WorkflowError(
+            "erased",
+            _("nobody can tell any more who made request %(uuid)s: it was erased") % {"uuid": request.uuid},
+        )
     said: dict[str, Any] = vault.unseal(request.subject)
     salt, viewer = os.urandom(_SALT_BYTES), f"{actor.kind}:{actor.id}"
     logged = predicates.SubjectAccess(

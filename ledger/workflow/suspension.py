@@ -6,6 +6,7 @@ import uuid
 from typing import Final
 
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from ledger.models import Client, LogEntry, Order, Suspension
 from ledger.statements import predicates
@@ -28,7 +29,7 @@ def suspend_client(client_id: uuid.UUID | str, reason: str = "officer", *, actor
     client = get_or_refuse(Client.objects.all(), "client", uuid=client_id)
     _expect_reason(reason, SUSPEND)
     if _current(client) is not None:
-        raise WorkflowError("suspended", f"client {client.uuid} is suspended already")
+        raise WorkflowError("suspended", _("client %(uuid)s is suspended already") % {"uuid": client.uuid})
     return suspend(client, reason, None, actor)
 
 
@@ -42,7 +43,7 @@ def reinstate_client(client_id: uuid.UUID | str, reason: str = "officer", *, act
     _expect_reason(reason, LIFT)
     current = _current(client)
     if current is None:
-        raise WorkflowError("not-suspended", f"client {client.uuid} is not suspended")
+        raise WorkflowError("not-suspended", _("client %(uuid)s is not suspended") % {"uuid": client.uuid})
     return _lift(current, reason, actor)
 
 
@@ -96,5 +97,8 @@ def _log(client: Client, action: str, reason: str) -> LogEntry:
 def _expect_reason(reason: str, known: tuple[str, ...]) -> None:
     if reason not in known:
         raise WorkflowError(
-            "bad-reason", f"got the reason {reason!r:.100}, expected one of {', '.join(known)}", 422
+            "bad-reason",
+            _("got the reason %(reason)s, expected one of %(known)s")
+            % {"reason": f"{reason!r:.100}", "known": ", ".join(known)},
+            422,
         )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from django.conf import settings
+from django.utils.translation import gettext as _
 from pydantic import ValidationError
 
 from ledger.models import DeletionRequest, RegulationTerms
@@ -39,7 +40,12 @@ def terms_row(regulation: str) -> RegulationTerms:
     """The row of a regulation; what the law says where it was never changed. 422 for another regulation."""
     if regulation not in Regulation.values:
         known = ", ".join(Regulation.values)
-        raise WorkflowError("bad-regulation", f"got the regulation {regulation!r}, expected one of {known}", 422)
+        raise WorkflowError(
+            "bad-regulation",
+            _("got the regulation %(regulation)s, expected one of %(known)s")
+            % {"regulation": repr(regulation), "known": known},
+            422,
+        )
     row = RegulationTerms.objects.filter(regulation=regulation).first()
     return row or default_row(regulation)
 
@@ -89,7 +95,12 @@ def change_terms(regulation: str, changes: Mapping[str, Any], *, actor: Actor = 
     unknown = sorted(set(changes) - set(PERIODS) - set(POLICY))
     if unknown:
         known = ", ".join((*PERIODS, *POLICY))
-        raise WorkflowError("bad-terms", f"got the field {unknown[0]!r}, expected one of {known}", 422)
+        raise WorkflowError(
+            "bad-terms",
+            _("got the field %(unknown)s, expected one of %(known)s")
+            % {"unknown": repr(unknown[0]), "known": known},
+            422,
+        )
     before = {name: getattr(row, name) for name in changes}
     for name, value in changes.items():
         setattr(row, name, value)
@@ -102,7 +113,10 @@ def change_terms(regulation: str, changes: Mapping[str, Any], *, actor: Actor = 
 def _expect_usable(row: RegulationTerms) -> None:
     if not 0 <= row.identity_days <= MAX_DAYS:
         raise WorkflowError(
-            "bad-terms", f"identityDays lies between 0 and {MAX_DAYS}, got {row.identity_days}", 422
+            "bad-terms",
+            _("identityDays lies between 0 and %(max_days)s, got %(identity_days)s")
+            % {"max_days": MAX_DAYS, "identity_days": row.identity_days},
+            422,
         )
     try:
         expect_lawful(row.regulation, periods(row))

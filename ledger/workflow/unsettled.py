@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.db.models import QuerySet
+from django.utils.translation import gettext as _
 
 from ledger.models import Client, GlobalModel, Order, Window
 from ledger.workflow.errors import WorkflowError
@@ -22,4 +23,8 @@ def refuse_while_ordered(client: Client, model: GlobalModel | None, otherwise: s
     """409, ending in the words `otherwise`, while an order binds the client's model."""
     pending = unsettled(client, model).order_by("entry").first()
     if pending is not None:
-        raise WorkflowError("order-pending", f"order {pending.uuid} is {pending.state}: {otherwise}")
+        raise WorkflowError(
+            "order-pending",
+            _("order %(uuid)s is %(state)s: %(otherwise)s")
+            % {"uuid": pending.uuid, "state": _(pending.state), "otherwise": otherwise},
+        )

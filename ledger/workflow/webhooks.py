@@ -31,6 +31,7 @@ from typing import Any, Final
 from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from ledger import keys, outbound, vault
 from ledger.models import CallbackCursor, Client, DeletionRequest, Event, WebhookDelivery, WebhookEndpoint
@@ -64,9 +65,15 @@ def add_endpoint(
     _check_url(url)
     unknown = sorted(set(kinds) - set(KINDS))
     if unknown:
-        raise WorkflowError("unknown-kind", f"there are no events of kind {unknown[0]!r:.100}", 422)
+        raise WorkflowError(
+            "unknown-kind", _("there are no events of kind %(unknown)s") % {"unknown": f"{unknown[0]!r:.100}"}, 422
+        )
     if WebhookEndpoint.objects.filter(client=client).count() >= MOST_ENDPOINTS:
-        raise WorkflowError("too-many-webhooks", f"there are {MOST_ENDPOINTS} endpoints already: remove one first")
+        raise WorkflowError(
+            "too-many-webhooks",
+            _("there are %(most_endpoints)s endpoints already: remove one first")
+            % {"most_endpoints": MOST_ENDPOINTS},
+        )
     secret = _new_secret()
     with transaction.atomic():
         row = WebhookEndpoint.objects.create(
@@ -84,7 +91,11 @@ def find(owner: Client | None, webhook_id: uuid.UUID) -> WebhookEndpoint:
     """An endpoint of its owner (None: the officers). Raises WorkflowError (404) for everybody else's."""
     row = WebhookEndpoint.objects.filter(client=owner, pk=webhook_id).first()
     if row is None:
-        raise WorkflowError("not-found", f"there is no webhook {webhook_id}: check the identifier", 404)
+        raise WorkflowError(
+            "not-found",
+            _("there is no webhook %(webhook_id)s: check the identifier") % {"webhook_id": webhook_id},
+            404,
+        )
     return row
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from django.utils import timezone
+from django.utils.translation import gettext as _
 from pydantic.alias_generators import to_camel
 
 from ledger import blobs, log, queue
@@ -63,10 +64,13 @@ def open_window(
     if not isinstance(model, GlobalModel):
         model = get_or_refuse(GlobalModel.objects.all(), "model", uuid=model)
     if model.retired_entry_id is not None:
-        raise WorkflowError("model-retired", f"model {model.uuid} was retired: nothing is to be unlearned on it")
+        raise WorkflowError(
+            "model-retired",
+            _("model %(uuid)s was retired: nothing is to be unlearned on it") % {"uuid": model.uuid},
+        )
     ids = list(request_ids)
     if not ids:
-        raise WorkflowError("no-requests", "a window needs at least one approved request, got none", 422)
+        raise WorkflowError("no-requests", _("a window needs at least one approved request, got none"), 422)
     changes = _window_changes(model, policy or {})
     config = {**model.mask_config, **effective(model, changes).mask_config, **(mask_config or {})}
     window = Window.objects.create(model=model, mask_config=config, policy=changes)
@@ -91,7 +95,10 @@ def close_window(window_id: uuid.UUID | str, *, actor: Actor = SYSTEM) -> Window
         log.entry_ref(request.decision_entry) for request in requests if request.decision_entry is not None
     ]
     if not decisions:
-        raise WorkflowError("no-requests", f"window {window.uuid} is empty: put requests into it, or discard it")
+        raise WorkflowError(
+            "no-requests",
+            _("window %(uuid)s is empty: put requests into it, or discard it") % {"uuid": window.uuid},
+        )
     policy = effective(window.model, window.policy).logged()
     listed = log_requests(window, decisions) if len(decisions) > MOST_DECISIONS else None
     window.closed_entry = log_own(
@@ -119,12 +126,16 @@ def _expect_turn(window: Window) -> None:
     earlier = window.model.windows.exclude(state__in=[Window.State.OPEN, Window.State.CERTIFIED]).first()
     if earlier is not None:
         raise WorkflowError(
-            "window-pending", f"window {earlier.uuid} of this model is {earlier.state}: certify it first"
+            "window-pending",
+            _("window %(uuid)s of this model is %(state)s: certify it first")
+            % {"uuid": earlier.uuid, "state": _(earlier.state)},
         )
     judged = Order.objects.filter(window__model=window.model, state__in=OURS).first()
     if judged is not None:
         raise WorkflowError(
-            "order-pending", f"order {judged.uuid} was answered late and is {judged.state}: wait for its verdict"
+            "order-pending",
+            _("order %(uuid)s was answered late and is %(state)s: wait for its verdict")
+            % {"uuid": judged.uuid, "state": _(judged.state)},
         )
 
 
@@ -132,7 +143,11 @@ def _window_changes(model: GlobalModel, policy: Mapping[str, Any]) -> dict[str, 
     """What a single window may ask otherwise than its model's policy."""
     alien = sorted(set(policy) - {to_camel(name) for name in WindowPolicy.model_fields})
     if alien:
-        raise WorkflowError("bad-policy", f"{alien[0]} belongs to a model's policy, not to a single window's", 422)
+        raise WorkflowError(
+            "bad-policy",
+            _("%(alien)s belongs to a model's policy, not to a single window's") % {"alien": alien[0]},
+            422,
+        )
     effective(model, policy)
     return dict(policy)
 
@@ -143,7 +158,8 @@ def _expect_no_other_forget_set(window: Window, mask_config: Mapping[str, Any]) 
         if mask_config.get(key, value) != value:
             raise WorkflowError(
                 "wrong-forget-set",
-                f"the mask's {key} is {mask_config[key]!r}, but the requests say {value!r}",
+                _("the mask's %(key)s is %(mask_config)s, but the requests say %(value)s")
+                % {"key": key, "mask_config": repr(mask_config[key]), "value": repr(value)},
                 422,
             )
 
@@ -186,14 +202,19 @@ def publish_mask(
     if total != window.model.total_weights or not 0 < masked < total:
         raise WorkflowError(
             "wrong-mask",
-            f"got {masked} of {total} weights masked, the model has {window.model.total_weights}",
+            _("got %(masked)s of %(total)s weights masked, the model has %(total_weights)s")
+            % {"masked": masked, "total": total, "total_weights": window.model.total_weights},
             422,
         )
-    blob, _ = blobs.put(mask)
+    blob, _made = blobs.put(mask)
     if window.mask_sha256 == blob.sha256:
         return window
     if window.state != Window.State.CLOSED or window.closed_entry is None:
-        raise WorkflowError("not-closed", f"window {window.uuid} is {window.state}, only closed ones get a mask")
+        raise WorkflowError(
+            "not-closed",
+            _("window %(uuid)s is %(state)s, only closed ones get a mask")
+            % {"uuid": window.uuid, "state": _(window.state)},
+        )
     window.mask_entry = log_own(
         predicates.Mask(
             window=str(window.uuid),

@@ -35,7 +35,7 @@ OWN = {
     "search/", "logout/", "password_change/", "password_change/done/", "jsi18n/",
 }  # fmt: skip
 #: Open to everybody, beside the REST interface.
-PUBLIC = {"", ".well-known/security.txt", "checkpoint", "tile/NAME", "admin/login/"}
+PUBLIC = {"", ".well-known/security.txt", "checkpoint", "tile/NAME", "admin/login/", "admin/language/"}
 
 
 def patterns(resolver: Any = None, before: str = "") -> Iterator[str]:
@@ -61,10 +61,13 @@ TABLES = [each for each in CONSOLE if re.match(r"(ledger|auth)/\w+/", each)]
 
 def test_nothing_stands_beside_what_is_tested() -> None:
     """A new root, or a new page of the console, fails here until somebody has decided who may see it."""
-    assert {each for each in EVERY if not each.startswith(("admin/", "api/"))} | {"admin/login/"} == PUBLIC
+    assert {each for each in EVERY if not each.startswith(("admin/", "api/"))} | {
+        "admin/login/", "admin/language/",
+    } == PUBLIC  # fmt: skip
     rest = {each for each in CONSOLE if each not in TABLES and "NAME" not in each}
     assert rest <= OWN | {
         "login/",
+        "language/",
         "autocomplete/",
         "live/window/00000000-0000-0000-0000-000000000000/",
         "log/999999/inclusion/",
@@ -85,7 +88,7 @@ def strangers(db: None) -> dict[str, Browser]:
 def test_strangers_are_sent_to_the_login(strangers: dict[str, Browser]) -> None:
     for name, browser in strangers.items():
         for each in CONSOLE:
-            if each in ("login/", "logout/"):
+            if each in ("login/", "logout/", "language/"):
                 continue
             for method in ("GET", "POST"):
                 answer = browser.generic(method, f"/admin/{each}")
