@@ -41,6 +41,7 @@ _PAGES: list[tuple[Any, list[tuple[Any, ...]]]] = [
         _("Evidence"),
         [
             (_("Certificates"), "workspace_premium", "certificate"),
+            (_("Reports"), "summarize", "export"),
             (_("Verdicts"), "gavel", "verdictrecord"),
             (_("Proofs"), "verified", "proofsubmission"),
             (_("Challenges"), "casino", "challenge"),

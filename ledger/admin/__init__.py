@@ -11,6 +11,7 @@ from ledger.admin import (
     checks,
     clients,
     events,
+    exports,
     intake,
     jobs,
     log,
@@ -25,8 +26,8 @@ from ledger.admin import (
 )
 
 __all__ = [
-    "access_pages", "accounts", "checks", "clients", "events", "intake", "jobs", "log", "orders", "parties",
-    "policies", "proofs", "requests", "webhooks", "windows", "witnesses",
+    "access_pages", "accounts", "checks", "clients", "events", "exports", "intake", "jobs", "log", "orders",
+    "parties", "policies", "proofs", "requests", "webhooks", "windows", "witnesses",
 ]  # fmt: skip
 
 admin.site.index_title = _("What needs you today")

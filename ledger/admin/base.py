@@ -64,6 +64,7 @@ class ReadOnlyAdmin(ModelAdmin):
             "deeds": possible,
             "refused": sum(bool(deed["why_not"]) for deed in possible),
             "deeds_url": reverse(f"admin:ledger_{self.opts.model_name}_changelist"),
+            "report_url": deeds.report_address(self, request, row),
             "timeline": timeline.of(row) if self.tells else None,
         }
 

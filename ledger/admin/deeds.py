@@ -9,10 +9,11 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from django.http import HttpRequest
+from django.urls import reverse
 from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 
-from ledger.models import Client, DeletionRequest, Job, Order, Window
+from ledger.models import Client, DeletionRequest, Export, Job, Order, Window
 from ledger.statements import lifecycle
 from ledger.workflow.orders import OURS
 from ledger.workflow.silence import SILENT
@@ -23,6 +24,8 @@ Rule = Callable[[Any], Any]
 
 ROLE: Final = _("your role does not include this")
 _OVER: Final = _("the request is over")
+#: In which table stands what a report of a scope is about.
+REPORTED: Final = {"request": "deletionrequest", "window": "window", "client": "client"}
 
 
 def _acknowledge(row: DeletionRequest) -> Any:
@@ -127,6 +130,12 @@ def _retry(row: Job) -> Any:
     return "" if row.state == Job.State.FAILED else _("only failed jobs are started anew")
 
 
+def _fetch(row: Export) -> Any:
+    if row.entry_id is None:
+        return _("the report is not made yet")
+    return "" if row.file is not None and row.file.erased_at is None else _("the file was destroyed")
+
+
 _RULES: Final[Mapping[str, Mapping[str, Rule]]] = {
     "deletionrequest": {
         "acknowledge": _acknowledge, "identify": _open, "approve": _approve, "deny": _open, "extend": _extend,
@@ -137,6 +146,7 @@ _RULES: Final[Mapping[str, Mapping[str, Rule]]] = {
     "order": {"remind": _remind, "release": _release, "suspend": _suspend, "reinstate": _reinstate},
     "client": {"reissue": _not_retired, "reenrol": _not_retired, "retire": _not_retired},
     "job": {"retry": _retry},
+    "export": {"fetch": _fetch},
 }  # fmt: skip
 
 
@@ -150,3 +160,11 @@ def of(page: Any, request: HttpRequest, row: Any) -> list[dict[str, Any]]:
         why_not = ROLE if name not in allowed else rules.get(name, lambda _row: "")(row)
         found.append({"name": name, "words": str(words), "why_not": capfirst(str(why_not))})
     return found
+
+
+def report_address(page: Any, request: HttpRequest, row: Any) -> str:
+    """Where the account asks for a report about a row; empty where there are none, or the role has none."""
+    scopes = [scope for scope, table in REPORTED.items() if table == page.opts.model_name]
+    if not scopes or not request.user.has_perm("ledger.add_export"):
+        return ""
+    return f"{reverse('admin:ledger_export_add')}?scope={scopes[0]}&about={row.pk}"

@@ -9,12 +9,13 @@ import hashlib
 import uuid
 from typing import Any
 
+from django.contrib import admin
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotModified
 from django.template.loader import render_to_string
 
 from ledger.access import scope
-from ledger.admin import home, window_progress
-from ledger.models import Window
+from ledger.admin import exports, home, window_progress
+from ledger.models import Export, Window
 
 
 def progress(request: HttpRequest) -> HttpResponse:
@@ -28,6 +29,15 @@ def window(request: HttpRequest, window_id: uuid.UUID) -> HttpResponse:
     if row is None or not request.user.has_perm("ledger.view_window"):
         raise Http404
     return _part(request, "window", window_progress.of(row))
+
+
+def export(request: HttpRequest, export_id: uuid.UUID) -> HttpResponse:
+    """The part of a report's page that shows how far it is."""
+    page = admin.site.get_model_admin(Export)
+    row = page.get_queryset(request).select_related("file", "entry").filter(pk=export_id).first()
+    if row is None or not page.has_view_permission(request):
+        raise Http404
+    return _part(request, "export", exports.how_far(row))
 
 
 def _part(request: HttpRequest, name: str, context: dict[str, Any]) -> HttpResponse:

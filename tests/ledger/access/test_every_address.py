@@ -25,7 +25,8 @@ ADD, CHANGE, DELETE = "add", "change", "delete"
 #: What may be posted to pages of tables, and by whom beside the administrator; everything else is refused to all.
 #: Said here once more, on purpose.
 FORMS = {
-    ("deletionrequest", ADD): "officer", ("requestimport", ADD): "officer", ("client", ADD): "operator",
+    ("deletionrequest", ADD): "officer", ("requestimport", ADD): "officer", ("export", ADD): "officer",
+    ("client", ADD): "operator",
     ("policy", ADD): "", ("regulationterms", CHANGE): "",
     ("user", ADD): "", ("user", CHANGE): "",
 }  # fmt: skip
@@ -70,6 +71,7 @@ def test_nothing_stands_beside_what_is_tested() -> None:
         "language/",
         "autocomplete/",
         "live/window/00000000-0000-0000-0000-000000000000/",
+        "live/export/00000000-0000-0000-0000-000000000000/",
         "log/999999/inclusion/",
     }
     assert len(TABLES) > 150

@@ -47,6 +47,7 @@ ACTIONS = {
     "webhookendpoint": {"test enable remove": "operator"},
     "webhookdelivery": {"replay": "operator"},
     "witnessstate": {"ask_now": "operator"},
+    "export": {"fetch": "auditor operator officer approver"},
 }  # fmt: skip
 
 
@@ -101,6 +102,7 @@ def test_every_page_and_action(db: None, role: str) -> None:
         assert offered == expected, (role, name)
     for name, allowed in {
         "deletionrequest": may(role, "officer"), "requestimport": may(role, "officer"),
+        "export": may(role, "officer"),
         "client": may(role, "operator"), "policy": may(role, ""),
     }.items():  # fmt: skip
         status = browser.get(reverse(f"admin:ledger_{name}_add")).status_code
