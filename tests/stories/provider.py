@@ -18,6 +18,8 @@ from ledger.services import free_port
 from tests.stories.nursery import ROOT, await_that
 
 OFFICERS = ("olga", "pieter")
+#: People who may do what their roles say; each belongs to one story, which may give them second factors.
+STAFF = {"wanda": "officer", "nora": "officer,approver", "mina": "approver", "audrey": "auditor"}
 PASSWORD = "a long password of the stories"
 FORGOTTEN_CLASS = 8
 SUBJECT = "ada.lovelace@example.org"
@@ -119,8 +121,8 @@ class Provider:
         self._server: subprocess.Popen[bytes] | None = None
         self._out = folder / "server.txt"
         self.data.mkdir(parents=True)
-        officers = [f"{name}:{PASSWORD}" for name in OFFICERS]
-        self._run([sys.executable, "-m", "tests.stories.founding", str(release), *officers])
+        people = [*OFFICERS, *(f"{name}:{roles}" for name, roles in STAFF.items())]
+        self._run([sys.executable, "-m", "tests.stories.founding", str(release), PASSWORD, *people])
         self.start()
 
     def __enter__(self) -> Self:

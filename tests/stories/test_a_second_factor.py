@@ -17,23 +17,11 @@ from tests.browsing import log_in, violations
 from tests.stories.provider import PASSWORD
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
-NAME = "wanda"
+NAME = "wanda"  # an officer of this story alone: the others work with passwords
 AUTHENTICATOR = {
     "protocol": "ctap2", "transport": "internal", "hasResidentKey": True, "hasUserVerification": True,
     "isUserVerified": True, "automaticPresenceSimulation": True,
 }  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def wanda(provider):
-    """An officer of this story alone: the others work with passwords."""
-    provider.manage(
-        "shell", "--no-imports", "-c",
-        "from django.contrib.auth.models import Group, User\n"
-        f"user = User.objects.create_user({NAME!r}, password={PASSWORD!r}, is_staff=True)\n"
-        "user.groups.set(Group.objects.filter(name='officer'))",
-    )  # fmt: skip
-    return NAME
 
 
 def with_authenticator(page):
@@ -44,11 +32,11 @@ def with_authenticator(page):
 
 
 @pytest.fixture(scope="module")
-def page(visit, wanda):
+def page(visit):
     """Logged in with a password, with a passkey set up and its recovery codes shown."""
     page = visit()
     with_authenticator(page)
-    log_in(page, wanda, PASSWORD)
+    log_in(page, NAME, PASSWORD)
     page.wait_for_url("**/admin/")
     page.goto("/admin/second-factor/setup/")
     assert "None yet" in page.inner_text("body")
@@ -58,11 +46,11 @@ def page(visit, wanda):
     return page
 
 
-def test_a_passkey_opens_the_console_and_a_password_alone_does_not(page, visit, wanda):
+def test_a_passkey_opens_the_console_and_a_password_alone_does_not(page, visit):
     page.goto("/admin/second-factor/setup/")
     assert "passkey (passkey or security key)" in page.inner_text("body")
     page.context.clear_cookies()
-    log_in(page, wanda, PASSWORD)
+    log_in(page, NAME, PASSWORD)
     page.wait_for_url("**/admin/second-factor/**")
     page.goto("/admin/ledger/deletionrequest/")
     assert "/admin/second-factor/?next=" in page.url
@@ -71,7 +59,7 @@ def test_a_passkey_opens_the_console_and_a_password_alone_does_not(page, visit, 
     page.wait_for_url("**/admin/ledger/deletionrequest/")
     thief = visit(size="narrow", theme="dark")
     with_authenticator(thief)  # a device of the thief's, which holds no key of this account
-    log_in(thief, wanda, PASSWORD)
+    log_in(thief, NAME, PASSWORD)
     thief.wait_for_url("**/admin/second-factor/**")
     thief.get_by_role("button", name="Use a passkey").click()
     thief.locator("[role=alert]:not(:empty)").wait_for()
@@ -80,7 +68,7 @@ def test_a_passkey_opens_the_console_and_a_password_alone_does_not(page, visit, 
     assert violations(thief) == []
 
 
-def test_a_code_of_an_app_opens_it_once(page, visit, wanda):
+def test_a_code_of_an_app_opens_it_once(page, visit):
     page.goto("/admin/second-factor/setup/")
     assert violations(page) == []
     app = TOTP(base64.b32decode(page.inner_text("#secret")), 6, SHA1(), 30)
@@ -89,7 +77,7 @@ def test_a_code_of_an_app_opens_it_once(page, visit, wanda):
     page.get_by_role("button", name="Add the app").click()
     page.get_by_text("The second factor is set up.").wait_for()
     phone = visit(size="narrow", theme="dark")
-    log_in(phone, wanda, PASSWORD)
+    log_in(phone, NAME, PASSWORD)
     phone.wait_for_url("**/admin/second-factor/**")
     phone.locator("input[name=code]").fill(app.generate(before).decode())  # overheard: it was used for setting up
     phone.locator("input[name=code]").press("Enter")
@@ -99,9 +87,9 @@ def test_a_code_of_an_app_opens_it_once(page, visit, wanda):
     phone.wait_for_url("**/admin/")
 
 
-def test_programs_go_on_with_a_token(page, provider, wanda):
+def test_programs_go_on_with_a_token(page, provider):
     requests = f"{provider.address}/api/v1/requests"
-    refused = httpx2.get(requests, auth=(wanda, PASSWORD))
+    refused = httpx2.get(requests, auth=(NAME, PASSWORD))
     assert (refused.status_code, "API token" in refused.json()["detail"]) == (401, True)
     page.goto("/admin/tokens/")
     assert violations(page) == []
