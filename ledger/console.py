@@ -117,11 +117,12 @@ UNFOLD: dict[str, Any] = {
     "SHOW_BACK_BUTTON": True,
     "BORDER_RADIUS": "6px",
     "STYLES": [lambda _request: static("ledger/console.css")],
-    "SCRIPTS": [lambda _request: static("ledger/console.js")],
+    "SCRIPTS": [lambda _request: static("ledger/console.js"), lambda _request: static("ledger/keyboard.js")],
     "ACCOUNT": {
         "navigation": [
             {"title": _("Second factor"), "link": reverse_lazy("second-factor-setup")},
             {"title": _("API tokens"), "link": reverse_lazy("api-tokens")},
+            {"title": _("Change password"), "link": reverse_lazy("admin:password_change")},
         ]
     },
     "SIDEBAR": {"show_search": False, "show_all_applications": False, "navigation": _sidebar()},

@@ -14,6 +14,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin, TabularInline
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
+from unfold.widgets import UnfoldAdminCheckboxSelectMultiple
 
 from ledger.access import factors, tokens
 from ledger.admin.base import ask_each
@@ -47,6 +48,7 @@ class AccountAdmin(UserAdmin, ModelAdmin):
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm
 
+    filter_horizontal: list[str] = []  # five roles are seen at a glance
     inlines = [ModelLimitInline]
     actions = ["reset_factors"]
     list_display = ["username", "email", "role_names", "is_active", "is_superuser", "last_login"]
@@ -64,6 +66,14 @@ class AccountAdmin(UserAdmin, ModelAdmin):
 
     def get_queryset(self, request: HttpRequest) -> Any:
         return super().get_queryset(request).prefetch_related("groups")
+
+    def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        """The roles, each with a box to tick."""
+        if db_field.name == "groups":
+            return super().formfield_for_manytomany(
+                db_field, request, widget=UnfoldAdminCheckboxSelectMultiple, help_text="", **kwargs
+            )
+        return super().formfield_for_manytomany(db_field, request, **kwargs)
 
     @admin.display(description=_("roles"))
     def role_names(self, row: User) -> str:

@@ -20,7 +20,7 @@ from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
 
 from ledger.access import scope
-from ledger.admin import deeds, export, timeline
+from ledger.admin import deeds, export, live, timeline
 from ledger.admin.widgets import dress_all
 from ledger.workflow.actors import SYSTEM, Actor, officer
 from ledger.workflow.errors import WorkflowError
@@ -36,6 +36,7 @@ class ReadOnlyAdmin(ModelAdmin):
     show_full_result_count = False
     exports = True
     tells = False  # whether a row's page ends with what happened to it
+    live = False  # whether list and rows' pages keep themselves up to date
 
     def get_urls(self) -> list[Any]:
         name = f"ledger_{self.opts.model_name}_csv"
@@ -55,12 +56,22 @@ class ReadOnlyAdmin(ModelAdmin):
         shown: dict[str, Any] = {}
         if row is not None and self.has_view_permission(request, row):
             shown = self.beside(request, row)
+            if self.live and live.is_asked_for(request):
+                return live.part(request, "row", shown)
         return super().change_view(request, object_id, form_url, shown | (extra_context or {}))
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        """The list, or only its rows as they are by now."""
+        answer = super().changelist_view(request, extra_context)
+        if self.live and live.is_asked_for(request) and isinstance(answer, TemplateResponse):
+            return live.part(request, "rows", answer.context_data or {})
+        return answer
 
     def beside(self, request: HttpRequest, row: Any) -> dict[str, Any]:
         """What a row's page shows beside its fields."""
         possible = deeds.of(self, request, row)
         return {
+            "live": self.live,
             "deeds": possible,
             "refused": sum(bool(deed["why_not"]) for deed in possible),
             "deeds_url": reverse(f"admin:ledger_{self.opts.model_name}_changelist"),

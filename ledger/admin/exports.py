@@ -12,7 +12,6 @@ from django.core.exceptions import ValidationError
 from django.db.models import OuterRef, QuerySet, Subquery
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.http.response import HttpResponseBase
-from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
@@ -74,6 +73,7 @@ class ExportForm(UseCaseForm):
 
 @admin.register(Export)
 class ExportAdmin(AddByUseCase):
+    live = True
     use_case_form = ExportForm
     list_display = ["short", "about_link", "form", "personal_data", "state", "actor_name", "created_at", "logged"]
     list_filter = ["scope", "form", "personal_data", "created_at"]
@@ -106,8 +106,7 @@ class ExportAdmin(AddByUseCase):
         return HttpResponseRedirect(reverse("admin:ledger_export_change", args=[obj.pk]))
 
     def beside(self, request: HttpRequest, row: Export) -> dict[str, Any]:
-        part = render_to_string("admin/ledger/parts/export.html", how_far(row), request)
-        return super().beside(request, row) | {"live": reverse("console:export", args=[row.pk]), "live_part": part}
+        return super().beside(request, row) | {"report": how_far(row)}
 
     @admin.display(description=_("report"), ordering="uuid")
     def short(self, row: Export) -> str:

@@ -9,6 +9,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
+from ledger.admin import progress
 from ledger.admin.base import ReadOnlyAdmin, each
 from ledger.models import Job
 from ledger.workflow.jobs import retry_job
@@ -16,10 +17,14 @@ from ledger.workflow.jobs import retry_job
 
 @admin.register(Job)
 class JobAdmin(ReadOnlyAdmin):
+    live = True
     list_display = ["uuid", "kind", "target", "state", "percent", "message", "attempts", "created_at"]
     list_filter = ["state", "kind", "created_at"]
     search_fields = ["uuid", "target", "error"]
     actions = ["retry"]
+
+    def beside(self, request: HttpRequest, row: Job) -> dict[str, Any]:
+        return super().beside(request, row) | {"progress": progress.of_job(row)}
 
     @admin.display(description=_("progress"), ordering="progress")
     def percent(self, row: Job) -> str:

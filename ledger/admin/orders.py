@@ -13,7 +13,7 @@ from django.utils.translation import gettext_lazy as _
 from unfold.admin import TabularInline
 
 from ledger import texts
-from ledger.admin import plain_words
+from ledger.admin import plain_words, progress
 from ledger.admin.base import ReadOnlyAdmin, ask_each, each, entry_link, link
 from ledger.models import Order, OrderNotice, Suspension
 from ledger.workflow.actors import officer
@@ -68,7 +68,7 @@ class NoticeInline(TabularInline):
 
 @admin.register(Order)
 class OrderAdmin(ReadOnlyAdmin):
-    tells = True
+    tells = live = True
     list_display = [
         "short",
         "client",
@@ -94,7 +94,8 @@ class OrderAdmin(ReadOnlyAdmin):
     excepted = entry_link("exception_entry", _("exception"))
 
     def beside(self, request: HttpRequest, row: Order) -> dict[str, Any]:
-        return super().beside(request, row) | {"plain_words": plain_words.latest(row)}
+        more = {"plain_words": plain_words.latest(row), "progress": progress.of_order(row)}
+        return super().beside(request, row) | more
 
     @admin.display(description=_("order"), ordering="uuid")
     def short(self, row: Order) -> str:

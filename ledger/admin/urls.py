@@ -10,7 +10,5 @@ from ledger.admin import inclusion, live
 app_name = "console"
 urlpatterns = [
     path("live/progress/", admin.site.admin_view(live.progress), name="progress"),
-    path("live/window/<uuid:window_id>/", admin.site.admin_view(live.window), name="window"),
-    path("live/export/<uuid:export_id>/", admin.site.admin_view(live.export), name="export"),
     path("log/<int:index>/inclusion/", admin.site.admin_view(inclusion.page), name="inclusion"),
 ]

@@ -8,8 +8,6 @@ from django import forms
 from django.contrib import admin
 from django.db.models import Count, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.template.loader import render_to_string
-from django.urls import reverse
 from django.utils.html import format_html_join
 from django.utils.safestring import mark_safe
 from django.utils.translation import gettext
@@ -17,7 +15,7 @@ from django.utils.translation import gettext_lazy as _
 from unfold.admin import TabularInline
 
 from ledger.access import scope, session
-from ledger.admin import window_progress
+from ledger.admin import progress
 from ledger.admin.base import ReadOnlyAdmin, ask_each, each, entry_link, link
 from ledger.models import DeletionRequest, Order, Window
 from ledger.workflow.actors import officer
@@ -47,7 +45,7 @@ class OrderInline(TabularInline):
 
 @admin.register(Window)
 class WindowAdmin(ReadOnlyAdmin):
-    tells = True
+    tells = live = True
     list_display = [
         "uuid",
         "model",
@@ -77,9 +75,7 @@ class WindowAdmin(ReadOnlyAdmin):
         return super().get_queryset(request).annotate(**counts)
 
     def beside(self, request: HttpRequest, row: Window) -> dict[str, Any]:
-        part = render_to_string("admin/ledger/parts/window.html", window_progress.of(row), request)
-        live = reverse("console:window", args=[row.pk])
-        return super().beside(request, row) | {"live": live, "live_part": part}
+        return super().beside(request, row) | {"progress": progress.of_window(row)}
 
     @admin.display(description=_("requests"), ordering="asked")
     def requests_count(self, row: Any) -> int:

@@ -91,6 +91,33 @@ def test_parts_that_change_are_sent_when_they_change(under_way: models.Window, o
     assert Browser().get(address).status_code == 302  # to the login
 
 
+def test_lists_and_rows_are_sent_in_part_when_they_change(under_way: models.Window, officer: Browser) -> None:
+    """With the page's own filters and permissions; who is not logged in learns nothing."""
+    order = under_way.orders.get(state="issued")
+    orders = reverse("admin:ledger_order_changelist") + "?state__exact=issued"
+    pages = {
+        orders: str(order.pk)[:8],
+        reverse("admin:ledger_order_change", args=[order.pk]): "The client has not answered yet.",
+        reverse("admin:ledger_window_change", args=[under_way.pk]): "1 no answer yet",
+        reverse("admin:ledger_job_changelist"): "Queued",
+    }
+    asked, tags = {"X-Part": "any"}, {}
+    for address, words in pages.items():
+        part = officer.get(address, headers=asked)
+        assert words in part.content.decode(), address
+        assert b"<html" not in part.content
+        tags[address] = part["ETag"]
+        assert officer.get(address, headers=asked | {"If-None-Match": part["ETag"]}).status_code == 304
+        assert b"<html" in officer.get(address).content
+        assert Browser().get(address, headers=asked).status_code == 302
+    models.Order.objects.filter(pk=order.pk).update(state="met")
+    models.Job.objects.update(state="done")
+    for address, tag in tags.items():
+        changed = officer.get(address, headers=asked | {"If-None-Match": tag})
+        assert changed.status_code == 200, address
+        assert pages[address] not in changed.content.decode()
+
+
 def test_a_list_goes_out_as_it_is_shown_and_runs_nothing(story: Story, officer: Browser) -> None:
     for name in ('=HYPERLINK("http://evil.example")', "@SUM(1)", "+1+2", "-2+3", "clinic"):
         story.party(name, committed=False)
