@@ -7,6 +7,7 @@ browser is opened for one file of tests, or one measurement, and these talk to a
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import shutil
@@ -28,9 +29,10 @@ FLAGS: Final = (
 )  # fmt: skip
 #: WCAG 2.2, levels A and AA, as axe-core numbers its rules.
 RULES: Final = ("wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa")
+#: Those whose outcome follows from theme and size.
+LOOKS: Final = ("color-contrast", "link-in-text-block", "scrollable-region-focusable", "target-size")
 SIZES: Final = {"wide": {"width": 1280, "height": 900}, "narrow": {"width": 390, "height": 844}}
 _PATIENCE_MS: Final = 15_000
-_AXE: Final = files("axe_playwright_python").joinpath("axe.min.js")
 Theme = Literal["light", "dark"]
 
 
@@ -73,16 +75,40 @@ def log_in(page: Page, name: str, password: str) -> None:
     page.locator("input[name=password]").press("Enter")
 
 
-def violations(page: Page) -> list[str]:
-    """What axe-core finds wrong on the page as it is now: one line each, the rule, why, and where."""
-    page.evaluate(_AXE.read_text())
-    options = {"runOnly": {"type": "tag", "values": list(RULES)}, "resultTypes": ["violations"]}
-    found = page.evaluate(f"() => axe.run(document, {json.dumps(options)})")["violations"]
+def change_looks(page: Page, size: str, theme: Theme) -> None:
+    """Show the open page in another size and theme."""
+    page.set_viewport_size(SIZES[size])  # type: ignore[arg-type]  # a TypedDict of the same two numbers
+    page.evaluate(f"Alpine.$data(document.documentElement).switchTheme('{theme}')")
+    page.locator(f"html.{theme}").wait_for(state="attached")
+
+
+def overflows(page: Page) -> bool:
+    """Whether the page can be scrolled sideways: WCAG 1.4.10 wants it to fit 320 pixels and more."""
+    page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")  # settled
+    return bool(page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth"))
+
+
+def violations(page: Page, without: str = "", looks: bool = False) -> list[str]:
+    """What axe-core finds wrong on the page as it is now: one line each, the rule, why, and where.
+
+    `without` names a part that was judged before; `looks` asks only for rules about how things look.
+    """
+    if not page.evaluate("'axe' in window"):
+        page.evaluate(_axe())
+    rules = {"type": "rule", "values": list(LOOKS)} if looks else {"type": "tag", "values": list(RULES)}
+    options = {"runOnly": rules, "resultTypes": ["violations"]}
+    where = json.dumps({"exclude": [[without]]}) if without else "document"
+    found = page.evaluate(f"() => axe.run({where}, {json.dumps(options)})")["violations"]
     return [
         f"{rule['id']} ({rule['help']}): {' '.join(node['target'])}: {node['failureSummary']}"
         for rule in found
         for node in rule["nodes"]
     ]
+
+
+@functools.cache
+def _axe() -> str:
+    return files("axe_playwright_python").joinpath("axe.min.js").read_text()
 
 
 def require_chromium() -> None:

@@ -14,7 +14,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin, TabularInline
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
-from unfold.widgets import UnfoldAdminCheckboxSelectMultiple
+from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
 from ledger.access import factors, tokens
 from ledger.admin.base import ask_each
@@ -69,11 +69,10 @@ class AccountAdmin(UserAdmin, ModelAdmin):
 
     def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         """The roles, each with a box to tick."""
-        if db_field.name == "groups":
-            return super().formfield_for_manytomany(
-                db_field, request, widget=UnfoldAdminCheckboxSelectMultiple, help_text="", **kwargs
-            )
-        return super().formfield_for_manytomany(db_field, request, **kwargs)
+        field: Any = super().formfield_for_manytomany(db_field, request, **kwargs)
+        if db_field.name == "groups" and field is not None:
+            field.widget, field.help_text = UnfoldAdminCheckboxSelectMultipleWidget(choices=field.choices), ""
+        return field
 
     @admin.display(description=_("roles"))
     def role_names(self, row: User) -> str:

@@ -1,0 +1,162 @@
+"""Every page of the console in a real browser, judged by axe-core: wide and light, then narrow and dark.
+
+Pages are found in the console's URL patterns: a new one is judged, or named below as no page, or the test fails.
+The server runs in a thread of this process, over the tables of the test: they are filled before the browser opens.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.apps import apps
+from django.contrib import admin
+from django.contrib.auth.models import User
+from django.test import Client as Session
+from django.test import RequestFactory
+from django.urls import URLPattern, URLResolver, get_resolver, reverse
+from playwright.sync_api import Page
+
+from ledger import log
+from tests.browsing import change_looks, open_browser, open_context, overflows, require_chromium, violations
+from tests.ledger import every_kind
+from tests.ledger.story import Story
+
+pytestmark = [pytest.mark.slow, pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+NAME = "boss"
+#: Addresses that answer with something else than a page, by the end of their names.
+NO_PAGES = (
+    "_csv", "_delete", "jsi18n", "autocomplete", "view_on_site", "logout", "search", "console:progress",
+    "second-factor-passkey", "admin:None", "admin:login",
+)  # fmt: skip
+
+
+@pytest.fixture
+def pages(story: Story) -> list[str]:
+    """The address of every page of a story with a row of every kind."""
+    every_kind.tell(story)
+    log.publish_checkpoint()
+    User.objects.create_superuser(NAME)
+    return addresses()
+
+
+@pytest.fixture
+def page(pages: list[str], live_server: Any) -> Iterator[Page]:
+    """Somebody who may see every page."""
+    require_chromium()
+    session = Session(SERVER_NAME="localhost")
+    session.force_login(User.objects.get(username=NAME))
+    cookie = {"name": "sessionid", "value": session.cookies["sessionid"].value, "url": live_server.url}
+    with open_browser() as browser:
+        context = open_context(browser, live_server.url)
+        context.add_cookies([cookie])
+        yield context.new_page()
+
+
+def console_patterns(resolver: Any, prefix: str = "", space: str = "") -> Iterator[tuple[str, str]]:
+    """Route and name of every address below /admin/."""
+    for one in resolver.url_patterns:
+        route = prefix + str(one.pattern)
+        if isinstance(one, URLResolver):
+            yield from console_patterns(one, route, f"{one.namespace}:" if one.namespace else space)
+        elif isinstance(one, URLPattern) and route.startswith("admin/"):
+            yield route, f"{space}{one.name}"
+
+
+def addresses() -> list[str]:
+    """One address for every pattern that is a page; those of rows lead to some row."""
+    found = {
+        reverse(name, kwargs=dict(arguments(route, name)))
+        for route, name in console_patterns(get_resolver())
+        if not name.endswith(NO_PAGES) and opens(name)
+    }
+    return sorted(found)
+
+
+def opens(name: str) -> bool:
+    """Whether somebody may: nobody adds what the workflow makes. Histories are one page, whatever of."""
+    app, model, what, *_ = [*name.removeprefix("admin:").split("_"), "", ""]
+    if what == "history":
+        return model == "user"
+    request = RequestFactory().get("/")
+    request.user = User.objects.get(username=NAME)
+    return what != "add" or admin.site.get_model_admin(apps.get_model(app, model)).has_add_permission(request)
+
+
+def arguments(route: str, name: str) -> Iterator[tuple[str, object]]:
+    for argument in re.findall(r"[<:](\w+)>", route):
+        if argument == "app_label":
+            yield argument, "ledger"
+        elif argument == "index":
+            yield argument, 1
+        else:
+            app, model = name.removeprefix("admin:").split("_")[:2]
+            yield argument, apps.get_model(app, model).objects.order_by("pk")[0].pk
+
+
+def test_every_page_is_for_everybody(page: Page, pages: list[str]) -> None:
+    """By the rules of WCAG 2.2 AA that axe knows; and nothing is wider than a telephone."""
+    wrong = []
+    for address in pages:
+        answer = page.goto(address)
+        assert answer is not None
+        assert answer.status == 200, address
+        known = "#nav-sidebar" if wrong or address != pages[0] else ""  # the same on every page
+        wrong += [f"{address}: {problem}" for problem in violations(page, without=known)]
+        change_looks(page, "narrow", "dark")
+        wrong += [f"{address} (narrow, dark): {problem}" for problem in violations(page, without=known, looks=True)]
+        wrong += [f"{address} is wider than a telephone"] * overflows(page)
+        change_looks(page, "wide", "light")
+    assert wrong == []
+
+
+def test_everything_can_be_done_by_keyboard(page: Page) -> None:
+    """Skip link, visible focus, menus and filters that open, close, and give the focus back."""
+    page.goto(reverse("admin:ledger_deletionrequest_changelist"))
+    page.keyboard.press("Tab")
+    assert focused(page, "textContent").strip() == "Skip to the content"
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.closest('#content') !== null")
+    opener = page.get_by_role("button", name="Filters")
+    opener.focus()
+    page.keyboard.press("Enter")
+    sheet = page.get_by_role("dialog", name="Filters")
+    sheet.wait_for()
+    page.wait_for_function("document.activeElement.closest('[role=dialog]') !== null")
+    for _ in range(60):  # round and round
+        page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.closest('[role=dialog]') !== null")
+    page.keyboard.press("Escape")
+    sheet.wait_for(state="hidden")
+    page.wait_for_function("document.activeElement.textContent.includes('Filters')")
+    account = page.get_by_role("button", name=NAME)
+    account.focus()
+    page.keyboard.press("Space")
+    page.get_by_role("link", name="Change password").wait_for()
+    page.keyboard.press("Escape")
+    page.get_by_role("link", name="Change password").wait_for(state="hidden")
+
+
+def test_the_focus_is_seen_and_icons_are_not_heard(page: Page) -> None:
+    page.goto(reverse("admin:ledger_deletionrequest_changelist"))
+    page.keyboard.press("Tab")
+    for stop in range(50):
+        page.keyboard.press("Tab")
+        assert page.evaluate(SEEN), f"stop {stop}: {focused(page, 'outerHTML')[:300]}"
+    assert page.get_by_role("link", name="Requests", exact=True).count() == 1
+
+
+def focused(page: Page, member: str) -> str:
+    return str(page.evaluate(f"document.activeElement.{member}"))
+
+
+#: Whether the focused element looks otherwise than without focus: an outline or a ring.
+SEEN = """() => {
+  const shown = getComputedStyle(document.activeElement);
+  const near = getComputedStyle(document.activeElement.parentElement);
+  const outlined = (one) => one.outlineStyle !== 'none' && parseFloat(one.outlineWidth) > 0;
+  return outlined(shown) || outlined(near) || shown.boxShadow !== 'none';
+}"""
