@@ -190,17 +190,19 @@ def test_the_certificate_is_issued_and_stands_in_the_log(nora, clients, request_
 
 
 def test_the_report_is_made_and_fetched(nora, window_page):
-    window = window_page.split("/")[-3]
-    token = nora.locator("input[name=csrfmiddlewaretoken]").first.input_value()
-    asked = {"scope": "window", "about": window, "format": "pdf"}
-    answer = nora.request.post("/api/v1/exports", data=asked, headers={"X-CSRFToken": token})
-    assert answer.status == 202, answer.text()
-    report = f"/api/v1/exports/{answer.json()['uuid']}"
-    await_that(lambda: nora.request.get(report).json()["state"] == "done", 60, lambda: "no report")
-    link = nora.request.get(f"{report}/link").json()
-    file = nora.request.get(link["url"]).body()
+    nora.goto(window_page)
+    nora.get_by_role("link", name="Ask for a report …").click()
+    nora.locator("select[name=form]").select_option("pdf")
+    nora.get_by_role("button", name="Save", exact=True).click()
+    live = nora.locator("[data-live]")
+    expect(live).to_contain_text("Ready", timeout=AT_ONCE_MS)
+    digest = live.locator("code").inner_text()
+    live.get_by_role("button", name="Make a link to the file").first.click()
+    with nora.expect_download() as download:
+        nora.locator("#main a[href*='/exports/files/']").click()
+    file = download.value.path().read_bytes()
     assert file.startswith(b"%PDF")
-    assert hashlib.sha256(file).hexdigest() == link["sha256"]
+    assert hashlib.sha256(file).hexdigest() == digest
 
 
 def test_an_outsider_sees_all_attempts(officer, provider, window_page, tmp_path):

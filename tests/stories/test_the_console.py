@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 
 from tests.browsing import log_in, violations
-from tests.stories.provider import OFFICERS, PASSWORD
+from tests.stories.provider import OFFICERS
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
 
