@@ -193,7 +193,8 @@ def _forms() -> Iterator[Words]:
     while waiting:
         form = waiting.pop()
         waiting += form.__subclasses__()
-        if form.__module__.startswith("ledger.admin") and issubclass(form, Form | ModelForm):
+        ours = form.__module__.startswith("ledger.admin") and "<locals>" not in form.__qualname__
+        if ours and issubclass(form, Form | ModelForm):  # pages make more of them, for the account that asks
             place = f"{form.__module__.replace('.', '/')}.py"
             names = sorted(name for name, field in form.base_fields.items() if not field.label)
             yield from ((place, pretty_name(name), None) for name in names)
