@@ -48,7 +48,7 @@ class AccountAdmin(UserAdmin, ModelAdmin):
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm
 
-    filter_horizontal: list[str] = []  # five roles are seen at a glance
+    filter_horizontal = ()  # five roles are seen at a glance
     inlines = [ModelLimitInline]
     actions = ["reset_factors"]
     list_display = ["username", "email", "role_names", "is_active", "is_superuser", "last_login"]

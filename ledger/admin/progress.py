@@ -14,7 +14,7 @@ from ledger.admin.home import bar
 from ledger.models import Claim, Job, Order, ProofSubmission, Window
 
 _JOBS: Final = 12
-_STEPS: Final = {
+_STEPS: Final[Mapping[str, Any]] = {
     Order.State.ISSUED: _("The client has not answered yet."),
     Order.State.CLAIMED: _("The client has answered; its challenge is being drawn."),
     Order.State.CHALLENGED: _("The challenge is drawn; the client is proving."),
