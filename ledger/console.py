@@ -97,10 +97,11 @@ def page(title: Any, icon: str, model: str, app: str = "ledger") -> dict[str, An
 
 def _sidebar() -> list[dict[str, Any]]:
     home = {"title": _("Home"), "icon": "home", "link": reverse_lazy("admin:index")}
+    figures = {"title": _("Figures"), "icon": "bar_chart", "link": reverse_lazy("console:figures")}
     groups = [
         {"title": title, "separator": True, "items": [page(*one) for one in pages]} for title, pages in _PAGES
     ]
-    return [{"items": [home]}, *groups]
+    return [{"items": [home, figures]}, *groups]
 
 
 UNFOLD: dict[str, Any] = {

@@ -5,7 +5,7 @@ Accounts that are limited to certain models see figures of these only.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -81,7 +81,7 @@ def _requests(request: HttpRequest, now: datetime) -> dict[str, Any]:
     """By state and by days left; what waits for a decision; the next that are due, overdue ones first."""
     rows = scope.visible(request.user, DeletionRequest.objects.all())
     live = rows.filter(state__in=lifecycle.LIVE)
-    counted = live.annotate(bin=_bins(now)).values("state", "bin").order_by().annotate(count=Count("pk"))
+    counted = live.annotate(bin=due_bin(now)).values("state", "bin").order_by().annotate(count=Count("pk"))
     cells = list(counted)
     waiting = live.filter(state=lifecycle.OPEN).aggregate(
         open=Count("pk"),
@@ -89,25 +89,33 @@ def _requests(request: HttpRequest, now: datetime) -> dict[str, Any]:
         acknowledge=Count("pk", filter=Q(acknowledged_entry=None, acknowledge_by__isnull=False)),
     )
     waiting["decide"] = waiting["open"] - waiting["identify"]
-    by_bin = {str(k): sum(cell["count"] for cell in cells if cell["bin"] == str(k)) for k in range(len(_DUE))}
-    most = max(by_bin.values(), default=0) or 1
-    bars = [
-        {"label": label, "count": by_bin[str(k)], "height": round(100 * by_bin[str(k)] / most), "late": k == 0}
-        for k, (_end, label) in enumerate(_DUE)
-    ]
+    bars = due_bars((cell["bin"], cell["count"]) for cell in cells)
     soonest = list(live.order_by("due_at")[:_ROWS])
     for row in soonest:
         row.days = days(row.due_at, now)  # type: ignore[attr-defined]  # for the template
     states = {name: sum(c["count"] for c in cells if c["state"] == name) for name in lifecycle.LIVE}
     return {
-        "total": sum(by_bin.values()), "late": by_bin["0"], "bars": bars, "soonest": soonest, "waiting": waiting,
+        "total": sum(bar["count"] for bar in bars), "late": bars[0]["count"], "bars": bars,
+        "soonest": soonest, "waiting": waiting,
         "open": states[lifecycle.OPEN], "in_progress": states[lifecycle.IN_PROGRESS],
         "list": _list("deletionrequest"), "open_list": _list("deletionrequest", "?state__exact=open"),
         "late_list": _list("deletionrequest", "?left=late"),
     }  # fmt: skip
 
 
-def _bins(now: datetime) -> Case:
+def due_bars(counted: Iterable[tuple[str, int]]) -> list[dict[str, Any]]:
+    """A histogram's bars from how many requests belong to each, some bars in several parts."""
+    counts = [0] * len(_DUE)
+    for name, count in counted:
+        counts[int(name)] += count
+    most = max(counts) or 1
+    return [
+        {"label": label, "count": count, "height": round(100 * count / most), "late": k == 0}
+        for k, ((_end, label), count) in enumerate(zip(_DUE, counts, strict=True))
+    ]
+
+
+def due_bin(now: datetime) -> Case:
     """Which bar a due date belongs to, as a number in a string."""
     ends = ((k, end) for k, (end, _label) in enumerate(_DUE) if end is not None)
     cases = [When(due_at__lt=now + timedelta(days=end), then=Value(str(k))) for k, end in ends]

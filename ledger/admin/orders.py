@@ -75,7 +75,7 @@ class OrderAdmin(ReadOnlyAdmin):
         "window_link",
         "state",
         "attempt",
-        "coverage",
+        "covers",
         "due_at",
         "objection",
         "logged",
@@ -87,7 +87,7 @@ class OrderAdmin(ReadOnlyAdmin):
     actions = ["remind", "release", "suspend", "reinstate"]
     # The secret of a draw is nobody's business before the challenge discloses it.
     fields = [
-        "uuid", "client", "window_link", "state", "attempt", "coverage", "due_at", "objection", "exception_reason",
+        "uuid", "client", "window_link", "state", "attempt", "covers", "due_at", "objection", "exception_reason",
         "excepted", "logged",
     ]  # fmt: skip
     logged = entry_link("entry", _("log entry"))
@@ -104,6 +104,10 @@ class OrderAdmin(ReadOnlyAdmin):
     @admin.display(description=_("client"), ordering="client_model__client__name")
     def client(self, row: Order) -> str:
         return link(row.client_model.client)
+
+    @admin.display(description=_("coverage"), ordering="coverage")
+    def covers(self, row: Order) -> str:
+        return gettext(row.coverage)
 
     @admin.display(description=_("window"))
     def window_link(self, row: Order) -> str:

@@ -10,6 +10,7 @@ from django.db.models import Count, Q
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
+from ledger.admin import figures
 from ledger.admin.home import bar
 from ledger.models import Claim, Job, Order, ProofSubmission, Window
 
@@ -31,7 +32,8 @@ def of_window(window: Window) -> dict[str, Any]:
     counts = dict(window.orders.order_by().values_list("state").annotate(Count("pk")))
     about = {"order__window": window}
     jobs = Q(kind=Job.Kind.MASK, target=window.pk)
-    return {"bar": bar(counts), "hint": "" if counts else _hint(window), "jobs": _jobs(about, jobs)}
+    return {"bar": bar(counts), "hint": "" if counts else _hint(window), "jobs": _jobs(about, jobs),
+            "checked": figures.of_window(window)}  # fmt: skip
 
 
 def of_order(order: Order) -> dict[str, Any]:

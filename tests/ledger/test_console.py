@@ -188,3 +188,40 @@ def test_a_verdict_says_in_plain_words_what_it_says(under_way: models.Window, of
     assert "This proves" not in text
     order = officer.get(reverse("admin:ledger_order_change", args=[row.proof.claim.order_id])).content.decode()
     assert "The proof of cheater was rejected" in order
+
+
+def test_charts_are_tables_of_what_was_signed(
+    story: Story, under_way: models.Window, officer: Browser, django_assert_max_num_queries: Any
+) -> None:
+    with django_assert_max_num_queries(14):
+        page = officer.get(reverse("console:figures"))
+    text = " ".join(page.content.decode().split())
+    row = models.VerdictRecord.objects.get()
+    said = log.statement(row.entry).predicate
+    (shown,) = page.context["checked"]["rows"]
+    assert (shown["checked"], shown["touched"], shown["accepted"]) == (
+        said.proved_chunks,
+        said.proved_chunks,
+        False,
+    )
+    assert f"{said.proved_chunks} of {said.proved_chunks} (100 %)" in text
+    assert '<th scope="row">Overdue</th>' in text
+    assert "the ledger does not know it" in text
+    live = officer.get(reverse("console:window", args=[under_way.pk])).content.decode()
+    assert reverse("admin:ledger_verdictrecord_change", args=[row.pk]) in live
+    stranger = User.objects.create(username="elsewhere", is_staff=True)
+    stranger.groups.add(Group.objects.get(name=roles.OFFICER))
+    other = models.GlobalModel.objects.create(
+        name="theirs", entry=row.entry, file_sha256="0" * 64, architecture={}, total_weights=1, dataset="other"
+    )
+    models.ModelLimit.objects.create(user=stranger, model=other)
+    browser = Browser()
+    browser.force_login(stranger)
+    seen = browser.get(reverse("console:figures"))
+    assert (seen.context["windows"], seen.context["checked"]["rows"]) == ([], [])
+
+
+def test_charts_without_data_say_what_comes_next(officer: Browser) -> None:
+    text = officer.get(reverse("console:figures")).content.decode()
+    for words in ("No request is waiting.", "No window has a mask yet.", "No verdict yet"):
+        assert words in text

@@ -90,7 +90,10 @@ def anna(db: None) -> Browser:
 
 def pages() -> Iterator[str]:
     """All there are to read: lists, a row of each, and forms."""
-    yield from (reverse(name) for name in ("admin:index", "second-factor", "second-factor-setup", "api-tokens"))
+    yield from (
+        reverse(name)
+        for name in ("admin:index", "console:figures", "second-factor", "second-factor-setup", "api-tokens")
+    )
     yield reverse("console:inclusion", args=[1])
     for table, page in admin.site._registry.items():
         name = f"admin:{table._meta.app_label}_{table._meta.model_name}"

@@ -32,7 +32,8 @@ FORMS = {
 }  # fmt: skip
 #: Pages that every account of the staff has, and what they do is about that account only.
 OWN = {
-    "", "live/progress/", "second-factor/", "second-factor/setup/", "second-factor/passkey/NAME", "tokens/",
+    "", "live/progress/", "figures/", "second-factor/", "second-factor/setup/", "second-factor/passkey/NAME",
+    "tokens/",
     "search/", "logout/", "password_change/", "password_change/done/", "jsi18n/",
 }  # fmt: skip
 #: Open to everybody, beside the REST interface.
