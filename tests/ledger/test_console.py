@@ -207,7 +207,9 @@ def test_charts_are_tables_of_what_was_signed(
     assert f"{said.proved_chunks} of {said.proved_chunks} (100 %)" in text
     assert '<th scope="row">Overdue</th>' in text
     assert "the ledger does not know it" in text
-    live = officer.get(reverse("console:window", args=[under_way.pk])).content.decode()
+    live = officer.get(
+        reverse("admin:ledger_window_change", args=[under_way.pk]), headers={"X-Part": "row"}
+    ).content.decode()
     assert reverse("admin:ledger_verdictrecord_change", args=[row.pk]) in live
     stranger = User.objects.create(username="elsewhere", is_staff=True)
     stranger.groups.add(Group.objects.get(name=roles.OFFICER))
