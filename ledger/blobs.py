@@ -76,17 +76,34 @@ def put_file(source: Path) -> Blob:
     try:
         with source.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
-        if not shelf().has(key(digest)):
-            draft = shelf().draft(key(digest))
-            try:
-                shutil.copyfile(source, draft)
-                shelf().keep(draft, key(digest))
-            finally:
-                draft.unlink(missing_ok=True)
-        count = shelf().size(key(digest))
+        keep_file(source, digest)
+        count = size(digest)
     except OSError as error:
         raise BlobError(f"{source} cannot be stored: {error.strerror}") from error
     return Blob.objects.get_or_create(sha256=digest, owner=None, defaults={"size": count})[0]
+
+
+def keep_file(source: Path, sha256: str) -> bool:
+    """Put a backup's file back on the shelf, without a row. False if its bytes are not what the name says.
+
+    Raises OSError.
+    """
+    with source.open("rb") as file:
+        if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
+            return False
+    if not there(sha256):
+        draft = shelf().draft(key(sha256))
+        try:
+            shutil.copyfile(source, draft)
+            shelf().keep(draft, key(sha256))
+        finally:
+            draft.unlink(missing_ok=True)
+    return True
+
+
+def there(sha256: str) -> bool:
+    """Whether the shelf has it."""
+    return shelf().has(key(sha256))
 
 
 def put_pieces(pieces: Iterable[bytes], owner: Client, sha256: str, size: int) -> Blob:

@@ -1,0 +1,45 @@
+"""`manage.py restore`: a backup into an empty database, checked; or keys into an empty folder."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from ledger.backup.errors import BackupError
+from ledger.backup.keysfile import restore_keys
+from ledger.backup.restoring import restore_backup
+
+
+class Command(BaseCommand):
+    """Exit status 0: all is there and holds. 1: it could not be restored. 3: witnesses have seen a longer log."""
+
+    help = (
+        "Restore the keys first (--keys FILE), then the backup in DIR into the empty database of DATABASE_URL. "
+        "Everything is checked, and the witnesses are asked whether this is the newest copy."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        what = parser.add_mutually_exclusive_group(required=True)
+        what.add_argument("folder", nargs="?", type=Path, metavar="DIR")
+        what.add_argument("--keys", type=Path, metavar="FILE", help="the keys, and nothing else")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            if options["keys"]:
+                count = restore_keys(options["keys"], os.environ.get("LEDGER_BACKUP_PASSPHRASE", ""))
+                self.stdout.write(f"{count} keys and secrets restored")
+                return
+            done = restore_backup(options["folder"], lambda *_: None)
+        except BackupError as error:
+            raise CommandError(str(error)) from error
+        when = done.manifest.made_at.isoformat(timespec="seconds")
+        self.stdout.write(f"{done.manifest.entries} entries as of {when} restored, and they hold")
+        if done.alarms:
+            alarms = "; ".join(done.alarms)
+            sentence = (
+                f"this is not the newest copy: {alarms}. Do not start the ledger on it: see docs/operations.md"
+            )
+            raise CommandError(sentence, returncode=3)
