@@ -109,5 +109,8 @@ fault-tools:
 		echo "the faults need root (they mount, limit and kill) and these packages: apt-get install $(FAULT_PACKAGES)"; exit 1; \
 	fi
 
+faults: $(STAMP) fault-tools
+	$(BIN)/python -m tests.faults
+
 clean:
 	rm -rf $(VENV) var

@@ -65,7 +65,6 @@ _ROUTES: Final = {
     TASK_WEBHOOKS: broker.WEBHOOKS,
 }
 
-MESSAGE_PATIENCE: Final = timedelta(seconds=60)  # a job queued longer than this is woken again
 WEBHOOK_SECONDS: Final = 5
 FSCK_SECONDS: Final = 24 * 3600
 
@@ -100,6 +99,11 @@ def _leave_database(**_: Any) -> None:
         from ledger import embedded
 
         embedded.release(settings.LEDGER_DATA_DIR)
+
+
+def message_patience() -> timedelta:
+    """A job queued longer than this is woken again: a minute, unless leases are shorter or longer than usual."""
+    return timedelta(seconds=settings.LEDGER_JOB_LEASE_SECONDS / 2)
 
 
 def enqueue(kind: Job.Kind, target: uuid.UUID) -> Job:
@@ -204,9 +208,9 @@ def sweep() -> int:
         lease_until=None,
         error=f"the worker disappeared {settings.LEDGER_JOB_ATTEMPTS} times: see its log, then retry the job",
     )
-    lapsed.update(state=Job.State.QUEUED, lease_until=None, queued_at=now - 2 * MESSAGE_PATIENCE)
+    lapsed.update(state=Job.State.QUEUED, lease_until=None, queued_at=now - 2 * message_patience())
     woken = 0
-    for job in Job.objects.filter(state=Job.State.QUEUED, queued_at__lt=now - MESSAGE_PATIENCE):
+    for job in Job.objects.filter(state=Job.State.QUEUED, queued_at__lt=now - message_patience()):
         # Of several sweeps at once, the one whose UPDATE finds the old time sends the message.
         if Job.objects.filter(pk=job.pk, queued_at=job.queued_at, state=Job.State.QUEUED).update(queued_at=now):
             _wake_after_commit(job)

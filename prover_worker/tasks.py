@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from ledger import queue
 from ledger.log import NotCosignedError
+from ledger.passing import what_is_away
 from ledger.queue import app
 from ledger.workflow import claims, continuations, housekeeping, imports, jobs, proofs, windows
 from ledger.workflow import webhooks as outgoing
@@ -91,7 +92,9 @@ def fsck() -> None:
 
 
 def _work(job_id: str, function: Callable[[Job], object]) -> None:
-    """Run one job under its lease. What the input is to blame for is final; anything else is tried again."""
+    """Run one job under its lease. What the input is to blame for is final; what passes by itself is no attempt;
+    anything else is tried again.
+    """
     from prover_worker.errors import ProverError
     from unlearning.errors import UnlearningError
 
@@ -106,6 +109,11 @@ def _work(job_id: str, function: Callable[[Job], object]) -> None:
     except (WorkflowError, ProverError, UnlearningError) as error:
         jobs.fail_job(job_id, str(error), retry=False)
     except Exception as error:
+        away = what_is_away(error)
+        if away is not None:
+            logger.error("ALARM: the %s failed: %s", away, error)  # noqa: TRY400 - nothing of ours is wrong
+            jobs.postpone_job(job_id, f"the {away} is away or full: {error}")
+            return
         logger.exception("job %s", job_id)
         jobs.fail_job(job_id, f"{type(error).__name__}: {error}", retry=True)
     else:

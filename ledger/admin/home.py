@@ -204,6 +204,6 @@ def _queue(request: HttpRequest) -> dict[str, Any]:
     running = list(rows.filter(state=Job.State.RUNNING).order_by("created_at")[:_ROWS]) if counts["running"] else []
     for job in running:
         job.percent = round(100 * job.progress)  # type: ignore[attr-defined]  # for the template
-    late = counts["oldest"] is not None and timezone.now() - counts["oldest"] > 2 * queue.MESSAGE_PATIENCE
+    late = counts["oldest"] is not None and timezone.now() - counts["oldest"] > 2 * queue.message_patience()
     return {**counts, "rows": running, "idle": late and not counts["running"], "list": _list("job"),
             "failed_list": _list("job", "?state__exact=failed")}  # fmt: skip

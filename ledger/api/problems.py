@@ -5,27 +5,22 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 from http import HTTPStatus
 from typing import Any
 
 from django.core.exceptions import PermissionDenied
-from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.views import defaults
 from rest_framework import exceptions
 from rest_framework.views import set_rollback
 
-from ledger.sequencer import SequencingError
+from ledger.passing import what_is_away
 from ledger.workflow.errors import WorkflowError
 
 logger = logging.getLogger(__name__)
 
-#: What passes by itself, or once an operator has made room: the same request is right again then.
-_DATABASE_AWAY = (OperationalError, InterfaceError, SequencingError)
-_STORAGE_AWAY = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS}
-_PATIENCE = 10  # seconds
+_PATIENCE = 10  # seconds until a request is tried again that found database or storage away
 
 CONTENT_TYPE = "application/problem+json"
 TYPE_BASE = "urn:unlearning-ledger:problem"
@@ -53,10 +48,9 @@ def handle(error: Exception, context: dict[str, Any]) -> HttpResponse | None:
         return _missing(context["request"].path)
     if isinstance(error, PermissionDenied):
         error = exceptions.PermissionDenied()
-    if isinstance(error, _DATABASE_AWAY):
-        return _away("database", error)
-    if isinstance(error, OSError) and error.errno in _STORAGE_AWAY:
-        return _away("storage", error)
+    away = what_is_away(error)
+    if away is not None:
+        return _away(away, error)
     if not isinstance(error, exceptions.APIException):
         return None
     headers = {}
