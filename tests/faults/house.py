@@ -21,7 +21,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -151,13 +150,16 @@ class House(Provider):
         time.sleep(1)
         await_that(self._answers, 90.0, lambda: (self.logs / "web.txt").read_text()[-3000:])
 
-    @contextlib.contextmanager
-    def resting(self, name: str) -> Iterator[None]:
-        """A process that is down and stays down for a while."""
+    def rest(self, name: str) -> None:
+        """Down, until `wake`."""
         self._resting.add(name)
         self.kill(name)
-        yield
-        self._resting.discard(name)
+        self._processes[name].wait(30)
+
+    def wake(self) -> None:
+        """The supervisor starts whatever rests."""
+        self._resting.clear()
+        await_that(self._answers, 90.0, lambda: (self.logs / "web.txt").read_text()[-3000:])
 
     def children(self, name: str) -> list[int]:
         return [child.pid for child in psutil.Process(self._processes[name].pid).children(recursive=True)]
@@ -166,6 +168,12 @@ class House(Provider):
         """One more process like another, with some words of its command changed."""
         self.commands[name] = [dict(changes).get(word, word) for word in self.commands[like]]
         self._spawn(name)
+
+    def remove(self, name: str) -> None:
+        """A process that was added."""
+        self.rest(name)
+        del self.commands[name], self._processes[name]
+        self._resting.discard(name)
 
     def _spawn(self, name: str) -> None:
         with (self.logs / f"{name}.txt").open("ab") as out:

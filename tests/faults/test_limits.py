@@ -1,0 +1,122 @@
+"""Disks run full, memory runs out, clocks jump, and somebody restores an old copy."""
+
+import contextlib
+import resource
+import shutil
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.faults.tally import TALLY
+from tests.services import Postgres
+from tests.stories.nursery import ROOT
+
+pytestmark = pytest.mark.faults
+
+
+@pytest.fixture
+def small_disk(house):
+    """A file system of its own for the files, with what was there."""
+    files, kept = house.data / "blobs", house.data / "blobs.kept"
+    files.rename(kept)
+    files.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(files)], check=True)
+    shutil.copytree(kept, files, dirs_exist_ok=True)
+    yield files
+    shutil.copytree(files, kept, dirs_exist_ok=True)
+    subprocess.run(["umount", str(files)], check=True)
+    files.rmdir()
+    kept.rename(files)
+
+
+def test_the_disk_of_the_files_is_full(house, walk, small_disk):
+    """For ten seconds each time: agents come again, jobs wait and use up no attempts."""
+
+    def fill(_walk):
+        filler = small_disk / "filler"
+        with contextlib.suppress(OSError), filler.open("wb") as file:
+            while True:
+                file.write(bytes(4096))
+                file.flush()
+        assert shutil.disk_usage(small_disk).free == 0
+        threading.Timer(10, filler.unlink).start()
+
+    walk(house, "disk full", dict.fromkeys(("committing", "closed", "uploading"), fill))
+    assert [path for path in small_disk.rglob(".*") if path.is_file()] == []
+
+
+def test_a_worker_out_of_memory(house, walk):
+    """RLIMIT_AS stops it: once while it masks, once while it verifies; the next attempt finds memory again."""
+
+    def starve(_walk):
+        for pid in house.children("prover"):
+            with contextlib.suppress(psutil.Error, OSError):
+                used = psutil.Process(pid).memory_info().vms
+                resource.prlimit(pid, resource.RLIMIT_AS, (used, used))
+        hungry.append(house.children("prover"))
+
+    hungry = []
+    walk(house, "out of memory", dict.fromkeys(("masking", "verifying"), starve))
+    assert hungry
+
+
+def test_clocks_jump(house, walk):
+    """Web and workers' clocks: three days ahead, an hour back, right again. Agents have the right time."""
+    library = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1"
+    if not Path(library).exists():
+        pytest.skip("libfaketime is not installed: make fault-tools")
+    clock = house.logs / "clock"
+    clock.write_text("+0")
+    faked = {"LD_PRELOAD": library, "FAKETIME_TIMESTAMP_FILE": str(clock), "FAKETIME_NO_CACHE": "1"}
+
+    def jump(to, seconds=8):
+        def act(_walk):
+            draft = clock.with_name("clock.new")
+            draft.write_text(to)
+            draft.rename(clock)
+            if to != "+0":
+                threading.Timer(seconds, act_back).start()
+
+        def act_back():
+            clock.write_text("+0")
+
+        return act
+
+    house.restart(**faked, FAKETIME_DONT_FAKE_MONOTONIC="1")
+    try:
+        at = {"filed": jump("-3600"), "masking": jump("+3d"), "claimed": jump("-3600"), "verifying": jump("+3d")}
+        walk(house, "clock jumps", at)
+    finally:
+        house.restart()
+
+
+def test_an_older_backup_is_restored(house, walk, place, release_folder):
+    """The attempt: a copy of yesterday in the place of today's. The witness has seen more, and says so."""
+    house.manage("backup", str(place / "backup"))
+    walk(house, "life goes on", {})
+    environment = house._environment()
+    with TALLY.faults("older backup restored"), Postgres(place / "restored") as database:
+        given = environment | {"DATABASE_URL": database.url}
+        done = subprocess.run(
+            [sys.executable, "manage.py", "restore", str(place / "backup")],
+            cwd=ROOT, env=given, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 3, done.stdout + done.stderr
+        assert "restored, and they hold" in done.stdout
+        assert "not the newest copy" in done.stderr
+        assert "entries were lost" in done.stderr
+    with TALLY.faults("newest backup restored"), Postgres(place / "again") as database:
+        for name in house.commands:
+            house.rest(name)
+        house.manage("backup", str(place / "backup"))
+        given = environment | {"DATABASE_URL": database.url}
+        done = subprocess.run(
+            [sys.executable, "manage.py", "restore", str(place / "backup")],
+            cwd=ROOT, env=given, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr
+        house.wake()
