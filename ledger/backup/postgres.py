@@ -34,7 +34,7 @@ def restore(source: Path) -> None:
 
 def _run(name: str, *arguments: str) -> None:
     known = {variable: str(_parameters()[key]) for key, variable in _VARIABLES.items() if _parameters().get(key)}
-    tool = _tool(name, connection.pg_version // 10_000)
+    tool = _tool(name, _server())
     done = subprocess.run([tool, *arguments], env=os.environ | known, capture_output=True, text=True, check=False)
     if done.returncode:
         raise BackupError(f"{tool} ended with status {done.returncode}: {done.stderr.strip()[-1000:]}")
@@ -43,6 +43,13 @@ def _run(name: str, *arguments: str) -> None:
 def _parameters() -> dict[str, Any]:
     parameters: dict[str, Any] = connection.get_connection_params()
     return parameters
+
+
+def _server() -> int:
+    """Its major version."""
+    with connection.cursor() as cursor:
+        cursor.execute("SHOW server_version_num")
+        return int(cursor.fetchone()[0]) // 10_000
 
 
 def _tool(name: str, server: int) -> str:
