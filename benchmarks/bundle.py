@@ -38,7 +38,7 @@ from prover_worker.audit.command import verify
 from prover_worker.audit.opening import Trust
 from prover_worker.audit.proofs import Choice
 from prover_worker.audit.report import Report
-from prover_worker.release import DEFAULTS
+from prover_worker.release import SMALL as DEFAULTS
 from unlearning.maskfile import format_mask
 
 CLIENTS = 100  # of a window

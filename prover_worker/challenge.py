@@ -68,8 +68,12 @@ class Challenge:
         return [a * s % R for a in self.alpha for s in self.sigma]
 
     def coefficients(self) -> Vector:
-        """The public column of the relation circuit: ρ, α, β, γ."""
-        return [*self.rho, *self.alpha, self.beta, self.gamma]
+        """The public column of the relation circuit: ρ, α."""
+        return [*self.rho, *self.alpha]
+
+    def damped(self, damping: int) -> Vector:
+        """The public part of J, to be added where the factors stand: d·ρ_n for every block."""
+        return [damping * r % R for r in self.rho] * len(self.alpha)
 
 
 def sample(chunks: Sequence[int], size: int, words: Iterator[int]) -> list[int]:

@@ -1,6 +1,6 @@
 """The two circuits, as torch modules that become ONNX graphs (docs/protocol.md gives the algebra).
 
-Relation, one proof per touched chunk: nine committed columns in, two scalars out that must be zero.
+Relation, one proof per touched chunk: nine committed columns in, one scalar out that must be zero.
 Range, one proof per `range_group` chunks: their digit columns in, every digit looked up in one table.
 Public forget directions are further rows of Ĝ to them: with q of them the circuits are those of rank r + q.
 Slices cost no rows in ezkl's layout, so salt rows and packed columns are cut apart inside the graph.
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Relation(nn.Module):
-    """⟨τ,X⟩ - ⟨τ∘m̄,Y⟩ - β Σ α_b⟨K_b,v_b⟩ - γ Σ α_b⟨K_b,ρ⟩  and  Σ α_b(⟨H_b,D_b⟩ - ⟨ρ, d·v_b + e_b⟩)."""
+    """⟨τ,X⟩ - ⟨τ∘m̄,Y⟩ + Σ α_b (⟨H_b,D_b⟩ - ⟨J_b,v_b⟩ - ⟨ρ,E_b⟩), with v_lo, v_hi and E one under the other in Z."""
 
     def __init__(self, p: CircuitParameters) -> None:
         super().__init__()
@@ -30,26 +30,21 @@ class Relation(nn.Module):
         self.base = float(digit_base(p))
 
     def forward(
-        self, X: Tensor, Y: Tensor, H: Tensor, D: Tensor, tau: Tensor, tau_kept: Tensor, K: Tensor,
-        digits: Tensor, coefficients: Tensor,
-    ) -> tuple[Tensor, Tensor]:  # fmt: skip
-        """Return the two scalars, each of shape (1,)."""
+        self, X: Tensor, Y: Tensor, H: Tensor, D: Tensor, tau: Tensor, tau_kept: Tensor, J: Tensor,
+        Z: Tensor, coefficients: Tensor,
+    ) -> Tensor:  # fmt: skip
+        """Return the scalar, of shape (1,)."""
         blocks, size, rank = self.p.blocks, self.p.block_size, self.p.multipliers
         weights, rows = blocks * size, blocks * rank
         X, Y, H, D = (column[:weights].reshape(blocks, size) for column in (X, Y, H, D))
         tau, tau_kept = tau.reshape(blocks, size), tau_kept.reshape(blocks, size)
-        K = K[:rows].reshape(blocks, rank)
-        low, high, e = (digits[i * rows : (i + 1) * rows].reshape(blocks, rank) for i in range(3))
+        J = J[2 * rows : 3 * rows].reshape(blocks, rank)
+        low, high, E = (Z[i * rows : (i + 1) * rows].reshape(blocks, rank) for i in range(3))
         rho, alpha = coefficients[:rank], coefficients[rank : rank + blocks]
-        beta = coefficients[rank + blocks : rank + blocks + 1]
-        gamma = coefficients[rank + blocks + 1 : rank + blocks + 2]
-        v = low + high * self.base
-        solution = torch.einsum("b,b->", torch.einsum("bn,bn->b", K, v), alpha)
-        transposes = torch.einsum("b,b->", torch.einsum("bn,n->b", K, rho), alpha)
-        first = torch.einsum("bi,bi->", tau, X) - torch.einsum("bi,bi->", tau_kept, Y)
-        first = first - beta * solution - gamma * transposes
-        residual = torch.einsum("bi,bi->b", H, D) - torch.einsum("bn,n->b", v * float(self.p.damping) + e, rho)
-        return first.reshape(1), torch.einsum("b,b->", residual, alpha).reshape(1)
+        block = torch.einsum("bi,bi->b", H, D) - torch.einsum("bn,bn->b", J, low)
+        block = block - torch.einsum("bn,bn->b", J, high) * self.base - torch.einsum("bn,n->b", E, rho)
+        total = torch.einsum("bi,bi->", tau, X) - torch.einsum("bi,bi->", tau_kept, Y)
+        return (total + torch.einsum("b,b->", block, alpha)).reshape(1)
 
 
 class Range(nn.Module):
@@ -67,12 +62,12 @@ class Range(nn.Module):
 def export_relation(p: CircuitParameters, path: Path) -> None:
     """Write the relation circuit as ONNX."""
     lengths = column_lengths(p)
-    _export(Relation(p), list(lengths.values()), list(lengths), ["first", "second"], path)
+    _export(Relation(p), list(lengths.values()), list(lengths), ["zero"], path)
 
 
 def export_range(p: CircuitParameters, path: Path) -> None:
     """Write the range circuit as ONNX."""
-    length = column_lengths(p)["digits"]
+    length = column_lengths(p)["Z"]
     names = [f"digits_{i}" for i in range(p.range_group)]
     _export(Range(p), [length] * p.range_group, names, ["looked_up"], path)
 

@@ -41,7 +41,7 @@ class ChunkSecrets:
         return [_column(a, self.seed, f"A/{self.chunk}/{n}", salt_rows) for n, a in enumerate(parts)]
 
     def position_columns(self, salt_rows: int, directions: int = 0) -> list[Vector]:
-        """B_0 … B_{B-1}, with zeros where public forget directions will stand."""
+        """B_0 … B_{B-1} from row `factor_start` on, with zeros where public forget directions will stand."""
         parts = np.moveaxis(np.pad(self.factors, ((0, 0), (0, directions), (0, 0))), 2, 0)
         return [_column(b, self.seed, f"B/{self.chunk}/{i}", salt_rows) for i, b in enumerate(parts)]
 
@@ -89,9 +89,9 @@ def check_digits(column: Vector, rows: int, lowest: int, highest: int, chunk: in
         )
 
 
-def _commit(basis: Basis, column: Vector, salt_rows: int) -> Point:
+def _commit(basis: Basis, column: Vector, salt_rows: int, start: int = 0) -> Point:
     body = len(column) - salt_rows
-    return basis.commit_small(column[:body]) + basis.commit(column[body:], start=body)
+    return basis.commit_small(column[:body], start) + basis.commit(column[body:], start + body)
 
 
 def commit_weights(basis: Basis, layout: Layout, secrets: ChunkSecrets) -> bytes:
@@ -103,8 +103,10 @@ def commit_weights(basis: Basis, layout: Layout, secrets: ChunkSecrets) -> bytes
 def commit_curvature(basis: Basis, layout: Layout, secrets: ChunkSecrets) -> bytes:
     """The record of Com(C) for one chunk: r + B points."""
     salt, q = layout.parameters.salt_rows, layout.parameters.directions
-    columns = [*secrets.row_columns(salt), *secrets.position_columns(salt, q)]
-    return b"".join(format_point(_commit(basis, column, salt)) for column in columns)
+    rows = [_commit(basis, column, salt) for column in secrets.row_columns(salt)]
+    positions = secrets.position_columns(salt, q)
+    rows += [_commit(basis, column, salt, layout.factor_start) for column in positions]
+    return b"".join(format_point(point) for point in rows)
 
 
 def commit_solution(basis: Basis, layout: Layout, solution: ChunkSolution, base: int) -> tuple[bytes, bytes]:

@@ -3,9 +3,9 @@ r"""A later version of a model keeps its zeros: proved with the relation circuit
 A client commits anew to w and to the factors A, B. M are the weights that its accepted claims on this model have
 set to zero. Per chunk that M touches the proof has the columns (docs/protocol.md, section 12)
 
-    X = Y = w + γ Σ ρ_n A_n        H = D = K = digits = 0        tau = τ, tau_kept = τ without M, coefficients
+    X = Y = w + γ Σ ρ_n A_n        H = D = J = Z = 0        tau = τ, tau_kept = τ without M, coefficients
 
-and its outputs are zero exactly if, for a challenge drawn after the commitment was logged, w and every row of every
+and its output is zero exactly if, for a challenge drawn after the commitment was logged, w and every row of every
 factor are zero on M. Zero factors there keep M at zero through every later order under this commitment, too.
 
 The proofs of one commitment travel in one file:
@@ -77,7 +77,7 @@ def prove_chunk(
     backend: Backend, release: Release, layout: Layout, secrets: ChunkSecrets, rows: Sequence[int],
     challenge: Challenge,
 ) -> tuple[bytes, Figures]:  # fmt: skip
-    """One chunk. Raises ProvingFailed. A false one yields a proof that verifies to non-zero outputs."""
+    """One chunk. Raises ProvingFailed. A false one yields a proof that verifies to another output than zero."""
     return measured(backend, release.relation, columns(layout, secrets, rows, challenge))
 
 
@@ -139,7 +139,7 @@ def verify_continuation(
     """Check the proofs of one commitment; what is wrong becomes a failure with its reason.
 
     1. masks, point files and proofs are read strictly; 2. each chunk of M has one proof; 3. its first points are
-    those computed from logged points, masks and challenge; 4. it holds with outputs zero. Raises CircuitError when
+    those computed from logged points, masks and challenge; 4. it holds with output zero. Raises CircuitError when
     the verifier's own files are at fault.
     """
     layout = Layout(case.release.predicate.parameters, case.total)

@@ -5,7 +5,7 @@ where the others stand. Who makes or checks a proof adds the public part itself,
 n over directions (docs/protocol.md, "With forget directions"):
 
     to H      Σ_n ρ_{r+n} Û_bni    in row b·B + i
-    to K      Σ_i σ_i Û_bni        in row b·(r+q) + r + n
+    to K      Σ_i σ_i Û_bni        in row b·(r+q) + r + n, counted from the factors' first
     to e      the push c_bn        in its row of the digits: the residual of row r + n is slack + push
 
 The range proof is of the digits as logged, so it bounds the slack. The softness is the release's damping d: the
@@ -49,7 +49,7 @@ class ChunkDirections:
         return [sum(map(int.__mul__, rho, column)) % R for column in zip(*self.row_columns(), strict=True)]
 
     def in_positions(self, sigma: Sequence[int]) -> Vector:
-        """What is added to K."""
+        """What is added to K, from the factors' first row on."""
         sums = [
             [sum(map(int.__mul__, sigma, row)) % R if any(row) else 0 for row in block]
             for block in self.rows.tolist()

@@ -25,14 +25,14 @@ from prover_worker import curve
 from prover_worker.backend import CircuitFiles, Kind
 from prover_worker.errors import CircuitError, ProvingFailed
 from prover_worker.field import Vector, encode
-from prover_worker.layout import digit_base
+from prover_worker.layout import digit_base, table_columns
 from prover_worker.proof_points import first_points
 
 logging.getLogger("ezkl").setLevel(logging.ERROR)  # it reports every step of every proof
 
 #: Rows at the end of a column that hold no table entries: five blinding factors and a pad of three.
 RESERVED_ROWS: Final = 8
-_PUBLIC_OUTPUTS: Final = {"relation": 2, "range": 0}
+_PUBLIC_OUTPUTS: Final = {"relation": 1, "range": 0}
 _ZERO: Final = "00" * 32
 _verify: Callable[..., bool] = ezkl.verify  # its stub asks for an argument that the function has a default for
 
@@ -65,7 +65,7 @@ class EzklBackend:
         (circuit.export_relation if kind == "relation" else circuit.export_range)(p, onnx)
         arguments = _run_args(kind, p)
         _call("read the circuit", ezkl.gen_settings, str(onnx), str(settings), arguments)
-        _trim(settings, p)
+        _trim(settings, kind, p)
         _call("compile the circuit", ezkl.compile_circuit, str(onnx), str(compiled), str(settings))
         onnx.unlink()
         return settings, compiled
@@ -98,7 +98,7 @@ class EzklBackend:
 
     def table_end(self, p: CircuitParameters) -> int:
         """Largest digit in the lookup table."""
-        return p.columns * ((1 << p.logrows) - RESERVED_ROWS) - 1 - digit_base(p)
+        return table_columns(p) * ((1 << p.logrows) - RESERVED_ROWS) - 1 - digit_base(p)
 
     def prove(self, files: CircuitFiles, columns: Sequence[Vector]) -> bytes:
         """Make a witness and a proof in a temporary folder that is gone afterwards."""
@@ -148,7 +148,7 @@ def _run_args(kind: Kind, p: CircuitParameters) -> Any:
     arguments.input_scale = arguments.param_scale = 0  # integers stay what they are
     arguments.scale_rebase_multiplier = 100
     arguments.logrows = p.logrows
-    arguments.num_inner_cols = p.columns
+    arguments.num_inner_cols = p.columns if kind == "relation" else table_columns(p)
     arguments.ignore_range_check_inputs_outputs = True
     arguments.disable_freivalds = True
     # Field elements need no decomposition here; these keep ezkl from laying out one that would not fit.
@@ -159,10 +159,16 @@ def _run_args(kind: Kind, p: CircuitParameters) -> Any:
     return arguments
 
 
-def _trim(path: Path, p: CircuitParameters) -> None:
-    """Lower `num_rows` to what fits beside the blinding rows."""
+def _trim(path: Path, kind: Kind, p: CircuitParameters) -> None:
+    """Lower `num_rows` to what fits beside the blinding rows.
+
+    The range circuit repeats its columns until all digits fit: a further one is looked up in the same table, which
+    costs less than a wider table, in every column of which every digit would be looked for.
+    """
     settings = json.loads(path.read_text())
-    rows = (1 << p.logrows) - 2 * RESERVED_ROWS
+    rows, width = (1 << p.logrows) - 2 * RESERVED_ROWS, settings["run_args"]["num_inner_cols"]
+    digits = 3 * p.blocks * p.multipliers * p.range_group
+    copies = 1 if kind == "relation" else -(-digits // (rows * width))
     settings["num_rows"] = min(settings["num_rows"], rows)
-    settings["total_assignments"] = settings["num_rows"] * p.columns
+    settings["total_assignments"] = settings["num_rows"] * width * copies
     path.write_text(json.dumps(settings))

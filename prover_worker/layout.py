@@ -2,9 +2,10 @@
 
 The target tensors, flattened row-major and joined in the order of the model release, make one flat vector.
 A block is B consecutive weights, a chunk `blocks` consecutive blocks; the last chunk is filled up with zero
-blocks. In a column, weight i of block b stands in row b·B + i and row n of its factor in row b·(r + q) + n: the
-client's own r rows come first, then q public forget directions, where the client commits to zeros. A chunk's
-`digits` column holds v_lo, v_hi and e, one after the other. Private columns end in `salt_rows` random elements.
+blocks. In a column, weight i of block b stands in row b·B + i. A chunk's digits v_lo, v_hi and e stand one after
+the other, each with row n of block b in row b·(r + q) + n: the client's own r rows come first, then q public forget
+directions. Columns B_i of the factors stand where e does, with zeros above and where directions are, so that they
+can be added to the digits. Private columns end in `salt_rows` random elements.
 """
 
 from __future__ import annotations
@@ -23,21 +24,26 @@ Integers = NDArray[np.int64]
 
 
 #: Order of the relation circuit's inputs, and so of the first points of its proof.
-RELATION_COLUMNS: Final = ("X", "Y", "H", "D", "tau", "tau_kept", "K", "digits", "coefficients")
+RELATION_COLUMNS: Final = ("X", "Y", "H", "D", "tau", "tau_kept", "J", "Z", "coefficients")
 
 
 def column_lengths(p: CircuitParameters) -> dict[str, int]:
     """Rows of each input of the relation circuit; private columns end in salt rows."""
     weights, rows, salt = p.blocks * p.block_size, p.blocks * p.multipliers, p.salt_rows
-    private = {"X": weights, "Y": weights, "H": weights, "D": weights, "K": rows, "digits": 3 * rows}
-    public = {"tau": weights, "tau_kept": weights, "coefficients": p.multipliers + p.blocks + 2}
+    private = {"X": weights, "Y": weights, "H": weights, "D": weights, "J": 3 * rows, "Z": 3 * rows}
+    public = {"tau": weights, "tau_kept": weights, "coefficients": p.multipliers + p.blocks}
     lengths = {name: rows + salt for name, rows in private.items()} | public
     return {name: lengths[name] for name in RELATION_COLUMNS}
 
 
 def digit_base(p: CircuitParameters) -> int:
     """T: the lookup table starts at -T, and v = v_lo + T·v_hi. Half of what the table's columns can hold."""
-    return p.columns << (p.logrows - 1)
+    return table_columns(p) << (p.logrows - 1)
+
+
+def table_columns(p: CircuitParameters) -> int:
+    """Columns of the range circuit's table: what a digit is looked up in costs one argument for each."""
+    return p.table_columns or p.columns
 
 
 @dataclass(frozen=True)
@@ -71,6 +77,11 @@ class Layout:
     def factor_rows(self) -> int:
         """Rows of v, of e and of K in a chunk: blocks × (r + q)."""
         return self.parameters.blocks * self.parameters.multipliers
+
+    @property
+    def factor_start(self) -> int:
+        """First row of e in the digits, and of the factors in the columns B_i."""
+        return 2 * self.factor_rows
 
     @property
     def points_per_curvature(self) -> int:

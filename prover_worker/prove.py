@@ -54,8 +54,7 @@ class ChunkWitness:
 
 def relation_columns(layout: Layout, witness: ChunkWitness, challenge: Challenge, base: int) -> list[Vector]:
     """The nine columns of the relation circuit, in order (docs/protocol.md, "The relation")."""
-    salt = layout.parameters.salt_rows
-    p, steered = layout.parameters, witness.directions
+    p, steered, salt = layout.parameters, witness.directions, layout.parameters.salt_rows
     w, u = witness.secrets.weight_column(salt), witness.solution.weight_column(salt)
     f = witness.solution.f_column(salt)
     h = combine(challenge.rho[: p.rank], witness.secrets.row_columns(salt))
@@ -64,6 +63,8 @@ def relation_columns(layout: Layout, witness: ChunkWitness, challenge: Challenge
     if steered is not None:
         h, k = added(h, steered.in_rows(challenge.rho[p.rank :])), added(k, steered.in_positions(challenge.sigma))
         digits = added(digits, steered.push_column())
+    above = [0] * layout.factor_start
+    j = added([challenge.beta * x % R for x in k], challenge.damped(p.damping))
     tau = challenge.tau()
     kept = list(tau)
     for row in witness.masked_rows:
@@ -75,8 +76,8 @@ def relation_columns(layout: Layout, witness: ChunkWitness, challenge: Challenge
         [a - b for a, b in zip(u, w, strict=True)],
         tau,
         kept,
-        k,
-        digits,
+        above + j,
+        [(a + challenge.gamma * b) % R for a, b in zip(digits, above + k, strict=True)],
         challenge.coefficients(),
     ]
 
@@ -92,7 +93,7 @@ def measured(backend: Backend, files: CircuitFiles, columns: list[Vector]) -> tu
 def prove_relation(
     backend: Backend, release: Release, layout: Layout, witness: ChunkWitness, challenge: Challenge
 ) -> tuple[bytes, Figures]:
-    """One touched chunk. Raises ProvingFailed. A false claim yields a proof that verifies to non-zero outputs."""
+    """One touched chunk. Raises ProvingFailed. A false claim yields a proof of another output than zero."""
     columns = relation_columns(layout, witness, challenge, release.predicate.digit_base)
     return measured(backend, release.relation, columns)
 

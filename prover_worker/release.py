@@ -1,6 +1,6 @@
 """Making and checking a circuit release: two compiled circuits, their keys, one SRS, all named by digest.
 
-    python -m prover_worker.release --out DIR [--srs FILE --provenance ceremony] [--logrows 14 ...]
+    python -m prover_worker.release --out DIR [--srs FILE --provenance ceremony] [--profile small] [--rank 8 ...]
 
 writes the files and `predicate.json`; `manage.py register_circuit DIR` logs them.
 """
@@ -33,11 +33,18 @@ from prover_worker.curve import srs_logrows
 from prover_worker.errors import CircuitError, ProverError
 from prover_worker.layout import digit_base
 
-#: 8,192 weights per proof; docs/protocol.md says how each number was found.
+#: The form of the relation that this code proves and verifies (docs/protocol.md, section 5).
+FORM: Final = 2
+#: 24,576 weights per proof; docs/results/proving.md says how each number was found.
 DEFAULTS: Final = CircuitParameters(
-    logrows=14, columns=2, blocks=128, block_size=64, rank=8, damping=1024, factor_limit=31, grid_bits=22,
-    salt_rows=32, range_group=8,
+    logrows=15, columns=3, blocks=384, block_size=64, rank=16, damping=1024, factor_limit=31, grid_bits=22,
+    salt_rows=32, range_group=3, table_columns=1, form=FORM,
 )  # fmt: skip
+#: 8,192 weights per proof, for models of some ten thousand weights, as the demonstration's.
+SMALL: Final = DEFAULTS.model_copy(
+    update={"logrows": 14, "columns": 2, "blocks": 128, "rank": 8, "range_group": 8, "table_columns": None}
+)
+PROFILES: Final = {"edge": DEFAULTS, "small": SMALL}
 _KINDS: Final[tuple[Kind, Kind]] = ("relation", "range")
 _MAKING: Final = "making-"  # folders in which proving keys are being made
 
@@ -86,6 +93,11 @@ class Release:
 
 
 def _check_files(predicate: CircuitRelease, paths: Mapping[str, Path], roles: Sequence[str]) -> None:
+    if predicate.parameters.form != FORM:
+        raise CircuitError(
+            f"the circuit release is for form {predicate.parameters.form} of the relation; this version proves and "
+            f"verifies form {FORM}: use the version that made the proofs, or publish a new release"
+        )
     digests = predicate.file_digests()
     for role in roles:
         if role not in paths:
@@ -186,13 +198,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--srs", type=Path, help="halo2 KZG parameters of a public ceremony; without, one is made")
     parser.add_argument("--provenance", choices=("ceremony", "development"), default="development")
-    for name in CircuitParameters.model_fields:
-        parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=getattr(DEFAULTS, name))
+    parser.add_argument(
+        "--profile",
+        choices=tuple(PROFILES),
+        default="edge",
+        help="parameters to begin with; those below change them",
+    )
+    names = [name for name in CircuitParameters.model_fields if name != "form"]
+    for name in names:
+        parser.add_argument(f"--{name.replace('_', '-')}", type=int)
     options = vars(parser.parse_args(arguments))
+    changed = {name: options[name] for name in names if options[name] is not None}
     from prover_worker.ezkl_backend import EzklBackend
 
     try:
-        p = CircuitParameters(**{name: options[name] for name in CircuitParameters.model_fields})
+        p = CircuitParameters(**PROFILES[options["profile"]].model_dump() | changed)
         predicate, _ = build(EzklBackend(), p, options["out"], options["srs"], options["provenance"])
     except (ProverError, ValidationError) as error:
         print(f"release: {error}", file=sys.stderr)

@@ -6,7 +6,7 @@ Plan, the same numbers in the code:
  2. a chunk without a masked weight must keep its point;
  3. for every touched chunk (or those drawn), compute the commitments of the relation's nine columns from logged
     points, mask, directions and challenge, and compare them with the first points of its proof;
- 4. check the proof, its two public outputs being zero;
+ 4. check the proof, its public output being zero;
  5. for every group, compare the digit commitments with the range proof's first points, and check that proof.
 """
 
@@ -99,10 +99,11 @@ class Verifier:
         return curve.basis(self.release.relation.srs, self.layout.commit_rows)
 
     @cached_property
-    def _tau(self) -> tuple[list[int], Point, Point]:
-        """τ, Com(τ) and Com(ρ, α, β, γ): one each serves all chunks."""
-        tau = self.challenge.tau()
-        return tau, self.basis.commit(tau), self.basis.commit(self.challenge.coefficients())
+    def _tau(self) -> tuple[list[int], Point, Point, Point]:
+        """τ, Com(τ), Com(ρ, α) and the commitment of J's public part: one each serves all chunks."""
+        tau, basis = self.challenge.tau(), self.basis
+        damped = basis.commit(self.challenge.damped(self.p.damping), self.layout.factor_start)
+        return tau, basis.commit(tau), basis.commit(self.challenge.coefficients()), damped
 
     @cached_property
     def _ones(self) -> dict[str, Point]:
@@ -113,11 +114,11 @@ class Verifier:
         }
 
     def expected_points(self, chunk: int) -> list[Point]:
-        """Step 3: commitments of X, Y, H, D, τ, τ∘m̄, K, digits, coefficients. Raises PointError."""
+        """Step 3: commitments of X, Y, H, D, τ, τ∘m̄, J, Z, coefficients. Raises PointError."""
         w, u = parse_record(self.weights[chunk])[0], parse_record(self.claimed[chunk])[0]
         f, digits = parse_record(self.solution[chunk])
         factors = parse_record(self.curvature[chunk])
-        c, (tau, tau_point, coefficients) = self.challenge, self._tau
+        c, (tau, tau_point, coefficients, damped) = self.challenge, self._tau
         h = linear(c.rho[: self.p.rank], factors[: self.p.rank])
         k = linear(c.sigma, factors[self.p.rank :])
         if chunk in self.directions:
@@ -131,8 +132,8 @@ class Verifier:
             u + -w,
             tau_point,
             tau_point + -tau_masked,
-            k,
-            digits,
+            k * c.beta + damped,
+            digits + k * c.gamma,
             coefficients,
         ]
 
@@ -143,7 +144,7 @@ class Verifier:
         pushed = [(row, value) for row, value in enumerate(part.push_column()) if value]
         return (
             h + linear(c.rho[self.p.rank :], rows),
-            k + self.basis.commit(part.in_positions(c.sigma)),
+            k + self.basis.commit(part.in_positions(c.sigma), self.layout.factor_start),
             digits + linear([value for _, value in pushed], [self.basis.points[row] for row, _ in pushed]),
         )
 

@@ -14,7 +14,7 @@ PUSH: Final = 0.5
 class Profile:
     """Arguments for the command lines that the story calls."""
 
-    release: tuple[str, ...] = ()
+    release: tuple[str, ...] = ("--profile", "small")
     architecture: dict[str, object] | None = None  # None: what `unlearning train` takes by default
     training: tuple[str, ...] = ()
     personalising: tuple[str, ...] = ()
@@ -33,8 +33,8 @@ PROFILES: Final = {
     # A quarter of the weights per proof and few epochs: the same story in little time, for tests and the hurried.
     "small": Profile(
         release=(
-            "--logrows", "12", "--blocks", "62", "--block-size", "32", "--rank", "4", "--damping", "256",
-            "--factor-limit", "15", "--salt-rows", "24", "--range-group", "3",
+            "--profile", "small", "--logrows", "12", "--blocks", "62", "--block-size", "32", "--rank", "4",
+            "--damping", "256", "--factor-limit", "15", "--salt-rows", "24", "--range-group", "3",
         ),
         architecture={
             "library": "timm", "model": "vision_transformer", "img_size": 8, "patch_size": 2, "in_chans": 1,

@@ -30,7 +30,7 @@ from unlearning import lattice, maskfile
 
 P: Final = CircuitParameters(
     logrows=11, columns=2, blocks=16, block_size=16, rank=4, damping=64, factor_limit=15, grid_bits=20,
-    salt_rows=8, range_group=4,
+    salt_rows=8, range_group=4, form=2,
 )  # fmt: skip
 TOTAL: Final = 3 * 256 - 32
 BACKEND: Final = EzklBackend()
@@ -187,21 +187,18 @@ def failures(case: Case) -> dict[int | None, str]:
     return verify_claim(case, BACKEND).failures
 
 
-def scalars(columns: list[list[int]]) -> tuple[int, int]:
-    """The relation of docs/protocol.md on nine columns, in plain integers mod R: two zeros, or a false claim."""
-    X, Y, H, D, tau, kept, K, digits, coefficients = columns
+def scalar(columns: list[list[int]]) -> int:
+    """The relation of docs/protocol.md on nine columns, in plain integers mod R: zero, or a false claim."""
+    X, Y, H, D, tau, kept, J, Z, coefficients = columns
     blocks, size, rank, base = P.blocks, P.block_size, P.rank, P.columns << (P.logrows - 1)
-    rho, alpha = coefficients[:rank], coefficients[rank : rank + blocks]
-    beta, gamma = coefficients[rank + blocks :]
-    first = second = 0
-    for j in range(blocks * size):
-        first += tau[j] * X[j] - kept[j] * Y[j]
+    rho, alpha = coefficients[:rank], coefficients[rank:]
+    rows = blocks * rank
+    total = sum(tau[j] * X[j] - kept[j] * Y[j] for j in range(blocks * size))
     for b in range(blocks):
         for n in range(rank):
-            row, rows = b * rank + n, blocks * rank
-            v, e = digits[row] + base * digits[rows + row], digits[2 * rows + row]
-            first -= alpha[b] * K[row] * (beta * v + gamma * rho[n])
-            second -= alpha[b] * rho[n] * (P.damping * v + e)
+            row = b * rank + n
+            v, e = Z[row] + base * Z[rows + row], Z[2 * rows + row]
+            total -= alpha[b] * (J[2 * rows + row] * v + rho[n] * e)
         for i in range(size):
-            second += alpha[b] * H[b * size + i] * D[b * size + i]
-    return first % R, second % R
+            total += alpha[b] * H[b * size + i] * D[b * size + i]
+    return total % R

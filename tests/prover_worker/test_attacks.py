@@ -17,6 +17,7 @@ from prover_worker.bundle import ProofBundle
 from prover_worker.curve import format_point
 from prover_worker.errors import CircuitError
 from prover_worker.field import expand
+from prover_worker.layout import Layout
 from prover_worker.verify import verify_claim
 from tests.prover_worker.crafted import OTHER_DIGITS, OTHER_X, RELATION
 from tests.prover_worker.story import (
@@ -180,17 +181,28 @@ def real_files(claim):
 
 
 def test_a_proof_of_another_circuit_under_the_same_srs(claim, bundle, tmp_path):
-    """A circuit whose damping suits the client: its commitments are the same, its verifying key is not."""
-    weak = P.model_copy(update={"damping": P.damping + 1})
-    built = release.build(BACKEND, weak, tmp_path / "release", srs=claim.client.release.relation.srs)
+    """A circuit whose T suits the client: the commitments are those of its claim, its verifying key is not."""
+    other = P.model_copy(update={"table_columns": 1})
+    built = release.build(BACKEND, other, tmp_path / "release", srs=claim.client.release.relation.srs)
     foreign = release.Release.open(*built).with_keys(BACKEND, tmp_path / "keys")
+    crafted = make_claim(replace(claim.client, release=foreign), claim.mask, claim.solutions)
+    proofs = {0: crafted.prove_chunk(0), 2: crafted.prove_chunk(2)}
+    assert BACKEND.verify("relation", foreign.relation, proofs[0])
+    found = failures(crafted.case(ProofBundle(proofs, bundle.ranges), release=claim.client.release))
+    assert found[0].startswith(RELATION)
+
+
+def test_a_proof_with_another_damping(claim, bundle):
+    """The damping stands in J, which the verifier computes: one that suits the client is not the release's."""
     solution = claim.solutions[0]
     suited = replace(solution, e=solution.e - solution.v)
     crafted = make_claim(claim.client, claim.mask, {**claim.solutions, 0: suited})
-    proofs = {0: crafted.prove_chunk(0, release=foreign), 2: crafted.prove_chunk(2)}
-    assert BACKEND.verify("relation", foreign.relation, proofs[0])
-    found = failures(crafted.case(ProofBundle(proofs, bundle.ranges)))
-    assert found[0].startswith(RELATION)
+    layout = Layout(P.model_copy(update={"damping": P.damping + 1}), claim.client.layout.total)
+    witness = prove.ChunkWitness(claim.client.secrets[0], suited, crafted.rows[0])
+    proof, _ = prove.prove_relation(BACKEND, claim.client.release, layout, witness, crafted.challenge)
+    assert BACKEND.verify("relation", claim.client.release.relation, proof)
+    found = failures(crafted.case(ProofBundle({0: proof, 2: crafted.prove_chunk(2)}, bundle.ranges)))
+    assert found[0].startswith("the proof commits to another J than the log does")
 
 
 # The mask
@@ -234,7 +246,7 @@ def test_points_replaced_after_the_challenge(claim, bundle, part):
     found = failures(case)
     if part == "digits":
         assert found == {
-            0: f"the proof commits to another digits than the log does; {OTHER_DIGITS}",
+            0: f"the proof commits to another Z than the log does; {OTHER_DIGITS}",
             2: OTHER_DIGITS,
         }
     else:

@@ -31,7 +31,7 @@ def test_tau_stands_in_the_order_of_the_weights():
     for b in range(P.blocks):
         for i in range(P.block_size):
             assert tau[b * P.block_size + i] == drawn.alpha[b] * drawn.sigma[i] % R
-    assert drawn.coefficients() == [*drawn.rho, *drawn.alpha, drawn.beta, drawn.gamma]
+    assert drawn.coefficients() == [*drawn.rho, *drawn.alpha]
 
 
 def test_no_two_elements_are_equal():

@@ -72,11 +72,11 @@ def test_digits_stand_in_three_runs(claim):
 def test_records_are_the_points_of_the_columns(client, claim):
     basis, layout, secret, solution = client.basis, client.layout, client.secrets[0], claim.solutions[0]
 
-    def point(column):
-        return format_point(basis.commit(column))
+    def point(column, start=0):
+        return format_point(basis.commit(column, start))
 
     assert commit_weights(basis, layout, secret) == point(secret.weight_column(8))
-    expected = [point(c) for c in (*secret.row_columns(8), *secret.position_columns(8))]
+    expected = [point(c) for c in secret.row_columns(8)] + [point(c, 128) for c in secret.position_columns(8)]
     assert commit_curvature(basis, layout, secret) == b"".join(expected)
     weights, record = commit_solution(basis, layout, solution, BASE)
     assert weights == point(solution.weight_column(8))

@@ -33,7 +33,7 @@ from tests.prover_worker.story import (
     make_client,
     make_mask,
     mask_file,
-    scalars,
+    scalar,
     solve,
 )
 
@@ -152,7 +152,7 @@ def test_one_grid_step_away_from_zero(line, proofs, what):
 
 
 def test_rows_left_out_of_the_proof(line, proofs):
-    """The client treats a masked weight as if it were none, so that its outputs are zero."""
+    """The client treats a masked weight as if it were none, so that its output is zero."""
     row = line.rows()[0][3]
     block, place = divmod(row, 16)
     weights = line.client.secrets[0].weights.copy()
@@ -161,7 +161,7 @@ def test_rows_left_out_of_the_proof(line, proofs):
     fewer = [other for other in line.rows()[0] if other != row]
     drawn = crafted.challenge
     columns = continuation.columns(crafted.client.layout, crafted.client.secrets[0], fewer, drawn)
-    assert scalars(columns) == (0, 0)
+    assert scalar(columns) == 0
     proof = crafted.prove_chunk(0, rows=fewer)
     assert found(crafted.case({0: proof, 2: crafted.prove_chunk(2)}))[0].startswith(
         "the proof commits to another tau_kept"
@@ -201,14 +201,14 @@ def test_a_known_challenge_would_be_enough_to_cheat(line):
     flat[rows[0]], flat[rows[1]] = tau[rows[1]], (-tau[rows[0]]) % R
     secrets = replace(line.client.secrets[0], weights=flat.reshape(weights.shape))
     columns = continuation.columns(line.client.layout, secrets, rows, line.challenge)
-    assert scalars(columns) == (0, 0)
+    assert scalar(columns) == 0
     crafted = with_secrets(line, 0, weights=secrets.weights)
     redrawn = continuation.columns(crafted.client.layout, secrets, rows, crafted.challenge)
-    assert scalars(redrawn)[0] != 0
+    assert scalar(redrawn) != 0
 
 
 def test_zero_columns_that_are_not_zero(line, proofs):
-    """Whatever a client would like to subtract: H, D, K and the digits are the verifier's own zeros."""
+    """Whatever a client would like to subtract: H, D, J and Z are the verifier's own zeros."""
     weights = line.client.secrets[0].weights.copy()
     block, place = divmod(line.rows()[0][0], 16)
     weights[block, place] = 1
@@ -216,18 +216,16 @@ def test_zero_columns_that_are_not_zero(line, proofs):
     columns = continuation.columns(
         crafted.client.layout, crafted.client.secrets[0], line.rows()[0], crafted.challenge
     )
-    off = scalars(columns)[0]
+    off = scalar(columns)
     assert off != 0
     drawn = crafted.challenge
-    columns[6] = [1, *columns[6][1:]]
-    columns[7] = [0] * len(columns[7])
-    # K_0 = 1 and v_0 such that β α_0 K_0 v_0 + γ α_0 K_0 ρ_0 takes the first scalar to zero; e_0 mends the second.
-    v = (off * pow(drawn.alpha[0], -1, R) - drawn.gamma * drawn.rho[0]) * pow(drawn.beta, -1, R) % R
-    columns[7][0], columns[7][2 * 16 * 4] = v, -P.damping * v % R
-    assert scalars(columns) == (0, 0)
+    # One entry of J, and a v such that α_0 J v takes the scalar to zero.
+    columns[6][crafted.client.layout.factor_start] = 1
+    columns[7][0] = off * pow(drawn.alpha[0], -1, R) % R
+    assert scalar(columns) == 0
     proof = BACKEND.prove(crafted.client.release.relation, columns)
     assert BACKEND.verify("relation", crafted.client.release.relation, proof)
-    reason = "the proof commits to another K than the log does"
+    reason = "the proof commits to another J than the log does"
     assert found(crafted.case({0: proof, 2: crafted.prove_chunk(2)})) == {0: reason}
 
 

@@ -29,7 +29,7 @@ from unlearning.obs import Directions
 
 Q = P.model_copy(update={"directions": 2})
 
-OTHER_PUSH = "the proof commits to another digits than the log does"
+OTHER_PUSH = "the proof commits to another Z than the log does"
 
 
 class Steered:

@@ -16,7 +16,7 @@ from prover_worker.ezkl_backend import RESERVED_ROWS, _call
 from prover_worker.field import R, encode
 from prover_worker.layout import column_lengths
 from prover_worker.prove import ChunkWitness, relation_columns
-from tests.prover_worker.story import BACKEND, P, scalars
+from tests.prover_worker.story import BACKEND, P, scalar
 
 ROWS = 3 * P.blocks * P.rank  # of a digit column, without salt
 ZERO = "00" * 32
@@ -62,7 +62,7 @@ def test_points_are_uncompressed_and_big_endian():
 def test_verify_takes_no_byte_after_the_end_though_ezkl_does(opened, bundle, tmp_path):
     for kind, proof in (("relation", bundle.relations[0]), ("range", bundle.ranges[0])):
         files = getattr(opened, kind)
-        document = {"instances": [[ZERO] * (2 if kind == "relation" else 0)], "proof": [*proof, 0]}
+        document = {"instances": [[ZERO] * (kind == "relation")], "proof": [*proof, 0]}
         (tmp_path / "proof").write_text(json.dumps(document))
         assert ezkl.verify(str(tmp_path / "proof"), str(files.settings), str(files.vk), str(files.srs))
         assert BACKEND.verify(kind, files, proof)
@@ -171,12 +171,13 @@ def test_no_constraint_of_the_relation_went_missing(opened, tmp_path):
     """Random columns and their true scalars; with any one entry changed a constraint breaks. Salt is free."""
     rng = random.Random(0)
     columns = [[rng.randrange(R) for _ in range(length)] for length in column_lengths(P).values()]
-    outputs = [[text] for text in encode(scalars(columns))]
+    outputs = [encode([scalar(columns)])]
     assert mock(opened.relation, columns, tmp_path, outputs)
     for number, (name, length) in enumerate(column_lengths(P).items()):
-        salted = name in {"X", "Y", "H", "D", "K", "digits"}
+        salted = name in {"X", "Y", "H", "D", "J", "Z"}
         body = length - (P.salt_rows if salted else 0)
-        for row in (0, body - 1, *rng.sample(range(body), 4)):
+        first = 2 * P.blocks * P.rank if name == "J" else 0  # above it nothing of J is read
+        for row in (first, body - 1, *rng.sample(range(first, body), 4)):
             assert not mock(opened.relation, bumped(columns, number, row), tmp_path, outputs), (name, row)
         if salted:
             assert mock(opened.relation, bumped(columns, number, body), tmp_path, outputs), name

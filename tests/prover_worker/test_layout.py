@@ -76,8 +76,8 @@ def test_weights_that_do_not_divide_into_blocks_are_refused(total):
 
 def test_column_lengths_of_the_small_circuit():
     assert column_lengths(P) == {
-        "X": 264, "Y": 264, "H": 264, "D": 264, "tau": 256, "tau_kept": 256, "K": 72, "digits": 200,
-        "coefficients": 4 + 16 + 2,
+        "X": 264, "Y": 264, "H": 264, "D": 264, "tau": 256, "tau_kept": 256, "J": 200, "Z": 200,
+        "coefficients": 4 + 16,
     }  # fmt: skip
     assert tuple(column_lengths(P)) == RELATION_COLUMNS
     assert Layout(P, 16).commit_rows >= max(column_lengths(P).values())
@@ -87,6 +87,6 @@ def test_column_lengths_of_the_small_circuit():
 
 @given(layouts())
 def test_no_column_is_longer_than_the_basis_that_commits_to_it(layout):
-    private = {"X", "Y", "H", "D", "K", "digits"}
+    private = {"X", "Y", "H", "D", "J", "Z"}
     lengths = column_lengths(layout.parameters)
     assert max(lengths[name] for name in private) <= layout.commit_rows

@@ -1,4 +1,4 @@
-"""The two scalars of the relation, computed in Python from the prover's columns and from the protocol's vectors."""
+"""The scalar of the relation, computed in Python from the prover's columns and from the protocol's vectors."""
 
 from dataclasses import replace
 
@@ -9,7 +9,7 @@ from prover_worker.field import R
 from prover_worker.layout import column_lengths
 from prover_worker.prove import ChunkWitness, relation_columns
 from tests.prover_worker.crafted import nudge, shifted, skipped
-from tests.prover_worker.story import P, chunk_mask, make_mask, residual, scalars, solve
+from tests.prover_worker.story import P, chunk_mask, make_mask, residual, scalar, solve
 
 BASE = 2048
 
@@ -27,7 +27,8 @@ def columns(claim, chunk=0, solution=None, secrets=None, rows=None):
 def test_columns_are_the_combinations_of_the_protocol(claim, chunk):
     secret, solution, c = claim.client.secrets[chunk], claim.solutions[chunk], claim.challenge
     masked = chunk_mask(claim.client, claim.mask, chunk)
-    X, Y, H, D, tau, kept, K, digits, coefficients = columns(claim, chunk)
+    X, Y, H, D, tau, kept, J, Z, coefficients = columns(claim, chunk)
+    digits, rows = solution.digit_column(BASE, P.salt_rows), P.blocks * P.rank
     assert [len(column) for column in columns(claim, chunk)] == list(column_lengths(P).values())
     for b in range(P.blocks):
         for i in range(P.block_size):
@@ -42,20 +43,23 @@ def test_columns_are_the_combinations_of_the_protocol(claim, chunk):
             assert kept[row] == (0 if masked[b, i] else tau[row])
         for n in range(P.rank):
             k = sum(c.sigma[i] * int(secret.factors[b, n, i]) for i in range(P.block_size))
-            assert (K[b * P.rank + n] - k) % R == 0
-    assert digits == solution.digit_column(BASE, P.salt_rows)
+            place = b * P.rank + n
+            assert (J[2 * rows + place] - c.beta * k - P.damping * c.rho[n]) % R == 0
+            assert (Z[2 * rows + place] - digits[2 * rows + place] - c.gamma * k) % R == 0
+            for above in (place, rows + place):
+                assert (J[above], Z[above]) == (0, digits[above] % R)
     assert coefficients == c.coefficients()
 
 
 @pytest.mark.parametrize("chunk", [0, 2])
-def test_an_honest_witness_gives_two_zeros(claim, chunk):
-    assert scalars(columns(claim, chunk)) == (0, 0)
+def test_an_honest_witness_gives_zero(claim, chunk):
+    assert scalar(columns(claim, chunk)) == 0
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_honest_witnesses_of_other_masks_too(claim, client, seed):
     other = replace(claim, mask=make_mask(seed + 10), solutions=solve(client, make_mask(seed + 10)))
-    assert scalars(columns(other, 0)) == scalars(columns(other, 2)) == (0, 0)
+    assert scalar(columns(other, 0)) == scalar(columns(other, 2)) == 0
 
 
 def bumped(array, place=(1, 2)):
@@ -69,36 +73,32 @@ def test_every_wrong_witness_gives_a_scalar_that_is_not_zero(claim):
     masked = chunk_mask(claim.client, claim.mask, 0)
     skip = skipped(claim.client, claim.mask, 0, honest)
     absorbed = np.rint(skip.e / P.damping).astype(np.int64)
-    on_first, on_second = (False, True), (True, False)
-    neither = (False, False)
     cases = {
-        "a weight off by one": (neither, {"solution": nudge(honest, masked)}),
-        "f off by one": (on_first, {"solution": replace(honest, f=bumped(honest.f))}),
-        "v off by one": (neither, {"solution": replace(honest, v=bumped(honest.v))}),
-        "e off by one": (on_second, {"solution": replace(honest, e=bumped(honest.e))}),
-        "skipped, e a lie": (on_second, {"solution": replace(skip, e=honest.e)}),
-        "skipped, v absorbs it": (
-            on_first, {"solution": replace(skip, v=absorbed, e=residual(secret, skip.weights, absorbed))},
-        ),
-        "another weight committed": (neither, {"secrets": replace(secret, weights=bumped(secret.weights))}),
-        "another factor committed": (
-            neither, {"secrets": replace(secret, factors=bumped(secret.factors, (1, 2, 3)))},
-        ),
-        "another mask": (on_first, {"rows": claim.rows[0][1:]}),
-        "no mask": (on_first, {"rows": []}),
-    }  # fmt: skip
-    for name, (zeros, wrong) in cases.items():
-        assert tuple(scalar == 0 for scalar in scalars(columns(claim, **wrong))) == zeros, name
+        "a weight off by one": {"solution": nudge(honest, masked)},
+        "f off by one": {"solution": replace(honest, f=bumped(honest.f))},
+        "v off by one": {"solution": replace(honest, v=bumped(honest.v))},
+        "e off by one": {"solution": replace(honest, e=bumped(honest.e))},
+        "skipped, e a lie": {"solution": replace(skip, e=honest.e)},
+        "skipped, v absorbs it": {
+            "solution": replace(skip, v=absorbed, e=residual(secret, skip.weights, absorbed))
+        },
+        "another weight committed": {"secrets": replace(secret, weights=bumped(secret.weights))},
+        "another factor committed": {"secrets": replace(secret, factors=bumped(secret.factors, (1, 2, 3)))},
+        "another mask": {"rows": claim.rows[0][1:]},
+        "no mask": {"rows": []},
+    }
+    for name, wrong in cases.items():
+        assert scalar(columns(claim, **wrong)) != 0, name
 
 
 def test_what_the_range_proof_must_refuse_satisfies_the_relation(claim):
     """Skipped and over-done compensation with the true residual: only the size of e tells them."""
     for solution in (skipped(claim.client, claim.mask, 0, claim.solutions[0]), shifted(claim, 100)):
-        assert scalars(columns(claim, solution=solution)) == (0, 0)
+        assert scalar(columns(claim, solution=solution)) == 0
         assert np.abs(solution.e).max() > 2048
 
 
 def test_salt_rows_have_no_part_in_the_relation(claim):
     fresh = replace(claim.solutions[0], seed=b"other")
     assert columns(claim, solution=fresh)[0] != columns(claim)[0]
-    assert scalars(columns(claim, solution=fresh)) == (0, 0)
+    assert scalar(columns(claim, solution=fresh)) == 0

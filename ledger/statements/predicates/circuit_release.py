@@ -38,6 +38,20 @@ class CircuitParameters(Part):
         exclude_if=lambda count: count == 0,
         description="q, a block's public forget directions",
     )
+    table_columns: int | None = Field(
+        default=None,
+        ge=1,
+        le=16,
+        exclude_if=lambda count: count is None,
+        description="columns of the range circuit's table; without it, as many as the relation has",
+    )
+    form: int = Field(
+        default=1,
+        ge=1,
+        le=2,
+        exclude_if=lambda form: form == 1,
+        description="2: one scalar over the columns J and Z; 1: two scalars over K and the digits, no longer made",
+    )
 
     @property
     def multipliers(self) -> int:
