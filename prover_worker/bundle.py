@@ -1,11 +1,12 @@
-r"""Proof bundle, version 1: all proofs of one claim in one file.
+r"""Proof bundle, version 2: all proofs of one claim in one file.
 
-    "unlearning-proof/v1\n"
-    u32 number of relation proofs, then for each, by ascending chunk:   u32 chunk, u32 length, proof bytes
-    u32 number of range proofs, then for each, by ascending group:      u32 group, u32 length, proof bytes
+    "unlearning-proof/v2\n"
+    u32 number of relation proofs, then for each, by ascending chunk:   u32 chunk, u32 length, packed proof
+    u32 number of range proofs, then for each, by ascending group:      u32 group, u32 length, packed proof
 
-Integers are big-endian. Public outputs are not written: they are zero or the proof is worthless. The reader takes
-nothing but this: no gaps in order, no trailing bytes, no proof longer than 1 MiB.
+Integers are big-endian; packing.py says how a proof is packed. Public outputs are not written: they are zero or the
+proof is worthless. The reader takes nothing but this: no gaps in order, no trailing bytes, no packed proof longer
+than 1 MiB.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from prover_worker.errors import BundleError
+from prover_worker.packing import pack, unpack
 
-_MAGIC = b"unlearning-proof/v1\n"
+_MAGIC = b"unlearning-proof/v2\n"
 _LIMIT = 1 << 20
 
 Section = Mapping[int, bytes]
@@ -49,7 +51,8 @@ def format_section(proofs: Section) -> bytes:
     """A counted list of proofs by number; inverse of parse_section."""
     out = [len(proofs).to_bytes(4, "big")]
     for key in sorted(proofs):
-        out += [key.to_bytes(4, "big"), len(proofs[key]).to_bytes(4, "big"), proofs[key]]
+        packed = pack(proofs[key])
+        out += [key.to_bytes(4, "big"), len(packed).to_bytes(4, "big"), packed]
     return b"".join(out)
 
 
@@ -65,7 +68,7 @@ def parse_section(data: bytes, offset: int) -> tuple[dict[int, bytes], int]:
             raise BundleError(f"proof {key} follows proof {last}; expected ascending order without repeats")
         if length > _LIMIT or offset + length > len(data):
             raise BundleError(f"proof {key} claims {length} bytes; {len(data) - offset} are left, {_LIMIT} allowed")
-        proofs[key], offset, last = data[offset : offset + length], offset + length, key
+        proofs[key], offset, last = unpack(data[offset : offset + length]), offset + length, key
     return proofs, offset
 
 

@@ -10,8 +10,8 @@ factor are zero on M. Zero factors there keep M at zero through every later orde
 
 The proofs of one commitment travel in one file:
 
-    "unlearning-continuation/v1\n"
-    u32 number of proofs, then for each, by ascending chunk:   u32 chunk, u32 length, proof bytes
+    "unlearning-continuation/v2\n"
+    u32 number of proofs, then for each, by ascending chunk:   u32 chunk, u32 length, packed proof
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from unlearning.maskfile import parse_mask
 Indices = NDArray[np.int64]
 Progress = Callable[[int, int], None]
 
-_MAGIC: Final = b"unlearning-continuation/v1\n"
+_MAGIC: Final = b"unlearning-continuation/v2\n"
 
 
 def union(masks: Sequence[bytes], total: int) -> Indices:
