@@ -29,7 +29,8 @@ def pack(proof: bytes) -> bytes:
     tail = len(proof) % _WORD
     end, at, out = len(proof) - tail, 0, [bytes([tail])]
     while at < end:
-        points, words = [], []
+        points: list[bytes] = []
+        words: list[bytes] = []
         while len(points) < _MOST and (point := _point(proof[at : min(at + 2 * _WORD, end)])) is not None:
             points.append(point)
             at += 2 * _WORD
