@@ -1,0 +1,99 @@
+"""What can be checked of images and manifests without an engine: pins, users, limits, names that fit the code."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from docker import subsets
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCKER = ROOT / "docker"
+DOCKERFILE = (DOCKER / "Dockerfile").read_text()
+TARGETS = {"web", "worker-cpu", "worker-prover", "witness"}
+
+
+def manifests() -> list[Any]:
+    texts = [path.read_text() for path in sorted((DOCKER / "kubernetes").glob("*.yaml"))]
+    found = [one for text in texts for one in yaml.safe_load_all(text)]
+    assert len(found) >= 10
+    return found
+
+
+def stages() -> dict[str, str]:
+    """Text of each stage of the Dockerfile."""
+    parts = re.split(r"^FROM \S+ AS (\S+)$", DOCKERFILE, flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+@pytest.mark.parametrize("image", subsets.IMAGES)
+def test_each_image_has_the_locks_versions_and_all_it_needs(image: str) -> None:
+    assert (subsets.FOLDER / f"{image}.txt").read_text() == subsets.subset(image), "run `python docker/subsets.py`"
+
+
+def test_only_the_prover_carries_heavy_libraries() -> None:
+    for image, heavy in (
+        ("witness", "django|numpy|ezkl|timm|torch"),
+        ("ledger", "numpy|ezkl|timm|torch|pixeltable"),
+    ):
+        text = (subsets.FOLDER / f"{image}.txt").read_text()
+        assert re.findall(rf"^(?:{heavy})\S*==", text, re.MULTILINE) == [], image
+
+
+def test_images_are_pinned_and_run_as_nobody() -> None:
+    assert re.search(r"^ARG BASE=\S+:\S*\d{8}\S*$", DOCKERFILE, re.MULTILINE)
+    assert "latest" not in DOCKERFILE
+    assert not re.search(r"^ADD ", DOCKERFILE, re.MULTILINE)
+    assert set(stages()) >= TARGETS
+    for name in TARGETS:
+        assert re.findall(r"^USER (\S+)$", stages()[name], re.MULTILINE) == ["10001:10001"], name
+    for line in DOCKERFILE.splitlines():
+        if line.startswith("COPY ") and "--from" not in line:
+            for source in line.split()[1:-1]:
+                assert (ROOT / source).exists(), source
+
+
+def test_commands_name_queues_that_exist() -> None:
+    """All of them are somebody's."""
+    from ledger import broker
+
+    taken = [queue for found in re.findall(r'"-Q", "([a-z,]+)"', DOCKERFILE) for queue in found.split(",")]
+    assert sorted(taken) == sorted(broker.LIMITS)
+
+
+def test_compose() -> None:
+    text = (DOCKER / "compose.yaml").read_text()
+    services = yaml.safe_load(text)["services"]
+    for name, service in services.items():
+        assert "no-new-privileges:true" in service["security_opt"], name
+        assert name == "prepare" or service["mem_limit"], name
+        assert "latest" not in service["image"]
+        if "build" in service:
+            assert service["build"]["target"] in TARGETS
+            assert (service["read_only"], service["cap_drop"]) == (True, ["ALL"]), name
+    given = set(re.findall(r"^([A-Z_]+)=", (DOCKER / "example.env").read_text(), re.MULTILINE))
+    assert set(re.findall(r"\$\{([A-Z_]+)", text)) == given | {"WITNESS_NAME", "LOG_VKEY"}
+    known = (ROOT / "ledger" / "settings.py").read_text()
+    for name in services["web"]["environment"]:
+        assert f"| {name} |" in known or name.startswith("AWS_"), name
+
+
+def test_kubernetes() -> None:
+    pods = [one["spec"]["template"]["spec"] for one in manifests() if one["kind"] in {"Deployment", "Job"}]
+    assert len(pods) == 4
+    for pod in pods:
+        assert pod["securityContext"]["runAsNonRoot"] is True
+        assert pod["automountServiceAccountToken"] is False
+        for container in [*pod["containers"], *pod.get("initContainers", [])]:
+            tight = container["securityContext"]
+            assert (tight["allowPrivilegeEscalation"], tight["readOnlyRootFilesystem"]) == (False, True)
+            assert tight["capabilities"] == {"drop": ["ALL"]}
+            assert container["resources"]["limits"]["memory"]
+            assert container["image"].removeprefix("ledger-").split(":")[0] in TARGETS
+    (web,) = (one for one in manifests() if one["kind"] == "Deployment" and one["metadata"]["name"] == "ledger-web")
+    (main,) = web["spec"]["template"]["spec"]["containers"]
+    assert {"startupProbe", "readinessProbe", "livenessProbe"} <= set(main)
