@@ -194,11 +194,12 @@ def _answers(log: Log, parties: list[tuple[str, Any]], orders: list[LogRef]) -> 
 def _certify(
     log: Log, asked: list[tuple[str, LogRef, LogRef]], closed: LogRef, mask: LogRef, outcomes: list[Outcome]
 ) -> None:
+    listed = log.say(predicates.WindowOutcomes(window=closed, mask=mask, number=1, outcomes=outcomes))
     for request, filed, decision in asked:
         log.say(
             predicates.Certificate(
-                request=request, filed=filed, decision=decision, window=closed, mask=mask, outcomes=outcomes,
-                complete=True, detection="1", srs_provenance="development", proves=["the procedure"],
+                request=request, filed=filed, decision=decision, window=closed, mask=mask, outcomes=[],
+                outcomes_in=listed, complete=True, detection="1", srs_provenance="development", proves=["the procedure"],
                 does_not_prove=["forgetting"], issued_at=NOW,
             )
         )  # fmt: skip

@@ -32,9 +32,10 @@ MAX_SIGNATURES: Final = 8
 
 _TYPE: Final = re.compile(r"[!-~]{1,200}", re.ASCII)
 _KEYID: Final = re.compile(r"[ -~]{0,200}", re.ASCII)
-#: The canonical form of an envelope of ours with one signature, whose key ID is a digest.
-_LEAF: Final = re.compile(
-    rb'\{"payload":"([A-Za-z0-9+/]*={0,2})","payloadType":"application/vnd\.in-toto\+json",'
+#: What stands around the payload in the canonical form of an envelope of ours, whose key ID is a digest.
+_LEAF_HEAD: Final = b'{"payload":"'
+_LEAF_TAIL: Final = re.compile(
+    rb'","payloadType":"application/vnd\.in-toto\+json",'
     rb'"signatures":\[\{"keyid":"([0-9a-f]{64})","sig":"([A-Za-z0-9+/]*={0,2})"\}\]\}'
 )
 
@@ -71,15 +72,27 @@ class Envelope:
     @classmethod
     def from_leaf(cls, data: bytes) -> Envelope:
         """Parse a leaf of the log, which is canonical; inverse of `to_bytes`. Raises EnvelopeError."""
-        found = _LEAF.fullmatch(data) if len(data) <= MAX_ENVELOPE_BYTES else None
-        if found is not None:  # nearly always: one signature, and nothing that JSON would have to escape
-            payload, keyid, sig = found[1].decode(), found[2].decode(), found[3].decode()
-            signature = Signature(keyid, _decode_base64(sig, "sig"))
-            return cls(_decode_base64(payload, "payload"), PAYLOAD_TYPE, (signature,))
+        envelope = cls._from_common_leaf(data)
+        if envelope is not None:
+            return envelope
         envelope = cls._read(data)
         if envelope.to_bytes() != data:
             raise EnvelopeError("this is an envelope, but not in the canonical form that a leaf has")
         return envelope
+
+    @classmethod
+    def _from_common_leaf(cls, data: bytes) -> Envelope | None:
+        """As nearly all leaves are: one signature, and nothing that JSON would have to escape. Else None."""
+        if len(data) > MAX_ENVELOPE_BYTES or not data.startswith(_LEAF_HEAD):
+            return None
+        end = data.find(b'"', len(_LEAF_HEAD))
+        found = _LEAF_TAIL.fullmatch(data, end) if end > 0 else None
+        if found is None:
+            return None
+        payload, sig = _canonical_base64(data[len(_LEAF_HEAD) : end]), _canonical_base64(found[2])
+        if payload is None or sig is None:
+            return None
+        return cls(payload, PAYLOAD_TYPE, (Signature(found[1].decode(), sig),))
 
     @classmethod
     def _read(cls, data: bytes) -> Envelope:
@@ -171,6 +184,15 @@ def _parse_signature(members: Any) -> Signature:
     if not isinstance(keyid, str) or not _KEYID.fullmatch(keyid):
         raise EnvelopeError(f"keyid is text of at most 200 printable ASCII characters, got {str(keyid)[:80]!r}")
     return Signature(keyid, sig)
+
+
+def _canonical_base64(text: bytes) -> bytes | None:
+    """What `text` encodes in the standard alphabet, if it is the one spelling of that."""
+    try:
+        data = binascii.a2b_base64(text)
+    except binascii.Error:
+        return None
+    return data if binascii.b2a_base64(data, newline=False) == text else None
 
 
 def _decode_base64(text: str, what: str) -> bytes:

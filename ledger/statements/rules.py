@@ -22,7 +22,6 @@ Who signed an entry is the business of `ledger.statements.keyring`.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache, singledispatch
 from typing import Any, TypeVar, get_args
@@ -160,16 +159,24 @@ def check_challenge_size(index: int, challenge: Challenge | ContinuationChalleng
         )
 
 
-def references(value: Any) -> Iterator[LogRef]:
+def references(value: Any) -> list[LogRef]:
     """Every LogRef in a predicate, at any depth."""
-    if isinstance(value, LogRef):
-        yield value
-    elif isinstance(value, list):
+    found: list[LogRef] = []
+    _collect(value, found)
+    return found
+
+
+def _collect(value: Any, found: list[LogRef]) -> None:
+    if type(value) is LogRef:
+        found.append(value)
+    elif type(value) is list:
         for item in value:
-            yield from references(item)
+            _collect(item, found)
     elif isinstance(value, BaseModel):
+        members = value.__dict__
         for name in _with_parts(type(value)):
-            yield from references(getattr(value, name))
+            if members[name] is not None:
+                _collect(members[name], found)
 
 
 @cache

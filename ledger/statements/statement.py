@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from pydantic import ValidationError
-from pydantic_core import PydanticSerializationError
+from pydantic_core import PydanticSerializationError, from_json, to_json
 
 from ledger.statements import canonical, dsse
 from ledger.statements.dsse import Envelope
@@ -27,6 +27,13 @@ STATEMENT_TYPE: Final = "https://in-toto.io/Statement/v1"
 MAX_SUBJECTS: Final = 100
 
 _HEX: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
+#: What stands around the predicate in canonical JSON.
+_HEAD: Final = b'{"_type":"https://in-toto.io/Statement/v1","predicate":'
+_TAIL_BEGINS: Final = b',"predicateType":"'
+_TAIL: Final = re.compile(
+    rb',"predicateType":"([a-z0-9:-]+)","subject":\[\{"digest":\{"sha256":"([0-9a-f]{64})"\},'
+    rb'"name":"([a-z0-9-]{1,300})"\}\]\}'
+)
 
 Subject = tuple[str, str]
 
@@ -62,6 +69,31 @@ class Statement:
         Raises StatementError, in one sentence that names what was got, for anything else. Unknown members are
         ignored; known ones are checked strictly and only under their lowerCamelCase names.
         """
+        return cls._from_common(payload) or cls._read(payload)
+
+    @classmethod
+    def _from_common(cls, payload: bytes) -> Statement | None:
+        """As nearly all payloads are: canonical JSON, one subject with a plain name. Else None: `_read` decides.
+
+        The predicate is read once to know that writing it again gives the same bytes, so no key occurs twice.
+        """
+        at = payload.rfind(_TAIL_BEGINS)
+        found = _TAIL.fullmatch(payload, at) if at > 0 and payload.startswith(_HEAD) else None
+        kind = None if found is None else PREDICATES.get(found[1].decode())
+        if found is None or kind is None:
+            return None
+        body = payload[len(_HEAD) : at]
+        try:
+            members = from_json(body, allow_inf_nan=False)
+            if type(members) is not dict or to_json(members) != body:
+                return None
+            predicate = kind.model_validate_json(body, strict=True, by_alias=True, by_name=False)
+        except ValueError:
+            return None
+        return cls(predicate, ((found[3].decode(), found[2].decode()),))
+
+    @classmethod
+    def _read(cls, payload: bytes) -> Statement:
         members = canonical.loads(payload, "the statement")
         if not isinstance(members, dict) or members.get("_type") != STATEMENT_TYPE:
             got = members.get("_type") if isinstance(members, dict) else type(members).__name__

@@ -62,7 +62,7 @@ SAMPLE_DOES_NOT_PROVE: Final = "Anything about touched chunks that were not draw
 NOT_CONTINUED: Final = (
     "That models marked unlinked, awaited or refuted started from weights in which earlier windows' masks are zero."
 )
-_MOST_REPEATED: Final = 1_000  # lines about clients in all certificates of a window together
+_MOST_REPEATED: Final = 200  # lines about clients in all certificates of a window together
 _BATCH: Final = 500  # certificates in memory at a time
 DEVELOPMENT_SRS: Final = (
     "Soundness against whoever made the development SRS: it did not come from a public ceremony."
