@@ -199,8 +199,8 @@ def _certify(
         log.say(
             predicates.Certificate(
                 request=request, filed=filed, decision=decision, window=closed, mask=mask, outcomes=[],
-                outcomes_in=listed, complete=True, detection="1", srs_provenance="development", proves=["the procedure"],
-                does_not_prove=["forgetting"], issued_at=NOW,
+                outcomes_in=listed, complete=True, detection="1", srs_provenance="development",
+                proves=["the procedure"], does_not_prove=["forgetting"], issued_at=NOW,
             )
         )  # fmt: skip
 

@@ -68,7 +68,7 @@ def _collect(report_id: str, about: schema.About, personal_data: bool) -> schema
     said = [_certificate(row) for row in _each(certificates, "entry", "supplement")]
     found = [_request(row, personal_data) for row in _each(requests, *_REQUEST_ENTRIES)]
     window_rows = list(_each(windows.annotate(number=Count("requests")), "model", "closed_entry", "mask_entry"))
-    order_rows = _orders(orders)
+    order_rows = _orders(orders, named=about.scope != "request")
     return schema.Report(
         report=report_id,
         about=_named(about),
@@ -215,22 +215,24 @@ def _window(row: Any) -> schema.Window:
     )
 
 
-def _orders(orders: QuerySet[m.Order]) -> list[schema.Order]:
-    """By client name; each with its last claim and verdict."""
+def _orders(orders: QuerySet[m.Order], *, named: bool) -> list[schema.Order]:
+    """By client; each with its last claim and verdict. Not `named`, clients have their UUID only, as in the log,
+    and not even their order tells how they are called.
+    """
     made: list[schema.Order] = []
     batch: list[m.Order] = []
     rows = orders.select_related("client_model__client", "client_model__circuit").order_by(
-        "client_model__client__name", "entry"
+        "client_model__client__name" if named else "client_model__client", "entry"
     )
     for row in rows.iterator(BATCH):
         batch.append(row)
         if len(batch) == BATCH:
-            made += _with_verdicts(batch)
+            made += _with_verdicts(batch, named=named)
             batch = []
-    return [*made, *_with_verdicts(batch)]
+    return [*made, *_with_verdicts(batch, named=named)]
 
 
-def _with_verdicts(orders: list[m.Order]) -> Iterator[schema.Order]:
+def _with_verdicts(orders: list[m.Order], *, named: bool) -> Iterator[schema.Order]:
     claims: dict[uuid.UUID, m.Claim] = {}
     for claim in m.Claim.objects.filter(order__in=[one.pk for one in orders]).select_related("entry", "order"):
         if claim.order_id not in claims or claim.attempt > claims[claim.order_id].attempt:
@@ -242,17 +244,17 @@ def _with_verdicts(orders: list[m.Order]) -> Iterator[schema.Order]:
     }  # fmt: skip
     for order in orders:
         found = claims.get(order.pk)
-        yield _order(order, found, None if found is None else verdicts.get(found.pk))
+        yield _order(order, found, None if found is None else verdicts.get(found.pk), named=named)
 
 
-def _order(row: m.Order, claim: m.Claim | None, record: m.VerdictRecord | None) -> schema.Order:
+def _order(row: m.Order, claim: m.Claim | None, record: m.VerdictRecord | None, *, named: bool) -> schema.Order:
     said = None if record is None else log.statement(record.entry).predicate
     assert said is None or isinstance(said, predicates.Verdict)
     return schema.Order(
         order=str(row.uuid),
         window=str(row.window_id),
         client=str(row.client_model.client_id),
-        client_name=row.client_model.client.name,
+        client_name=row.client_model.client.name if named else "",
         state=row.state,
         attempts=row.attempt,
         coverage=row.coverage if said is None else said.coverage,

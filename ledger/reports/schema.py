@@ -70,7 +70,9 @@ class Order(Part):
     order: Uuid
     window: Uuid
     client: Uuid
-    client_name: str
+    client_name: str = Field(
+        description="as the provider calls it; empty in reports on a request, which persons get"
+    )
     state: str
     attempts: Count
     coverage: str

@@ -22,9 +22,10 @@ Who signed an entry is the business of `ledger.statements.keyring`.
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache, singledispatch
-from typing import Any, TypeVar, get_args
+from typing import Any, Final, TypeVar, get_args
 
 from pydantic import BaseModel
 
@@ -83,7 +84,7 @@ class Story:
 
     where: str = "the log"
     statements: dict[int, Predicate] = field(default_factory=dict)
-    hashes: dict[int, bytes] = field(default_factory=dict)
+    hashes: dict[int, str] = field(default_factory=dict)  # of leaves, in hex as references have them
     orders: defaultdict[str, list[int]] = field(default_factory=lambda: defaultdict(list))  # by window
     claims: defaultdict[int, list[int]] = field(default_factory=lambda: defaultdict(list))  # by order
     verdicts: defaultdict[int, list[int]] = field(default_factory=lambda: defaultdict(list))  # by order
@@ -105,12 +106,12 @@ class Story:
 
     def expect(self, ref: LogRef, by: str) -> None:
         """Raise RuleError unless `ref` is an entry that was added."""
-        if self.hashes.get(ref.index) != bytes.fromhex(ref.leaf_hash):
+        if self.hashes.get(ref.index) != ref.leaf_hash:
             raise RuleError(f"{by} refers to log entry {ref.index}, which is not in {self.where} as it says")
 
     def add(self, index: int, leaf_hash: bytes, predicate: Predicate) -> None:
         """Take entry `index`, which `check` has let pass."""
-        self.statements[index], self.hashes[index] = predicate, leaf_hash
+        self.statements[index], self.hashes[index] = predicate, leaf_hash.hex()
         match predicate:
             case Order():
                 self.orders[predicate.window].append(index)
@@ -197,35 +198,32 @@ def same(got: object, wanted: object, otherwise: str) -> None:
         raise RuleError(otherwise)
 
 
-def _said_once(predicate: Predicate) -> object:  # noqa: PLR0911 - one for each group of kinds
+def _said_once(predicate: Predicate) -> object:
     """What a statement is about, where a second one about the same is refused; else None."""
-    match predicate:
-        case (
-            DeletionRequest() | RequestDecision() | Tombstone()
-            | RequestAcknowledgement() | RequestExtension() | RequestClosure()
-        ):  # fmt: skip
-            return predicate.request
-        case WindowClose() | Mask():
-            return predicate.window
-        case AuditReport():
-            return predicate.report
-        case ClientRetirement() | ClientModelRetirement():
-            return _retired(predicate)
-        case ContinuationChallenge() | ContinuationProof() | ContinuationVerdict():
-            return line_rules.said_once(predicate)
-        case Order():
-            return predicate.order
-        case OrderObjection():
-            return predicate.order.index
-        case Challenge() | Proof():
-            return predicate.claim.index
-        case Verdict():
-            return predicate.proof.index
-    return window_rules.said_once(predicate)
+    about = _ABOUT.get(type(predicate))
+    return None if about is None else about(predicate)
 
 
-def _retired(said: ClientRetirement | ClientModelRetirement) -> object:
-    return (said.client, said.model.index) if isinstance(said, ClientModelRetirement) else said.client
+#: What those kinds are about of which one statement each is all that there may be.
+_ABOUT: Final[dict[type[Predicate], Callable[[Any], object]]] = {
+    **dict.fromkeys(
+        (
+            DeletionRequest, RequestDecision, Tombstone, RequestAcknowledgement, RequestExtension, RequestClosure,
+            RequestFulfilment,
+        ),
+        lambda said: said.request,
+    ),
+    **dict.fromkeys((WindowClose, Mask), lambda said: said.window),
+    **dict.fromkeys((ContinuationChallenge, ContinuationProof, ContinuationVerdict), line_rules.said_once),
+    **dict.fromkeys((OrderObjection, OrderException), lambda said: said.order.index),
+    **dict.fromkeys((Challenge, Proof), lambda said: said.claim.index),
+    AuditReport: lambda said: said.report,
+    ClientRetirement: lambda said: said.client,
+    ClientModelRetirement: lambda said: (said.client, said.model.index),
+    ModelRetirement: lambda said: said.model.index,
+    Order: lambda said: said.order,
+    Verdict: lambda said: said.proof.index,
+}  # fmt: skip
 
 
 @singledispatch

@@ -74,18 +74,6 @@ class Windows:
         return known[-1][0] if known and known[-1][1] == "suspend" else None
 
 
-def said_once(predicate: Predicate) -> object:
-    """What a statement is about, where a second one about the same is refused; else None."""
-    match predicate:
-        case OrderException():
-            return predicate.order.index
-        case ModelRetirement():
-            return predicate.model.index
-        case RequestFulfilment():
-            return predicate.request
-    return None
-
-
 def policy_of(closed: WindowClose) -> WindowPolicy:
     """The policy of a closed window."""
     return closed.policy or WindowPolicy()

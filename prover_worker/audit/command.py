@@ -20,7 +20,7 @@ from ledger.tlog.errors import TlogError
 from prover_worker.audit.cases import Cases, check_masks
 from prover_worker.audit.challenges import check_challenges
 from prover_worker.audit.files import check_files
-from prover_worker.audit.opening import Audit, Trust, open_bundle
+from prover_worker.audit.opening import Audit, Trust, open_bundle, without_collections
 from prover_worker.audit.proofs import Choice, Say, check_proofs
 from prover_worker.audit.report import Report
 from prover_worker.errors import AuditError, AuditUnavailable
@@ -38,12 +38,13 @@ def verify(
 
     Raises AuditError or BundleFormatError at the first thing that does not hold, AuditUnavailable.
     """
-    audit = open_bundle(file, trust, report, jobs)
-    challenges = check_challenges(audit)
-    check_files(audit)
     with tempfile.TemporaryDirectory(prefix="verify-") as folder:
-        cases = Cases(audit, challenges, Path(folder))
-        check_masks(cases)
+        with without_collections():
+            audit = open_bundle(file, trust, report, jobs)
+            challenges = check_challenges(audit)
+            check_files(audit)
+            cases = Cases(audit, challenges, Path(folder))
+            check_masks(cases)
         check_proofs(cases, choice, say, jobs)
     _check_erasure(audit)
     _warn(audit)

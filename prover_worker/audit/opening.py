@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import gc
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import BinaryIO, NamedTuple, TypeVar
+from typing import Any, BinaryIO, NamedTuple, TypeVar
 
 from ledger.bundle import contents
 from ledger.bundle.container import Container
 from ledger.bundle.contents import Manifest
 from ledger.bundle.errors import BundleFormatError
 from ledger.statements import predicates as kinds
-from ledger.statements.dsse import PAYLOAD_TYPE, Envelope, pae
+from ledger.statements.dsse import PAYLOAD_TYPE, Envelope
 from ledger.statements.errors import RuleError, SignatureError, StatementError
 from ledger.statements.keyring import KeyRing
-from ledger.statements.keys import public_from_hex, public_hex
+from ledger.statements.keys import public_hex
 from ledger.statements.predicates import Predicate
 from ledger.statements.predicates.base import LogRef
 from ledger.statements.rules import Story, check
@@ -29,7 +30,7 @@ from ledger.tlog.errors import NoteError
 from ledger.tlog.merkle import leaf_hash, verify_consistency
 from ledger.tlog.note import NoteVerifier
 from prover_worker.audit.report import Report
-from prover_worker.audit.signatures import Checker, Item, checker
+from prover_worker.audit.signatures import Checker, checker
 from prover_worker.errors import AuditError
 
 Kind = TypeVar("Kind", bound=Predicate)
@@ -68,6 +69,7 @@ class Audit:
     later: KeyRing = field(init=False)  # one that has passed all rotations: it opens any checkpoint
     head: Checkpoint = field(init=False)
     story: Story = field(default_factory=lambda: Story("the bundle", whole=False))
+    _by_kind: defaultdict[type[Predicate], list[tuple[int, Any]]] = field(default_factory=lambda: defaultdict(list))
 
     @property
     def statements(self) -> dict[int, Predicate]:
@@ -75,10 +77,11 @@ class Audit:
         return self.story.statements
 
     def of(self, kind: type[Kind]) -> Iterator[tuple[int, Kind]]:
-        """All statements of a kind, in log order."""
-        for index, predicate in self.story.statements.items():
-            if isinstance(predicate, kind):
-                yield index, predicate
+        """All statements of a kind, in log order; when all were read."""
+        if not self._by_kind:
+            for index, predicate in self.story.statements.items():
+                self._by_kind[type(predicate)].append((index, predicate))
+        yield from self._by_kind.get(kind, ())
 
     def get(self, ref: LogRef, kind: type[Kind], by: str) -> Kind:
         """The statement that another one refers to. Raises AuditError."""
@@ -98,16 +101,16 @@ class Audit:
 def open_bundle(file: BinaryIO, trust: Trust | None = None, report: Report | None = None, jobs: int = 1) -> Audit:
     """Steps 1 to 8. Raises BundleFormatError where the file is none, AuditError naming what does not hold first."""
     report = report or Report()
-    with _without_collections():
-        audit = _read(file, trust or Trust(), report)
+    with without_collections(), checker(jobs) as signatures:
+        audit = _read(file, trust or Trust(), report, signatures)
         _check_head(audit)
         _check_inclusion(audit)
         _check_kept(audit)
-        _check_statements(audit, jobs)
+        _check_statements(audit, signatures)
     return audit
 
 
-def _read(file: BinaryIO, trust: Trust, report: Report) -> Audit:
+def _read(file: BinaryIO, trust: Trust, report: Report, signatures: Checker) -> Audit:
     """Step 1."""
     with report.step("bundle"):
         container = Container(file, contents.NAMES)
@@ -119,7 +122,9 @@ def _read(file: BinaryIO, trust: Trust, report: Report) -> Audit:
         manifest = contents.parse_manifest(container.read(contents.MANIFEST, contents.MAX_TEXT_BYTES))
         consistency = contents.parse_consistency(container.lines(contents.CONSISTENCY, 10_000))
         lines = contents.parse_entries(container.lines(contents.ENTRIES, contents.MAX_LINE))
-        entries = [_entry(index, leaf) for index, leaf in lines]
+        signatures.start(container.members[contents.ENTRIES].size)
+        signatures.know(trust.provider_key or manifest.provider_key)
+        entries = [_entry(index, leaf, signatures) for index, leaf in lines]
         if len(entries) != manifest.entries:
             raise BundleFormatError(f"the manifest says {manifest.entries} entries, there are {len(entries)}")
         files = len(container.members) - len(contents.FIXED)
@@ -145,12 +150,19 @@ def _scope(manifest: Manifest) -> str:
     return f"the period from log entry {scope.first} to {scope.last}"
 
 
-def _entry(index: int, leaf: bytes) -> Entry:
+def _entry(index: int, leaf: bytes, signatures: Checker) -> Entry:
     try:
         envelope = Envelope.from_leaf(leaf)
-        return Entry(index, leaf_hash(leaf), envelope, Statement.decode(envelope.payload).predicate)
+        said = Statement.decode(envelope.payload).predicate
     except StatementError as error:
         raise AuditError(f"log entry {index} is no statement of a ledger: {error}") from error
+    match said:
+        case kinds.ClientEnrolment() | kinds.ClientKeyAddition() | kinds.ClientKeyRotation():
+            signatures.know(said.public_key)
+        case kinds.KeyRotation():
+            signatures.know(said.new_key)
+    signatures.read(index, envelope)
+    return Entry(index, leaf_hash(leaf), envelope, said)
 
 
 def _check_head(audit: Audit) -> None:
@@ -238,24 +250,22 @@ def _check_kept(audit: Audit) -> None:
     )
 
 
-def _check_statements(audit: Audit, jobs: int) -> None:
+def _check_statements(audit: Audit, signatures: Checker) -> None:
     """Steps 6 to 8: one walk in log order, in which key ring and rules know what came before each entry."""
-    report, raw = audit.report, dict[str, bytes]()
-    with checker(len(audit.entries), jobs) as signatures:
-        step = ""
-        try:
-            for entry in audit.entries:
-                step = "signatures"
-                signatures.add(_item(audit.ring, entry, raw))
-                audit.ring.admit(entry.at, entry.said)
-                step = "events"
-                check(audit.story, entry.at, entry.said)
-                audit.story.add(entry.at, entry.hash, entry.said)
-        except (StatementError, AuditError):
-            _expect_signed(audit, signatures)  # what comes first in the log is named first
-            with report.step(step):
-                raise
-        _expect_signed(audit, signatures)
+    report, step = audit.report, ""
+    try:
+        for entry in audit.entries:
+            step = "signatures"
+            _need(audit.ring, entry, signatures)
+            audit.ring.admit(entry.at, entry.said)
+            step = "events"
+            check(audit.story, entry.at, entry.said)
+            audit.story.add(entry.at, entry.hash, entry.said)
+    except (StatementError, AuditError):
+        _expect_signed(audit, signatures)  # what comes first in the log is named first
+        with report.step(step):
+            raise
+    _expect_signed(audit, signatures)
     report.say("signatures", f"all {len(audit.entries)} are signed by whom they must be")
     report.say("events", "order and references are as the protocol has them")
     certificates = [said for _, said in audit.of(kinds.Certificate)]
@@ -266,25 +276,16 @@ def _check_statements(audit: Audit, jobs: int) -> None:
     report.figures |= {"certificates": len(certificates), "completeCertificates": complete}
 
 
-def _item(ring: KeyRing, entry: Entry, raw: dict[str, bytes]) -> Item:
-    """What must have been signed by whom. `raw` keeps keys that were looked at before."""
-    envelope = entry.envelope
-    if envelope.payload_type != PAYLOAD_TYPE:
-        raise AuditError(f"log entry {entry.at} has payloadType {envelope.payload_type!r}, not {PAYLOAD_TYPE!r}")
-    signers = ring.signers(entry.at, entry.said)
-    for keys in signers:
-        for key in keys:
-            if key not in raw:
-                raw[key] = public_from_hex(key).public_bytes_raw()
-    signed = pae(envelope.payload_type, envelope.payload)
-    return (
-        entry.at, signed, tuple(one.sig for one in envelope.signatures),
-        tuple(tuple(raw[key] for key in sorted(keys)) for keys in signers),
-    )  # fmt: skip
+def _need(ring: KeyRing, entry: Entry, signatures: Checker) -> None:
+    """What must have been signed by whom."""
+    kind = entry.envelope.payload_type
+    if kind != PAYLOAD_TYPE:
+        raise AuditError(f"log entry {entry.at} has payloadType {kind!r}, not {PAYLOAD_TYPE!r}")
+    signatures.need(entry.at, entry.envelope, ring.signers(entry.at, entry.said))
 
 
 def _expect_signed(audit: Audit, signatures: Checker) -> None:
-    bad = signatures.finish()
+    bad = signatures.first_bad()
     if bad is None:
         return
     entry = next(one for one in audit.entries if one.at == bad)
@@ -297,7 +298,7 @@ def _expect_signed(audit: Audit, signatures: Checker) -> None:
 
 
 @contextmanager
-def _without_collections() -> Iterator[None]:
+def without_collections() -> Iterator[None]:
     """No garbage collection while many small objects are made that all stay."""
     enabled = gc.isenabled()
     gc.disable()

@@ -3,13 +3,20 @@
 libsodium (through PyNaCl) takes half the time of OpenSSL, which the ledger itself asks. What libsodium refuses is
 tried with OpenSSL. What it takes, OpenSSL might refuse only where the equation of RFC 8032, section 5.1.7, holds up
 to the cofactor, as that section allows; only who has the secret key can make such a signature.
+
+Checking begins while the bundle is still being read, when it is not known yet whose signature an entry needs: the
+envelope's hint names a key, and whether that key has signed is found out in the background. Once it is known who
+must have signed, an entry whose hint named such a key waits for that answer; all others, few, are checked
+afterwards.
 """
 
 from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterable, Iterator, Sequence
+import sys
+import threading
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -21,76 +28,126 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from nacl.bindings import crypto_sign_open
 from nacl.exceptions import CryptoError
 
+from ledger.statements.dsse import PAYLOAD_TYPE, Envelope, pae
+from ledger.statements.errors import StatementError
+from ledger.statements.keys import keyid, public_from_hex
 from prover_worker.errors import AuditUnavailable
 
-#: Log index, signed bytes, their signatures, and per needed signer the raw keys of which one must have signed.
-Item = tuple[int, bytes, tuple[bytes, ...], tuple[tuple[bytes, ...], ...]]
+#: Log index, payload, signature, and the raw key that the hint names.
+Hinted = tuple[int, bytes, bytes, bytes]
+#: Of each set of public keys in hex, one must have signed.
+Signers = tuple[frozenset[str], ...]
 
 _BATCH: Final = 256
-#: Below this many entries starting processes takes longer than checking.
-_WORTH_PROCESSES: Final = 4_000
+#: Below this many bytes of entries, some thousands, starting processes takes longer than checking.
+_WORTH_PROCESSES: Final = 4_000_000
 
 
-def first_bad(items: Sequence[Item]) -> int | None:
-    """The log index of the first item that is not signed as it must be."""
-    for index, signed, signatures, signers in items:
-        if not all(any(_holds(signed, sig, key) for key in keys for sig in signatures) for keys in signers):
-            return index
-    return None
+def wrong(batch: Sequence[Hinted]) -> list[int]:
+    """The log indices of those that the named key has not signed."""
+    return [index for index, payload, sig, key in batch if not _holds(pae(PAYLOAD_TYPE, payload), sig, key)]
 
 
 class Checker:
-    """Takes items in log order, checks them in the background, and knows the first bad one."""
+    """Takes envelopes as they are read, and says who has not signed what had to be signed."""
 
-    def __init__(self, pool: ProcessPoolExecutor | None, jobs: int) -> None:
-        self._pool, self._jobs = pool, jobs
-        self._batch: list[Item] = []
-        self._pending: list[Future[int | None]] = []
-        self.bad: int | None = None
+    def __init__(self, jobs: int) -> None:
+        self._jobs = jobs
+        self._raw: dict[str, bytes] = {}  # by hex, of keys that are well-formed
+        self._hints: dict[str, str] = {}  # hex by key ID
+        self._named: dict[int, str] = {}  # the key in hex that an entry's hint names
+        self._batch: list[Hinted] = []
+        self._pending: list[Future[list[int]]] = []
+        self._wrong: set[int] = set()  # not signed by the key that the hint names
+        self._suspects: set[int] = set()  # whose hint is not one of the keys that are needed
+        self._needed: dict[int, tuple[Envelope, Signers]] = {}
+        self._pool: ProcessPoolExecutor | None = None
 
-    def add(self, item: Item) -> None:
-        """Take one. `bad` may be set later."""
-        self._batch.append(item)
+    def start(self, size: int) -> None:
+        """Start processes if so many bytes of entries are worth it."""
+        if self._jobs > 1 and size >= _WORTH_PROCESSES:
+            # A fork costs milliseconds, but is safe only where there is nothing but this thread.
+            forking = sys.platform == "linux" and threading.active_count() == 1
+            context = get_context("fork" if forking else "spawn")
+            self._pool = ProcessPoolExecutor(self._jobs, context, _quiet, (os.getpid(),))
+
+    def stop(self) -> None:
+        """End the processes."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def know(self, key: str) -> None:
+        """A public key (hex) that hints may name from now on. One that is none is not."""
+        try:
+            public = public_from_hex(key)
+        except StatementError:
+            return
+        self._raw[key], self._hints[keyid(public)] = public.public_bytes_raw(), key
+
+    def read(self, index: int, envelope: Envelope) -> None:
+        """Take entry `index`, to be checked in the background if its hint is good for anything."""
+        if len(envelope.signatures) != 1 or envelope.payload_type != PAYLOAD_TYPE:
+            return
+        named = self._hints.get(envelope.signatures[0].keyid)
+        if named is None:
+            return
+        self._named[index] = named
+        self._batch.append((index, envelope.payload, envelope.signatures[0].sig, self._raw[named]))
         if len(self._batch) == _BATCH:
             self._send()
 
-    def finish(self) -> int | None:
-        """Wait for all; returns the first bad index."""
+    def need(self, index: int, envelope: Envelope, signers: Signers) -> None:
+        """Who must have signed entry `index`. Raises StatementError for a key that is none."""
+        for keys in signers:
+            for key in keys:
+                if key not in self._raw:
+                    self._raw[key] = public_from_hex(key).public_bytes_raw()
+        self._needed[index] = envelope, signers
+        named = self._named.get(index)
+        if named is None or not all(named in keys for keys in signers):
+            self._suspects.add(index)
+
+    def first_bad(self) -> int | None:
+        """Wait for all; returns the first entry, of those whose signers were named, that lacks a signature."""
         self._send()
         while self._pending:
             self._take()
-        return self.bad
+        suspects = sorted(index for index in self._wrong | self._suspects if index in self._needed)
+        return next((index for index in suspects if not self._signed(*self._needed[index])), None)
+
+    def _signed(self, envelope: Envelope, signers: Signers) -> bool:
+        signed = pae(envelope.payload_type, envelope.payload)
+        return all(
+            any(_holds(signed, one.sig, self._raw[key]) for key in sorted(keys) for one in envelope.signatures)
+            for keys in signers
+        )
 
     def _send(self) -> None:
         batch, self._batch = self._batch, []
-        if self.bad is not None or not batch:
+        if not batch:
             return
         if self._pool is None:
-            self.bad = first_bad(batch)
+            self._wrong.update(wrong(batch))
             return
-        self._pending.append(self._pool.submit(first_bad, batch))
-        while len(self._pending) > 8 * self._jobs:  # what waits stays small
+        self._pending.append(self._pool.submit(wrong, batch))
+        while len(self._pending) > 32 * self._jobs:  # what waits stays small
             self._take()
 
     def _take(self) -> None:
         try:
-            found = self._pending.pop(0).result()
+            self._wrong.update(self._pending.pop(0).result())
         except BrokenProcessPool as error:
             raise AuditUnavailable("a worker process died, perhaps for want of memory: try --jobs 1") from error
-        self.bad = found if self.bad is None else self.bad
 
 
 @contextmanager
-def checker(entries: int, jobs: int) -> Iterator[Checker]:
-    """A Checker with `jobs` processes, where there are enough entries to be worth them."""
-    if jobs < 2 or entries < _WORTH_PROCESSES:
-        yield Checker(None, 1)
-        return
-    with ProcessPoolExecutor(jobs, get_context("spawn"), _quiet, (os.getpid(),)) as pool:
-        try:
-            yield Checker(pool, jobs)
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+def checker(jobs: int) -> Iterator[Checker]:
+    """A Checker that may use so many processes, which end with it."""
+    made = Checker(jobs)
+    try:
+        yield made
+    finally:
+        made.stop()
 
 
 def _quiet(parent: int) -> None:
@@ -114,8 +171,3 @@ def _holds_by_openssl(signed: bytes, signature: bytes, key: bytes) -> bool:
     except (InvalidSignature, ValueError):
         return False
     return True
-
-
-def distinct(keys: Iterable[str]) -> tuple[bytes, ...]:
-    """Raw keys from hex."""
-    return tuple(bytes.fromhex(key) for key in sorted(keys))

@@ -45,10 +45,19 @@ def everything_in(form: str, data: bytes) -> str:
             return "".join(folder.read(name).decode("utf-8") for name in folder.namelist())
     if form == "pdf":
         files = attachments(data)
-        with zipfile.ZipFile(io.BytesIO(files["bundle.zip"])) as bundle:
-            inside = b"".join(bundle.read(name) for name in bundle.namelist())
+        inside = streams_of(data)
+        if "bundle.zip" in files:
+            with zipfile.ZipFile(io.BytesIO(files["bundle.zip"])) as bundle:
+                inside += b"".join(bundle.read(name) for name in bundle.namelist())
         return text_of(data) + files["report.json"].decode() + inside.decode("latin-1")
     return data.decode()
+
+
+def streams_of(pdf: bytes) -> bytes:
+    """Metadata, and whatever else is in the file, unpacked."""
+    with pikepdf.open(io.BytesIO(pdf)) as document:
+        info = str(dict(document.docinfo)).encode()
+        return info + b"".join(one.read_bytes() for one in document.objects if isinstance(one, pikepdf.Stream))
 
 
 def abouts(certified: Certified) -> list[About]:
@@ -111,6 +120,17 @@ def test_persons_are_named_only_where_that_was_asked_for(certified: Certified, f
         assert part not in everything_in(form, data)
     _, data = make(uuid.uuid4(), about, form, personal_data=True)
     assert "Renate" in everything_in(form, data)
+
+
+@pytest.mark.parametrize("form", ["pdf", "json", "csv"])
+def test_the_report_on_a_request_names_no_client(certified: Certified, form):
+    """It is what the person who asked may be given: clients stand in it under their identifier in the log."""
+    report, data = make(uuid.uuid4(), abouts(certified)[1], form, personal_data=True)
+    assert [order.client for order in report.orders] == sorted(party.uuid for party in certified.parties)
+    told = everything_in(form, data).replace("\u200b", "")
+    assert report.orders[0].client[:8] in told
+    for name in ("Klinik", "HYPERLINK", NAMES[2], "WWWWW", *(json.dumps(name)[1:-1] for name in NAMES)):
+        assert name not in told
 
 
 def test_a_window_report_says_what_the_ledger_knows(certified: Certified):
