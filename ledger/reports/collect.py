@@ -222,7 +222,7 @@ def _orders(orders: QuerySet[m.Order], *, named: bool) -> list[schema.Order]:
     made: list[schema.Order] = []
     batch: list[m.Order] = []
     rows = orders.select_related("client_model__client", "client_model__circuit").order_by(
-        "client_model__client__name" if named else "client_model__client", "entry"
+        "client_model__client__name" if named else "client_model__client__uuid", "entry"
     )
     for row in rows.iterator(BATCH):
         batch.append(row)
