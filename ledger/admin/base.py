@@ -20,7 +20,7 @@ from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
 
 from ledger.access import scope
-from ledger.admin import deeds, export, live, timeline
+from ledger.admin import deeds, export, live, timeline, views
 from ledger.admin.widgets import dress_all
 from ledger.workflow.actors import SYSTEM, Actor, officer
 from ledger.workflow.errors import WorkflowError
@@ -62,7 +62,11 @@ class ReadOnlyAdmin(ModelAdmin):
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         """The list, or only its rows as they are by now."""
-        answer = super().changelist_view(request, extra_context)
+        way = views.open_first(request, str(self.opts.model_name))
+        if way is not None:
+            return way
+        shown = {"saved": views.context(request, str(self.opts.model_name))} | (extra_context or {})
+        answer = super().changelist_view(request, shown)
         if self.live and live.is_asked_for(request) and isinstance(answer, TemplateResponse):
             return live.part(request, "rows", answer.context_data or {})
         return answer

@@ -26,6 +26,7 @@ from ledger.models.requests import (
 )
 from ledger.models.uploads import Upload
 from ledger.models.vault import SubjectRecord, VaultKey
+from ledger.models.views import SavedView
 from ledger.models.webhooks import CallbackCursor, WebhookDelivery, WebhookEndpoint
 from ledger.models.windows import Order, OrderNotice, Policy, Suspension, Window
 
@@ -35,6 +36,6 @@ __all__ = [
     "Cosignature", "DatasetIndex", "DeletionRequest", "Event", "Export", "FsckRun", "GlobalModel", "IdentityCheck",
     "IndexedSample", "Job", "KeptAnswer", "LegalHold", "LogEntry", "LogNode", "ModelLimit", "Objection", "Order",
     "OrderNotice", "Policy", "ProofSubmission", "RateBucket", "RecoveryCode", "RegulationTerms", "RequestImport",
-    "SecondFactor", "SubjectAccess", "SubjectRecord", "Suspension", "Upload", "VaultKey", "VerdictRecord",
+    "SavedView", "SecondFactor", "SubjectAccess", "SubjectRecord", "Suspension", "Upload", "VaultKey", "VerdictRecord",
     "WebhookDelivery", "WebhookEndpoint", "Window", "WitnessState",
 ]  # fmt: skip

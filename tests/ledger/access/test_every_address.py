@@ -32,7 +32,7 @@ FORMS = {
 }  # fmt: skip
 #: Pages that every account of the staff has, and what they do is about that account only.
 OWN = {
-    "", "live/progress/", "figures/", "second-factor/", "second-factor/setup/", "second-factor/passkey/NAME",
+    "", "live/progress/", "views/NAME/", "figures/", "second-factor/", "second-factor/setup/", "second-factor/passkey/NAME",
     "tokens/",
     "search/", "logout/", "password_change/", "password_change/done/", "jsi18n/",
 }  # fmt: skip
