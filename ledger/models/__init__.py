@@ -36,6 +36,6 @@ __all__ = [
     "Cosignature", "DatasetIndex", "DeletionRequest", "Event", "Export", "FsckRun", "GlobalModel", "IdentityCheck",
     "IndexedSample", "Job", "KeptAnswer", "LegalHold", "LogEntry", "LogNode", "ModelLimit", "Objection", "Order",
     "OrderNotice", "Policy", "ProofSubmission", "RateBucket", "RecoveryCode", "RegulationTerms", "RequestImport",
-    "SavedView", "SecondFactor", "SubjectAccess", "SubjectRecord", "Suspension", "Upload", "VaultKey", "VerdictRecord",
-    "WebhookDelivery", "WebhookEndpoint", "Window", "WitnessState",
+    "SavedView", "SecondFactor", "SubjectAccess", "SubjectRecord", "Suspension", "Upload", "VaultKey",
+    "VerdictRecord", "WebhookDelivery", "WebhookEndpoint", "Window", "WitnessState",
 ]  # fmt: skip

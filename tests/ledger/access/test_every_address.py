@@ -32,9 +32,9 @@ FORMS = {
 }  # fmt: skip
 #: Pages that every account of the staff has, and what they do is about that account only.
 OWN = {
-    "", "live/progress/", "views/NAME/", "figures/", "second-factor/", "second-factor/setup/", "second-factor/passkey/NAME",
-    "tokens/",
-    "search/", "logout/", "password_change/", "password_change/done/", "jsi18n/",
+    "", "live/progress/", "views/NAME/", "figures/", "second-factor/", "second-factor/setup/",
+    "second-factor/passkey/NAME", "tokens/", "search/", "logout/", "password_change/", "password_change/done/",
+    "jsi18n/",
 }  # fmt: skip
 #: Open to everybody, beside the REST interface.
 PUBLIC = {"", ".well-known/security.txt", "checkpoint", "tile/NAME", "admin/login/", "admin/language/"}
