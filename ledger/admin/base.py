@@ -20,7 +20,7 @@ from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
 
 from ledger.access import scope
-from ledger.admin import deeds, export, live, timeline, views
+from ledger.admin import deeds, empty, export, live, timeline, views
 from ledger.admin.widgets import dress_all
 from ledger.workflow.actors import SYSTEM, Actor, officer
 from ledger.workflow.errors import WorkflowError
@@ -41,6 +41,11 @@ class ReadOnlyAdmin(ModelAdmin):
     def get_urls(self) -> list[Any]:
         name = f"ledger_{self.opts.model_name}_csv"
         return [path("csv/", self.admin_site.admin_view(self.csv_view), name=name), *super().get_urls()]
+
+    @property
+    def empty_words(self) -> Any:
+        """What the list says when there is nothing in it."""
+        return empty.words(str(self.opts.model_name))
 
     def csv_view(self, request: HttpRequest) -> HttpResponseBase:
         """The list as the page shows it, as a file."""

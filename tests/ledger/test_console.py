@@ -5,9 +5,11 @@ from __future__ import annotations
 import csv
 import io
 from datetime import timedelta
+from html import unescape
 from typing import Any
 
 import pytest
+from django.contrib import admin
 from django.contrib.auth.models import Group, User
 from django.test import Client as Browser
 from django.urls import reverse
@@ -15,7 +17,8 @@ from django.utils import timezone
 
 from ledger import log, models
 from ledger.access import roles
-from ledger.admin import inclusion
+from ledger.admin import empty, inclusion
+from ledger.admin.base import ReadOnlyAdmin
 from ledger.fsck.run import check_and_record
 from ledger.workflow import proofs
 from tests.ledger.story import Story, verdict
@@ -227,3 +230,15 @@ def test_charts_without_data_say_what_comes_next(officer: Browser) -> None:
     text = officer.get(reverse("console:figures")).content.decode()
     for words in ("No request is waiting.", "No window has a mask yet.", "No verdict yet"):
         assert words in text
+
+
+def test_every_empty_list_says_how_rows_come_about(db: None, officer: Browser) -> None:
+    for page in admin.site._registry.values():
+        if isinstance(page, ReadOnlyAdmin):
+            name = f"admin:ledger_{page.opts.model_name}_changelist"
+            assert page.opts.model_name in empty._WORDS
+            text = unescape(officer.get(reverse(name)).content.decode())
+            assert str(page.empty_words) in text, page
+    text = officer.get(reverse("admin:ledger_client_changelist"), {"q": "nobody"}).content.decode()
+    assert "No row passes these filters" in text
+    assert 'href="?view=all"' in text
