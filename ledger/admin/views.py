@@ -85,7 +85,7 @@ def _save(request: HttpRequest, page: str, query: str) -> tuple[bool, str]:
     if default:
         mine.update(default=False)
     SavedView.objects.update_or_create(
-        user_id=request.user.pk, page=page, name=name, defaults={"query": query, "default": default}
+        user_id=request.user.pk or 0, page=page, name=name, defaults={"query": query, "default": default}
     )
     return True, _("The view “%(name)s” is saved.") % {"name": name}
 
