@@ -24,6 +24,7 @@ _PAGES: list[tuple[Any, list[tuple[Any, ...]]]] = [
             (_("Windows"), "inbox", "window"),
             (_("Orders"), "send", "order"),
             (_("Imports"), "upload_file", "requestimport"),
+            (_("Bulk actions"), "playlist_add_check", "bulkrun"),
         ],
     ),
     (

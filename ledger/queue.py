@@ -39,6 +39,7 @@ TASK_LINE_CHALLENGE: Final = "prover_worker.tasks.line_challenge"
 TASK_LINE_VERIFY: Final = "prover_worker.tasks.line_verify"
 TASK_IMPORT: Final = "prover_worker.tasks.import_requests"
 TASK_EXPORT: Final = "prover_worker.tasks.export"
+TASK_BULK: Final = "prover_worker.tasks.bulk"
 TASK_SWEEP: Final = "prover_worker.tasks.sweep"
 TASK_FSCK: Final = "prover_worker.tasks.fsck"
 TASK_WEBHOOKS: Final = "prover_worker.tasks.webhooks"
@@ -50,6 +51,7 @@ TASKS: Final = {
     Job.Kind.CONTINUATION: TASK_LINE_VERIFY,
     Job.Kind.IMPORT: TASK_IMPORT,
     Job.Kind.EXPORT: TASK_EXPORT,
+    Job.Kind.BULK: TASK_BULK,
 }
 
 _ROUTES: Final = {
@@ -60,6 +62,7 @@ _ROUTES: Final = {
     TASK_LINE_VERIFY: broker.VERIFICATION,
     TASK_IMPORT: broker.REPORTS,
     TASK_EXPORT: broker.REPORTS,
+    TASK_BULK: broker.LEDGER,
     TASK_SWEEP: broker.LEDGER,
     TASK_FSCK: broker.REPORTS,
     TASK_WEBHOOKS: broker.WEBHOOKS,

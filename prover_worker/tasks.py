@@ -16,6 +16,7 @@ from ledger import queue
 from ledger.log import NotCosignedError
 from ledger.passing import what_is_away
 from ledger.queue import app
+from ledger.workflow import bulk as many
 from ledger.workflow import claims, continuations, housekeeping, imports, jobs, proofs, windows
 from ledger.workflow import webhooks as outgoing
 from ledger.workflow.errors import WorkflowError
@@ -67,6 +68,12 @@ def import_requests(job_id: str) -> None:
 def export(job_id: str) -> None:
     """Make an audit report, log its digest, keep the file for a while."""
     _work(job_id, _export)
+
+
+@app.task(name=queue.TASK_BULK)
+def bulk(job_id: str) -> None:
+    """Carry out an officer's action on many rows."""
+    _work(job_id, _bulk)
 
 
 @app.task(name=queue.TASK_SWEEP)
@@ -143,6 +150,13 @@ def _import(job: Job) -> None:
         queue.report_progress(job.uuid, done / total, f"{done} of {total} lines read")
 
     imports.run_import(job.target, report)
+
+
+def _bulk(job: Job) -> None:
+    def report(done: int, total: int) -> None:
+        queue.report_progress(job.uuid, done / total, f"{done} of {total} rows")
+
+    many.carry_out(job.target, report)
 
 
 def _export(job: Job) -> None:

@@ -8,6 +8,7 @@ from django.utils.translation import gettext_lazy as _
 from ledger.admin import (
     access_pages,
     accounts,
+    bulk,
     checks,
     clients,
     events,
@@ -26,7 +27,7 @@ from ledger.admin import (
 )
 
 __all__ = [
-    "access_pages", "accounts", "checks", "clients", "events", "exports", "intake", "jobs", "log", "orders",
+    "access_pages", "accounts", "bulk", "checks", "clients", "events", "exports", "intake", "jobs", "log", "orders",
     "parties", "policies", "proofs", "requests", "webhooks", "windows", "witnesses",
 ]  # fmt: skip
 

@@ -22,6 +22,7 @@ from unfold.admin import ModelAdmin
 from ledger.access import scope
 from ledger.admin import deeds, empty, export, live, timeline, views
 from ledger.admin.widgets import dress_all
+from ledger.workflow import bulk
 from ledger.workflow.actors import SYSTEM, Actor, officer
 from ledger.workflow.errors import WorkflowError
 
@@ -239,8 +240,25 @@ def ask_each(
     answer = confirmed(page, request, rows, action, form, title, words)
     if isinstance(answer, HttpResponse):
         return answer
-    each(request, rows, lambda row: use_case(row, answer), done)
-    return None
+    way = many(page, request, rows, action, answer)
+    if way is None:
+        each(request, rows, lambda row: use_case(row, answer), done)
+    return way
+
+
+def many(
+    page: admin.ModelAdmin, request: HttpRequest, rows: QuerySet[Any], action: str, values: dict[str, Any]
+) -> HttpResponse | None:
+    """The way to a bulk action's page where rows are too many for one answer; None where they are done at once."""
+    table = str(page.opts.model_name)
+    if (table, action) not in bulk.DEEDS or rows.count() <= bulk.AT_ONCE:
+        return None
+    try:
+        run = bulk.start(table, action, rows.values_list("pk", flat=True), values, actor=officer(request.user))
+    except WorkflowError as error:
+        messages.error(request, error.sentence)
+        return HttpResponseRedirect(request.get_full_path())
+    return HttpResponseRedirect(reverse("admin:ledger_bulkrun_change", args=[run.pk]))
 
 
 def each(request: HttpRequest, rows: QuerySet[Any], use_case: Callable[[Any], object], done: StrOrPromise) -> None:

@@ -38,6 +38,7 @@ _WORDS: Final[Mapping[str, Any]] = {
     "webhookendpoint": _("No endpoint yet. POST /api/v1/webhooks adds one, and shows its secret once."),
     "webhookdelivery": _("Nothing was sent yet. Deliveries follow events that an endpoint has asked for."),
     "policy": _("No policy yet: the defaults count. Add one to change how windows come about."),
+    "bulkrun": _("Nothing yet. Actions on more than 20 rows of a list are carried out by a worker and stand here."),
     "datasetindex": _("No index yet. “manage.py register_dataset” registers the samples of a data set."),
 }
 

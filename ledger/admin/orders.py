@@ -14,7 +14,7 @@ from unfold.admin import TabularInline
 
 from ledger import texts
 from ledger.admin import plain_words, progress
-from ledger.admin.base import ReadOnlyAdmin, ask_each, each, entry_link, link
+from ledger.admin.base import ReadOnlyAdmin, ask_each, each, entry_link, link, many
 from ledger.models import Order, OrderNotice, Suspension
 from ledger.workflow.actors import officer
 from ledger.workflow.orders import except_order
@@ -114,9 +114,13 @@ class OrderAdmin(ReadOnlyAdmin):
         return link(row.window)
 
     @admin.action(description=_("Remind the clients of selected orders"), permissions=["decide"])
-    def remind(self, request: HttpRequest, rows: QuerySet[Order]) -> None:
+    def remind(self, request: HttpRequest, rows: QuerySet[Order]) -> HttpResponse | None:
+        way = many(self, request, rows, "remind", {})
+        if way is not None:
+            return way
         actor = officer(request.user)
         each(request, rows, lambda row: remind(row.pk, actor=actor), _("reminded"))
+        return None
 
     @admin.action(description=_("Except selected orders …"), permissions=["decide"])
     def release(self, request: HttpRequest, rows: QuerySet[Order]) -> HttpResponse | None:

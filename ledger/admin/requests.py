@@ -20,7 +20,7 @@ from django.utils.translation import gettext_lazy as _
 from ledger import texts
 from ledger.access import scope, session
 from ledger.admin import request_forms as ask
-from ledger.admin.base import AddByUseCase, ReadOnlyAdmin, confirmed, each, entry_link, link
+from ledger.admin.base import AddByUseCase, ReadOnlyAdmin, confirmed, each, entry_link, link, many
 from ledger.models import DeletionRequest, GlobalModel, LegalHold, SubjectAccess
 from ledger.statements import lifecycle
 from ledger.workflow import request_steps
@@ -140,9 +140,13 @@ class DeletionRequestAdmin(AddByUseCase):
         return _lines(_hold(hold) for hold in row.holds.all())
 
     @admin.action(description=_("Receipt was confirmed to the person"), permissions=["decide"])
-    def acknowledge(self, request: HttpRequest, rows: QuerySet[DeletionRequest]) -> None:
+    def acknowledge(self, request: HttpRequest, rows: QuerySet[DeletionRequest]) -> HttpResponse | None:
+        way = many(self, request, rows, "acknowledge", {})
+        if way is not None:
+            return way
         actor = officer(request.user)
         each(request, rows, lambda row: request_steps.acknowledge(row.pk, actor=actor), _("receipt confirmed"))
+        return None
 
     @admin.action(description=_("Record an identity check …"), permissions=["decide"])
     def identify(self, request: HttpRequest, rows: QuerySet[DeletionRequest]) -> HttpResponse | None:
@@ -266,8 +270,10 @@ class DeletionRequestAdmin(AddByUseCase):
         if isinstance(answer, HttpResponse):
             return answer
         actor = officer(request.user)
-        each(request, rows, lambda row: use_case(row, answer, actor), done)
-        return None
+        way = many(self, request, rows, action, answer)
+        if way is None:
+            each(request, rows, lambda row: use_case(row, answer, actor), done)
+        return way
 
     def has_decide_permission(self, request: Any) -> bool:
         return bool(request.user.has_perm("ledger.change_deletionrequest"))

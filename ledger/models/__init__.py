@@ -5,6 +5,7 @@ from __future__ import annotations
 from ledger.models.access import ApiToken, ModelLimit, RecoveryCode, SecondFactor
 from ledger.models.accesses import SubjectAccess
 from ledger.models.blobs import Blob
+from ledger.models.bulk import BulkRow, BulkRun
 from ledger.models.checks import FsckRun
 from ledger.models.cosignatures import CheckpointProposal, Cosignature, WitnessState
 from ledger.models.datasets import DatasetIndex, IndexedSample
@@ -31,11 +32,12 @@ from ledger.models.webhooks import CallbackCursor, WebhookDelivery, WebhookEndpo
 from ledger.models.windows import Order, OrderNotice, Policy, Suspension, Window
 
 __all__ = [
-    "ApiToken", "Approval", "Blob", "CallbackCursor", "Certificate", "Challenge", "Checkpoint",
-    "CheckpointProposal", "CircuitRelease", "Claim", "Client", "ClientKey", "ClientModel", "Continuation",
-    "Cosignature", "DatasetIndex", "DeletionRequest", "Event", "Export", "FsckRun", "GlobalModel", "IdentityCheck",
-    "IndexedSample", "Job", "KeptAnswer", "LegalHold", "LogEntry", "LogNode", "ModelLimit", "Objection", "Order",
-    "OrderNotice", "Policy", "ProofSubmission", "RateBucket", "RecoveryCode", "RegulationTerms", "RequestImport",
-    "SavedView", "SecondFactor", "SubjectAccess", "SubjectRecord", "Suspension", "Upload", "VaultKey",
-    "VerdictRecord", "WebhookDelivery", "WebhookEndpoint", "Window", "WitnessState",
+    "ApiToken", "Approval", "Blob", "BulkRow", "BulkRun", "CallbackCursor", "Certificate", "Challenge",
+    "Checkpoint", "CheckpointProposal", "CircuitRelease", "Claim", "Client", "ClientKey", "ClientModel",
+    "Continuation", "Cosignature", "DatasetIndex", "DeletionRequest", "Event", "Export", "FsckRun", "GlobalModel",
+    "IdentityCheck", "IndexedSample", "Job", "KeptAnswer", "LegalHold", "LogEntry", "LogNode", "ModelLimit",
+    "Objection", "Order", "OrderNotice", "Policy", "ProofSubmission", "RateBucket", "RecoveryCode",
+    "RegulationTerms", "RequestImport", "SavedView", "SecondFactor", "SubjectAccess", "SubjectRecord",
+    "Suspension", "Upload", "VaultKey", "VerdictRecord", "WebhookDelivery", "WebhookEndpoint", "Window",
+    "WitnessState",
 ]  # fmt: skip

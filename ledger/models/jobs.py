@@ -19,6 +19,7 @@ class Job(models.Model):
         CONTINUATION = "line-verify"  # target: a continuation
         IMPORT = "import"  # target: a file of requests
         EXPORT = "export"  # target: an export
+        BULK = "bulk"  # target: an action on many rows
 
     class State(models.TextChoices):
         QUEUED = "queued"

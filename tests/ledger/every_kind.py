@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ledger import log, models
 from ledger.fsck.run import check_and_record
-from ledger.workflow import exports, imports, proofs, webhooks
+from ledger.workflow import bulk, exports, imports, proofs, webhooks
 from ledger.workflow.actors import SYSTEM
 from ledger.workflow.certificates import certify
 from ledger.workflow.datasets import Sample, register_dataset
@@ -35,5 +35,7 @@ def tell(story: Story) -> None:
     models.WitnessState.objects.create(vkey="w.example+01020304+BA==", url="http://w.example")
     webhooks.send_test(webhooks.add_endpoint("https://hooks.example/x")[0])
     reveal_subject(models.DeletionRequest.objects.exclude(state="filed")[0].uuid, "contact", actor=SYSTEM)
+    row = models.DeletionRequest.objects.all()[0]
+    bulk.start("deletionrequest", "hold", [row.pk], {"reason": "litigation"}, actor=SYSTEM)
     exports.request_export("window", "json", actor=SYSTEM, about=window.uuid)
     check_and_record()
