@@ -1,8 +1,8 @@
 """One action on many rows, as a job.
 
 1. `start` writes the run with a line for each row, and queues a job;
-2. a worker carries it out line by line (`carry_out`): the row's change and the line's outcome are one transaction, so
-   a worker that dies has done whole rows only, and the next one goes on behind them;
+2. a worker carries it out line by line (`carry_out`): the row's change and the line's outcome are one transaction,
+   so a worker that dies has done whole rows only, and the next one goes on behind them;
 3. a refusal is the outcome of its row, in a sentence in the officer's language; the others go on;
 4. who has asked must still be allowed to when a row's turn comes.
 """
