@@ -14,8 +14,9 @@ PROFILE ?= full
 DIRECTIONS ?=
 B ?= demo
 SEEDS ?= 0,1,2
+SECONDS ?= 60
 
-.PHONY: help setup demo serve test lint openapi messages bench results sbom audit foreign-tools browser-tools fault-tools faults clean
+.PHONY: help setup demo serve test lint openapi messages bench results sbom audit foreign-tools browser-tools fault-tools faults fuzz clean
 .DEFAULT_GOAL := help
 
 help:
@@ -33,6 +34,7 @@ help:
 	@echo "make browser-tools   Chromium, for the tests in a browser (Debian, Ubuntu; as root); make test does this first"
 	@echo "make faults  kills, fills up, cuts off and turns back everything while the ledger works; ends with one JSON line"
 	@echo "make fault-tools     PostgreSQL, Redis, RabbitMQ, Swift and libfaketime, which that needs (Debian, Ubuntu; as root)"
+	@echo "make fuzz SECONDS=60   feeds readers of bundles, statements, notes, masks and proofs with anything; findings in var/fuzz"
 	@echo "make clean   remove the virtual environment and everything under var/"
 
 setup: $(STAMP)
@@ -111,6 +113,10 @@ fault-tools:
 
 faults: $(STAMP) fault-tools
 	$(BIN)/python -m tests.faults
+
+fuzz: $(STAMP)
+	$(BIN)/python -m pip install -q --no-deps --require-hashes -r tests/fuzzing/requirements.lock
+	$(BIN)/python -m tests.fuzzing --seconds $(SECONDS)
 
 clean:
 	rm -rf $(VENV) var
