@@ -4,10 +4,12 @@ The rows come from the use cases themselves: every client is enrolled and commit
 every request is filed, sealed and logged. A gunicorn as `manage.py serve` starts it, with an embedded PostgreSQL,
 serves the pages on the loopback interface, from a temporary folder. One officer opens every list, the first page,
 and the list of requests with filters, a search, another order and its last page, all of them several times, one
-after the other. Queries are counted in this process, over the same addresses. Chromium opens the pages, wide and
-light, then narrow and dark, and axe-core judges them by WCAG 2.2 AA.
+after the other. Queries are counted in this process, over the same addresses, and the CPU time of answering is
+taken there too: unlike what a caller waits, it does not depend on who else works on the machine. Chromium opens the
+pages, wide and light, then narrow and dark, and axe-core judges them by WCAG 2.2 AA.
 
-The last line is JSON. `list_page_p95_ms` is over all addresses and rounds, what the caller waits.
+The last line is JSON. `list_page_p95_ms` is over all addresses and rounds, what the caller waits. The table names
+beside it the load on the machine while that was measured.
 """
 
 from __future__ import annotations
@@ -19,7 +21,6 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -48,12 +49,12 @@ def main() -> None:
         try:
             seed(folder, requests, clients)
             addresses = pages()
-            queries = count_queries(addresses)
+            queries, busy = count_queries(addresses), count_seconds(addresses)
             cookie = session()
             with server(folder) as address:
                 waited = measure(address, addresses, cookie)
                 wrong = judge(address, addresses, cookie)
-            report(addresses, waited, queries, wrong, requests, clients)
+            report(addresses, waited, queries, busy, wrong, requests, clients)
         finally:
             from ledger import embedded
 
@@ -145,20 +146,38 @@ def pages() -> list[str]:
     return ["/admin/", *sorted(lists), *(requests + way for way in ways)]
 
 
-def count_queries(addresses: list[str]) -> dict[str, int]:
-    """Queries of each page, session and account included."""
+def logged_in() -> Any:
+    """An officer who has logged in, without a server."""
     from django.contrib.auth.models import User
-    from django.db import connection
     from django.test import Client
-    from django.test.utils import CaptureQueriesContext
 
     browser = Client(SERVER_NAME="localhost")
     browser.force_login(User.objects.get(username=_NAME))
+    return browser
+
+
+def count_seconds(addresses: list[str]) -> dict[str, float]:
+    """CPU milliseconds of answering each page, without the database's; after one round that nobody counts."""
+    browser = logged_in()
     found = {}
     for address in addresses:
-        with CaptureQueriesContext(
-            connection,
-        ) as queries:
+        browser.get(address)
+        started = time.process_time()
+        for _ in range(_ROUNDS):
+            browser.get(address)
+        found[address] = 1000 * (time.process_time() - started) / _ROUNDS
+    return found
+
+
+def count_queries(addresses: list[str]) -> dict[str, int]:
+    """Queries of each page, session and account included."""
+    from django.db import connection
+    from django.test.utils import CaptureQueriesContext
+
+    browser = logged_in()
+    found = {}
+    for address in addresses:
+        with CaptureQueriesContext(connection) as queries:
             answer = browser.get(address)
         if answer.status_code != 200:
             raise SystemExit(f"{address} answers {answer.status_code}")
@@ -168,14 +187,11 @@ def count_queries(addresses: list[str]) -> dict[str, int]:
 
 def session() -> str:
     """The cookie of an officer who has logged in."""
-    from django.contrib.auth.models import User
     from django.db import connections
-    from django.test import Client
 
-    browser = Client(SERVER_NAME="localhost")
-    browser.force_login(User.objects.get(username=_NAME))
+    cookie: str = logged_in().cookies["sessionid"].value
     connections.close_all()
-    return browser.cookies["sessionid"].value
+    return cookie
 
 
 def measure(address: str, addresses: list[str], cookie: str) -> dict[str, list[float]]:
@@ -197,28 +213,30 @@ def measure(address: str, addresses: list[str], cookie: str) -> dict[str, list[f
 
 def judge(address: str, addresses: list[str], cookie: str) -> list[str]:
     """What axe-core finds wrong, page by page."""
-    from tests.browsing import open_browser, open_context, violations
+    from tests.browsing import change_looks, open_browser, open_context, violations
 
-    def look(browser: Any, size: str, theme: Any) -> Iterator[str]:
-        context = open_context(browser, address, size=size, theme=theme)
+    wrong = []
+    with open_browser() as browser:
+        context = open_context(browser, address)
         context.add_cookies([{"name": "sessionid", "value": cookie, "url": address}])
         page = context.new_page()
         for one in addresses:
             page.goto(one)
-            yield from (f"{one} ({size}, {theme}): {problem}" for problem in violations(page))
-        context.close()
-
-    with open_browser() as browser:
-        return [*look(browser, "wide", "light"), *look(browser, "narrow", "dark")]
+            wrong += [f"{one}: {problem}" for problem in violations(page)]
+            change_looks(page, "narrow", "dark")
+            wrong += [f"{one} (narrow, dark): {problem}" for problem in violations(page)]
+            change_looks(page, "wide", "light")
+    return wrong
 
 
 def report(
-    addresses: list[str], waited: dict[str, list[float]], queries: dict[str, int], wrong: list[str], requests: int,
-    clients: int,
+    addresses: list[str], waited: dict[str, list[float]], queries: dict[str, int], busy: dict[str, float],
+    wrong: list[str], requests: int, clients: int,
 ) -> None:  # fmt: skip
     """The table, what is wrong, and the JSON line."""
+    print(f"waited (median), CPU of the page, queries; load on {os.cpu_count()} cores: {os.getloadavg()[1]:.1f}")
     for one in addresses:
-        print(f"{statistics.median(waited[one]):8.0f} ms {queries[one]:4d} queries  {one}")
+        print(f"{statistics.median(waited[one]):8.0f} ms {busy[one]:6.0f} ms {queries[one]:4d}  {one}")
     for problem in wrong:
         print(problem)
     every = sorted(value for values in waited.values() for value in values)

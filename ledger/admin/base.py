@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.utils import quote, unquote
 from django.core.exceptions import PermissionDenied, ValidationError
-from django.db.models import Model, QuerySet
+from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.http.response import HttpResponseBase
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
-from django.utils.html import format_html
-from django.utils.safestring import SafeString
-from unfold.admin import ModelAdmin
+from django.utils.html import escape, format_html
+from django.utils.safestring import SafeString, mark_safe
+from django.utils.translation import get_language
+from unfold.admin import ModelAdmin, checkbox
 
 from ledger.access import scope
-from ledger.admin import deeds, empty, export, live, timeline, views
+from ledger.admin import deeds, empty, export, finding, live, timeline, views
 from ledger.admin.widgets import dress_all
 from ledger.workflow import bulk
 from ledger.workflow.actors import SYSTEM, Actor, officer
@@ -30,11 +33,20 @@ if TYPE_CHECKING:
     from django_stubs_ext import StrOrPromise
 
 
+_SOME: Final = "some-row"
+
+
+@functools.cache
+def _box(_language: str | None) -> str:
+    return str(checkbox.render(ACTION_CHECKBOX_NAME, _SOME))
+
+
 class ReadOnlyAdmin(ModelAdmin):
     """Rows are looked at, never edited: they come from the workflow only."""
 
     list_per_page = 50
     show_full_result_count = False
+    paginator = finding.BothEnds
     exports = True
     tells = False  # whether a row's page ends with what happened to it
     live = False  # whether list and rows' pages keep themselves up to date
@@ -97,6 +109,26 @@ class ReadOnlyAdmin(ModelAdmin):
             page = reverse(f"admin:ledger_{self.opts.model_name}_change", args=[quote(chosen[0])])
             return HttpResponseRedirect(page)
         return answer
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        """Rows by a UUID or its beginning, and by the words in other fields."""
+        names = list(self.get_search_fields(request))
+        if not search_term or not names:
+            return queryset, False
+        found, others, whole = finding.search(self.model, queryset, names, search_term)
+        if whole or not others:
+            return found, False
+        page = copy.copy(self)
+        page.search_fields = others
+        rows, _twice = super(ReadOnlyAdmin, page).get_search_results(request, queryset, search_term)
+        return queryset.filter(Q(pk__in=found.values("pk")) | Q(pk__in=rows.values("pk"))), False
+
+    @admin.display(description=ModelAdmin.action_checkbox.short_description)
+    def action_checkbox(self, obj: Model) -> SafeString:
+        """A row's box as the theme draws it: drawn once, not by a template for each of fifty rows."""
+        return mark_safe(_box(get_language()).replace(_SOME, escape(obj.pk)))  # noqa: S308 - the theme's, escaped
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """What the account may know of: see ledger.access.scope."""
@@ -192,10 +224,12 @@ def link(row: Model | None, label: str | None = None) -> SafeString | str:
 def entry_link(field: str, title: StrOrPromise) -> Callable[[Any, Any], SafeString | str]:
     """A column that links to the log entry in `field`."""
 
-    @admin.display(description=title, ordering=field)
+    @admin.display(description=title, ordering=f"{field}_id")
     def column(_admin: Any, row: Any) -> SafeString | str:
-        entry = getattr(row, field)
-        return link(entry, None if entry is None else f"#{entry.pk}")
+        index = getattr(row, f"{field}_id")  # its row, envelope and all, is not read
+        if index is None:
+            return "–"
+        return format_html('<a href="{}">#{}</a>', reverse("admin:ledger_logentry_change", args=[index]), index)
 
     return column
 

@@ -85,7 +85,6 @@ class ClientAdmin(AddByUseCase):
     list_display = ["name", "uuid", "state", "valid_keys", "enrolled", "invited_at"]
     search_fields = ["name", "uuid", "keys__keyid"]
     list_filter = [StateFilter, "invited_at"]
-    list_select_related = ["enrolled_entry", "retired_entry"]
     fields = ("name", "uuid", "state", "enrolled", "retired", "invited_at", "token_expires_at", "token_used_at")
     actions = ["reissue", "reenrol", "retire"]
     enrolled = entry_link("enrolled_entry", _("enrolled"))
@@ -146,7 +145,7 @@ class ClientKeyAdmin(ReadOnlyAdmin):
     list_display = ["short", "client_link", "label", "since", "revoked"]
     search_fields = ["keyid", "client__name", "client__uuid"]
     list_filter = [("revoked_entry", admin.EmptyFieldListFilter)]
-    list_select_related = ["client", "enrolled_entry", "revoked_entry"]
+    list_select_related = ["client"]
     fields = ["client_link", "keyid", "public_key", "label", "since", "revoked"]
     actions = ["revoke"]
     since = entry_link("enrolled_entry", _("brought by"))

@@ -13,7 +13,6 @@ from ledger.models import Event
 class EventAdmin(ReadOnlyAdmin):
     list_display = ["id", "kind", "created_at", "actor_name", "request", "window", "order", "client", "logged"]
     list_filter = ["kind", "actor_kind", "created_at"]
-    list_select_related = ["entry"]
     search_fields = ["=request", "=window", "=order", "=client", "=model", "actor_name"]
     ordering = ["-id"]
 

@@ -79,7 +79,7 @@ class ExportAdmin(AddByUseCase):
     list_filter = ["scope", "form", "personal_data", "created_at"]
     search_fields = ["uuid", "about", "actor_name", "sha256"]
     search_help_text = _("UUID of the report or of what it is about, who asked for it, or the file's SHA-256")
-    list_select_related = ["entry", "file"]
+    list_select_related = ["file"]
     fields = [
         "uuid", "about_link", "form", "personal_data", "reason_words", "actor_name", "created_at", "logged",
         "sha256", "size", "expires_at",

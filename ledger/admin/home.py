@@ -81,19 +81,21 @@ def _requests(request: HttpRequest, now: datetime) -> dict[str, Any]:
     """By state and by days left; what waits for a decision; the next that are due, overdue ones first."""
     rows = scope.visible(request.user, DeletionRequest.objects.all())
     live = rows.filter(state__in=lifecycle.LIVE)
-    counted = live.annotate(bin=due_bin(now)).values("state", "bin").order_by().annotate(count=Count("pk"))
-    cells = list(counted)
-    waiting = live.filter(state=lifecycle.OPEN).aggregate(
-        open=Count("pk"),
-        identify=Count("pk", filter=Q(verified=False, policy__identity_required=True)),
-        acknowledge=Count("pk", filter=Q(acknowledged_entry=None, acknowledge_by__isnull=False)),
-    )
-    waiting["decide"] = waiting["open"] - waiting["identify"]
+    undecided = Q(state=lifecycle.OPEN)
+    cells = list(
+        live.annotate(bin=due_bin(now)).values("state", "bin").order_by().annotate(
+            count=Count("pk"),
+            identify=Count("pk", filter=undecided & Q(verified=False, policy__identity_required=True)),
+            acknowledge=Count("pk", filter=undecided & Q(acknowledged_entry=None, acknowledge_by__isnull=False)),
+        )
+    )  # fmt: skip
+    states = {name: sum(c["count"] for c in cells if c["state"] == name) for name in lifecycle.LIVE}
+    waiting = {name: sum(cell[name] for cell in cells) for name in ("identify", "acknowledge")}
+    waiting["decide"] = states[lifecycle.OPEN] - waiting["identify"]
     bars = due_bars((cell["bin"], cell["count"]) for cell in cells)
     soonest = list(live.order_by("due_at")[:_ROWS])
     for row in soonest:
         row.days = days(row.due_at, now)  # type: ignore[attr-defined]  # for the template
-    states = {name: sum(c["count"] for c in cells if c["state"] == name) for name in lifecycle.LIVE}
     return {
         "total": sum(bar["count"] for bar in bars), "late": bars[0]["count"], "bars": bars,
         "soonest": soonest, "waiting": waiting,

@@ -82,7 +82,7 @@ class OrderAdmin(ReadOnlyAdmin):
     ]
     list_filter = ["state", EscalatedFilter, "due_at", "objection__reason", "window"]
     search_fields = ["uuid", "client_model__client__name", "window__uuid"]
-    list_select_related = ["client_model__client", "window__model", "entry", "objection"]
+    list_select_related = ["client_model__client", "window__model", "objection"]
     inlines = [NoticeInline]
     actions = ["remind", "release", "suspend", "reinstate"]
     # The secret of a draw is nobody's business before the challenge discloses it.
@@ -161,7 +161,7 @@ class SuspensionAdmin(ReadOnlyAdmin):
     list_display = ["client", "reason", "since", "until", "lift_reason"]
     list_filter = ["reason", ("lifted_entry", admin.EmptyFieldListFilter)]
     search_fields = ["client__name", "client__uuid"]
-    list_select_related = ["client", "set_entry", "lifted_entry"]
+    list_select_related = ["client"]
     fields = ["client", "order", "reason", "since", "until", "lift_reason"]
     actions = ["reinstate"]
     since = entry_link("set_entry", _("since"))

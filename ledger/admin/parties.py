@@ -39,7 +39,7 @@ class GlobalModelAdmin(ReadOnlyAdmin):
     actions = ["retire"]
     search_fields = ["name", "uuid", "file_sha256"]
     list_filter = ["dataset", ("retired_entry", admin.EmptyFieldListFilter)]
-    list_select_related = ["entry", "supersedes"]
+    list_select_related = ["supersedes"]
     logged = entry_link("entry", _("log entry"))
 
     @admin.action(description=_("Retire selected models …"), permissions=["decide"])
@@ -59,7 +59,6 @@ class GlobalModelAdmin(ReadOnlyAdmin):
 class CircuitReleaseAdmin(ReadOnlyAdmin):
     list_display = ["uuid", "logged", "srs_provenance", "created_at"]
     list_filter = ["srs_provenance"]
-    list_select_related = ["entry"]
     logged = entry_link("entry", _("log entry"))
 
 
@@ -68,7 +67,7 @@ class ClientModelAdmin(ReadOnlyAdmin):
     list_display = ["uuid", "client_link", "model", "state", "continuity", "chunks", "logged", "created_at"]
     list_filter = ["state", "continuity", "model", "client"]
     search_fields = ["uuid", "client__name", "weights_sha256", "curvature_sha256"]
-    list_select_related = ["client", "model", "entry"]
+    list_select_related = ["client", "model"]
     logged = entry_link("entry", _("log entry"))
 
     @admin.display(description=_("client"), ordering="client__name")

@@ -23,21 +23,21 @@ class ClaimAdmin(_Logged):
     list_display = ["uuid", "order", "attempt", "logged"]
     list_filter = ["order__window", "attempt"]
     search_fields = ["uuid", "order__uuid", "order__client_model__client__name", "weights_sha256"]
-    list_select_related = ["order__client_model__client", "entry"]
+    list_select_related = ["order__client_model__client"]
 
 
 @admin.register(Challenge)
 class ChallengeAdmin(_Logged):
     list_display = ["uuid", "claim", "checkpoint", "logged"]
     search_fields = ["uuid", "claim__uuid", "claim__order__uuid"]
-    list_select_related = ["claim__order__client_model__client", "checkpoint", "entry"]
+    list_select_related = ["claim__order__client_model__client", "checkpoint"]
 
 
 @admin.register(ProofSubmission)
 class ProofSubmissionAdmin(_Logged):
     list_display = ["uuid", "claim", "bundle_sha256", "logged"]
     search_fields = ["uuid", "claim__order__uuid", "bundle_sha256"]
-    list_select_related = ["claim__order__client_model__client", "entry"]
+    list_select_related = ["claim__order__client_model__client"]
 
 
 @admin.register(VerdictRecord)
@@ -45,7 +45,7 @@ class VerdictRecordAdmin(_Logged):
     list_display = ["uuid", "accepted", "proof", "logged"]
     list_filter = ["accepted", "proof__claim__order__window"]
     search_fields = ["uuid", "proof__uuid", "proof__claim__order__uuid"]
-    list_select_related = ["proof__claim__order__client_model__client", "entry"]
+    list_select_related = ["proof__claim__order__client_model__client"]
     fields = ("proof", "accepted", "logged")
 
     def beside(self, request: HttpRequest, row: VerdictRecord) -> dict[str, Any]:
@@ -57,7 +57,7 @@ class CertificateAdmin(_Logged):
     list_display = ["uuid", "request_link", "window", "complete", "logged"]
     list_filter = ["complete", "window"]
     search_fields = ["uuid", "request__uuid", "window__uuid"]
-    list_select_related = ["request", "window__model", "entry"]
+    list_select_related = ["request", "window__model"]
 
     @admin.display(description=_("request"))
     def request_link(self, row: Certificate) -> str:
@@ -68,10 +68,7 @@ class CertificateAdmin(_Logged):
 class ContinuationAdmin(ReadOnlyAdmin):
     list_display = ["uuid", "commitment", "continuity", "challenged", "proved", "judged"]
     list_filter = ["client_model__continuity"]
-    list_select_related = [
-        "client_model__client", "client_model__model", "client_model__entry", "challenge_entry", "proof_entry",
-        "verdict_entry",
-    ]  # fmt: skip
+    list_select_related = ["client_model__client", "client_model__model"]
     challenged = entry_link("challenge_entry", _("challenge"))
     proved = entry_link("proof_entry", _("proof"))
     judged = entry_link("verdict_entry", _("verdict"))

@@ -76,7 +76,6 @@ class DeletionRequestAdmin(AddByUseCase):
     list_filter = ["state", LeftFilter, "regulation", "held", "verified", "due_at", "received_at", "dataset"]
     search_fields = ["uuid", "subject_request_id", "windows__uuid"]
     search_help_text = _("UUID of the request or its window, or your own number; who asked is sealed in the vault")
-    list_select_related = ["filed_entry", "decision_entry", "erased_entry"]
     date_hierarchy = "received_at"
     actions = [
         "acknowledge", "identify", "approve", "deny", "extend", "hold", "lift", "revoke", "open_window",
@@ -298,7 +297,7 @@ class SubjectAccessAdmin(ReadOnlyAdmin):
     list_display = ["created_at", "request_link", "viewer_name", "reason", "logged"]
     list_filter = ["reason", "created_at"]
     search_fields = ["request__uuid", "viewer_name"]
-    list_select_related = ["request", "entry"]
+    list_select_related = ["request"]
     fields = ["request_link", "viewer_name", "reason", "created_at", "viewer", "salt", "logged"]
     logged = entry_link("entry", _("log entry"))
 

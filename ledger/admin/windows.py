@@ -59,7 +59,7 @@ class WindowAdmin(ReadOnlyAdmin):
     ]
     list_filter = ["state", "model", "created_at"]
     search_fields = ["uuid", "mask_sha256", "requests__uuid"]
-    list_select_related = ["model", "closed_entry", "mask_entry"]
+    list_select_related = ["model"]
     inlines = [OrderInline]
     actions = ["put", "take", "discard", "close", "certify"]
     fields = [

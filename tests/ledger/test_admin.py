@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from django.test import Client as Browser
 from django.urls import reverse
 
 from ledger import log, models
+from ledger.admin import finding
 from ledger.statements import keys
 from ledger.workflow import jobs, request_steps, requests, windows
 from tests.ledger import every_kind
@@ -75,6 +77,35 @@ def test_the_lists_do_not_ask_once_per_row(story: Story, boss: Browser, django_a
     for model in PAGES:
         with django_assert_max_num_queries(12):
             boss.get(reverse(f"admin:ledger_{model._meta.model_name}_changelist"))
+
+
+def test_rows_are_found_by_the_beginning_of_a_uuid(told: Story, boss: Browser) -> None:
+    """Or by the words of other fields; what begins no UUID finds none, and no row comes twice."""
+    window, order = models.Window.objects.get(), models.Order.objects.get()
+    request = window.requests.get()
+    for model, term, found in (
+        (models.DeletionRequest, str(request.pk), [request]),
+        (models.DeletionRequest, f" {request.pk.hex.upper()} ", [request]),
+        (models.DeletionRequest, str(request.pk)[:8], [request]),
+        (models.DeletionRequest, str(window.pk), [request]),
+        (models.DeletionRequest, str(request.pk)[9:], []),
+        (models.DeletionRequest, str(uuid.UUID(int=0)), []),
+        (models.Order, order.client_model.client.name[:4], [order]),
+        (models.Order, str(order.pk)[:13], [order]),
+        (models.Event, "nobody", []),
+        (models.Job, str(window.pk), list(models.Job.objects.filter(target=window.pk))),
+    ):
+        page = boss.get(reverse(f"admin:ledger_{model._meta.model_name}_changelist"), {"q": term})
+        assert list(page.context["cl"].result_list) == found, (model, term)
+
+
+def test_the_pages_of_a_list_hold_every_row_once_and_in_order(db: None) -> None:
+    models.Event.objects.bulk_create(models.Event(kind="terms.changed") for _ in range(23))
+    for order in ("id", "-id"):
+        rows = models.Event.objects.order_by(order)
+        pages = finding.BothEnds(rows, 5)
+        assert [row for number in pages.page_range for row in pages.page(number).object_list] == list(rows)
+    assert list(finding.BothEnds(models.Event.objects.none(), 5).page(1).object_list) == []
 
 
 def test_an_entry_shows_its_statement(told: Story, boss: Browser) -> None:
