@@ -9,14 +9,14 @@ from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from django.db.models import Case, CharField, Count, Max, Min, Prefetch, Q, QuerySet, Value, When
+from django.db.models import Case, CharField, Count, Min, Prefetch, Q, QuerySet, Subquery, Value, When
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
-from ledger import publication, queue
+from ledger import log, publication, queue
 from ledger.access import scope
 from ledger.models import (
     Checkpoint,
@@ -144,7 +144,8 @@ def _windows(rows: QuerySet[Window]) -> dict[str, Any]:
     )  # fmt: skip
     for window in shown:
         window.bar = bar({state: getattr(window, f"in_{state}") for state, _label in STEPS})  # type: ignore[attr-defined]
-    return {"rows": shown, "open": rows.filter(state=Window.State.OPEN).count(), "list": _list("window")}
+    waiting = 0 if shown else rows.filter(state=Window.State.OPEN).count()  # said where nothing is under way
+    return {"rows": shown, "open": waiting, "list": _list("window")}
 
 
 def _by_name() -> QuerySet[Order]:
@@ -181,8 +182,9 @@ def _silent(request: HttpRequest, now: datetime) -> list[Order]:
 
 def _log(_request: HttpRequest, now: datetime) -> dict[str, Any]:
     """Whether the log is signed, witnessed and checked, and by when."""
-    head = Checkpoint.objects.order_by("-size").first()
-    size = (LogEntry.objects.aggregate(last=Max("index"))["last"] or -1) + 1
+    last = LogEntry.objects.order_by("-index").values("index")[:1]
+    head = Checkpoint.objects.order_by("-size").annotate(last=Subquery(last)).first()
+    size = log.size() if head is None else head.last + 1
     known = {row.vkey: row for row in WitnessState.objects.all()}
     witnesses = [known.get(one.vkey) or WitnessState(vkey=one.vkey) for one in publication.policy().witnesses]
     checked = FsckRun.objects.first()

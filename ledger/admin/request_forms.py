@@ -17,6 +17,13 @@ from ledger.workflow.references import Reference, preview
 from ledger.workflow.requests import file_request
 
 
+class QueryField(forms.JSONField):
+    """Empty where nothing is asked for, not "null"."""
+
+    def prepare_value(self, value: Any) -> Any:
+        return "" if value is None else super().prepare_value(value)
+
+
 class FilingForm(UseCaseForm):
     """What an officer knows when a request comes in."""
 
@@ -32,7 +39,7 @@ class FilingForm(UseCaseForm):
     samples = forms.CharField(
         required=False, widget=forms.Textarea(attrs={"rows": 3}), help_text=_("ids of samples, one per line, or")
     )
-    query = forms.JSONField(required=False, help_text=_('fields and their values, as {"site": "north"}'))
+    query = QueryField(required=False, help_text=_('fields and their values, as {"site": "north"}'))
     received_at = forms.DateTimeField(required=False, help_text=_("UTC; empty means now"))
     subject_request_id = forms.UUIDField(required=False, help_text=_("your own number of the request, a UUID"))
     status_callback_urls = forms.CharField(

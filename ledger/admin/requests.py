@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.contrib import admin, messages
+from django.contrib.admin.utils import lookup_field
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
@@ -19,6 +20,7 @@ from django.utils.translation import gettext_lazy as _
 
 from ledger import texts
 from ledger.access import scope, session
+from ledger.admin import home
 from ledger.admin import request_forms as ask
 from ledger.admin.base import AddByUseCase, ReadOnlyAdmin, confirmed, each, entry_link, link, many
 from ledger.models import DeletionRequest, GlobalModel, LegalHold, SubjectAccess
@@ -70,7 +72,7 @@ class DeletionRequestAdmin(AddByUseCase):
     use_case_form = ask.FilingForm
     tells = True
     list_display = [
-        "short", "regulation", "state", "due_at", "days_left", "verified", "held", "dataset", "forget",
+        "short", "regulation", "state", "due_at", "days_left", "identified", "on_hold", "dataset", "what",
         "window_link", "filed",
     ]  # fmt: skip
     list_filter = ["state", LeftFilter, "regulation", "held", "verified", "due_at", "received_at", "dataset"]
@@ -98,16 +100,35 @@ class DeletionRequestAdmin(AddByUseCase):
     def get_queryset(self, request: HttpRequest) -> QuerySet[DeletionRequest]:
         return super().get_queryset(request).prefetch_related("windows")
 
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        """Of a request, what has come about: most of its life is ahead of a new one."""
+        names = super().get_fields(request, obj)
+        return names if obj is None else [name for name in names if _has(self, obj, name)]
+
     @admin.display(description=_("request"), ordering="uuid")
     def short(self, row: DeletionRequest) -> str:
         return str(row.uuid)[:8]
 
     @admin.display(description=_("days left"), ordering="due_at")
     def days_left(self, row: DeletionRequest) -> str:
-        if row.state not in lifecycle.LIVE:
-            return "–"
-        days = (row.due_at - timezone.now()).days
-        return str(days) if days >= 0 else gettext("%(days)d late") % {"days": -days}
+        return home.days(row.due_at, timezone.now()) if row.state in lifecycle.LIVE else "–"
+
+    @admin.display(description=_("identified"), ordering="verified")
+    def identified(self, row: DeletionRequest) -> str:
+        return gettext("identified") if row.verified else "–"
+
+    @admin.display(description=_("held"), ordering="held")
+    def on_hold(self, row: DeletionRequest) -> str:
+        return gettext("legal hold") if row.held else "–"
+
+    @admin.display(description=_("forget"))
+    def what(self, row: DeletionRequest) -> str:
+        """What is to be forgotten, in words; samples and queries are in the vault."""
+        if "class" in row.forget:
+            return gettext("class %(class)s") % {"class": row.forget["class"]}
+        if "classes" in row.forget:
+            return gettext("classes %(classes)s") % {"classes": ", ".join(map(str, row.forget["classes"]))}
+        return gettext("sealed samples")
 
     @admin.display(description=_("window"))
     def window_link(self, row: DeletionRequest) -> str:
@@ -284,6 +305,11 @@ class DeletionRequestAdmin(AddByUseCase):
 def _hold(row: LegalHold) -> str:
     said = texts.meaning("hold", row.reason)
     return said if row.lifted_entry_id is None else f"{said} ({gettext('lifted')})"
+
+
+def _has(page: Any, row: Any, name: str) -> bool:
+    """Whether a row's page has something to show in a field."""
+    return lookup_field(name, row, page)[2] not in (None, "", "–", [], {})
 
 
 def _lines(lines: Any) -> SafeString | str:

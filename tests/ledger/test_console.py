@@ -55,7 +55,7 @@ def test_the_first_page_says_what_needs_somebody(
     under_way: models.Window, officer: Browser, django_assert_max_num_queries: Any
 ) -> None:
     check_and_record()
-    with django_assert_max_num_queries(21):
+    with django_assert_max_num_queries(16):
         page = officer.get("/admin/")
     text = " ".join(page.content.decode().split())
     assert "<b>1</b> overdue" in text
