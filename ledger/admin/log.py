@@ -105,9 +105,9 @@ class CheckpointAdmin(ReadOnlyAdmin):
 @admin.register(Blob)
 class BlobAdmin(ReadOnlyAdmin):
     list_display = ["sha256", "size", "owner_name", "created_at"]
-    list_filter = ["owner"]
+    list_filter = [("owner", admin.EmptyFieldListFilter)]
     list_select_related = ["owner"]
-    search_fields = ["sha256"]
+    search_fields = ["sha256", "owner__name"]
 
     @admin.display(description=_("owner"), ordering="owner")
     def owner_name(self, row: Blob) -> str:

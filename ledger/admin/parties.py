@@ -65,7 +65,7 @@ class CircuitReleaseAdmin(ReadOnlyAdmin):
 @admin.register(ClientModel)
 class ClientModelAdmin(ReadOnlyAdmin):
     list_display = ["uuid", "client_link", "model", "state", "continuity", "chunks", "logged", "created_at"]
-    list_filter = ["state", "continuity", "model", "client"]
+    list_filter = ["state", "continuity", "model"]
     search_fields = ["uuid", "client__name", "weights_sha256", "curvature_sha256"]
     list_select_related = ["client", "model"]
     logged = entry_link("entry", _("log entry"))
