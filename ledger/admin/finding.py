@@ -10,7 +10,7 @@ import re
 import uuid
 from typing import Any, Final
 
-from django.core.paginator import Paginator
+from django.core.paginator import Page, Paginator
 from django.db.models import Model, Q, QuerySet, UUIDField
 from django.db.models.constants import LOOKUP_SEP
 
@@ -29,7 +29,7 @@ class BothEnds(Paginator):
         if first < self.count / 2 or not isinstance(rows, QuerySet) or not rows.ordered:
             return super().page(number)
         turned = rows.reverse()[self.count - last : self.count - first]
-        return self._get_page(list(turned)[::-1], number, self)
+        return Page(list(turned)[::-1], number, self)
 
 
 def uuids(term: str) -> tuple[uuid.UUID, uuid.UUID] | None:
