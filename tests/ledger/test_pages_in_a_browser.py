@@ -29,7 +29,7 @@ NAME = "boss"
 #: Addresses that answer with something else than a page, by the end of their names.
 NO_PAGES = (
     "_csv", "_delete", "jsi18n", "autocomplete", "view_on_site", "logout", "search", "console:progress",
-    "second-factor-passkey", "admin:None", "admin:login",
+    "console:views", "second-factor-passkey", "admin:None", "admin:login",
 )  # fmt: skip
 
 
