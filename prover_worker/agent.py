@@ -44,6 +44,7 @@ from prover_worker.client import ALL, PROVE, SUBMIT, UNLEARN, Agent
 from prover_worker.client_base import Report
 from prover_worker.damage import Limits
 from prover_worker.errors import AgentError, LedgerAway, LimitExceeded, ProverError
+from prover_worker.profiles import PROFILES, STEADY
 from prover_worker.watching import Outcome, carry_out, watch
 from unlearning.errors import UnlearningError
 
@@ -139,7 +140,12 @@ def _run(make_agent: Callable[..., Agent], options: argparse.Namespace, report: 
 
         backend = EzklBackend()
     limits = Limits(getattr(options, "max_drop", None), getattr(options, "force", False))
-    agent = make_agent(options.state, backend, options.jobs, options.cache, report, limits)
+    profile = PROFILES.get(options.profile, STEADY)
+    profile.apply()
+    jobs = profile.jobs if options.jobs is None else options.jobs
+    agent = make_agent(
+        options.state, backend, jobs, options.cache, report, limits, per_process=profile.proofs_per_process
+    )
     if options.command in _TELLING:
         return DONE, _TELLING[options.command](agent, options)
     if options.command == "watch":

@@ -11,6 +11,7 @@ from ledger.statements.predicates import OrderObjection
 from prover_worker.agent_log import LEVELS, versions
 from prover_worker.client_keys import REASONS as REVOCATIONS
 from prover_worker.damage import DEFAULT_MAX_DROP
+from prover_worker.profiles import PROFILES
 
 REASONS: Final = get_args(OrderObjection.model_fields["reason"].annotation)
 STATE_VARIABLE: Final = "UNLEARNING_AGENT_STATE"
@@ -29,7 +30,16 @@ def parser(prog: str = "unlearning-agent") -> argparse.ArgumentParser:
         help=f"folder with this client's keys, secrets and proofs (or ${STATE_VARIABLE})",
     )
     top.add_argument("--cache", type=Path, help="folder for proving keys (default: inside the state folder)")
-    top.add_argument("--jobs", type=int, default=1, help="processes that prove at once; each needs its own memory")
+    top.add_argument(
+        "--profile",
+        choices=tuple(PROFILES),
+        help="edge: one process at a time, whose memory is given back after each proof; server: one a processor",
+    )
+    top.add_argument(
+        "--jobs",
+        type=int,
+        help="processes that prove at once, each with its memory (default: the profile's, or 1)",
+    )
     top.add_argument("--progress", choices=("bar", "json", "none"), default="bar")
     top.add_argument("--log-level", choices=LEVELS, default="info", help="of logs/agent.log in the state folder")
     commands = top.add_subparsers(dest="command", required=True)

@@ -151,6 +151,7 @@ class Agent(Claiming):
             proofs,
             fitting_jobs(self.jobs, release.relation),
             lambda done, total: self.report("proving", done, total),
+            self.per_process,
         )
         size = len(format_bundle(bundle))
         folder.write_json("figures.json", asdict(figures) | {"bundle_bytes": size, "chunks": len(bundle.relations)})

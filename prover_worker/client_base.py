@@ -35,7 +35,10 @@ def silent(stage: str, done: int, total: int) -> None:
 
 
 class ClientBase:
-    """One client on one machine. All state is in `folder`; `cache` keeps proving keys."""
+    """One client on one machine. All state is in `folder`; `cache` keeps proving keys.
+
+    `jobs` processes prove at once, and each ends after `per_process` proofs, if that is a number.
+    """
 
     def __init__(
         self,
@@ -45,9 +48,10 @@ class ClientBase:
         cache: Path | None = None,
         report: Report = silent,
         limits: Limits | None = None,
+        per_process: int | None = None,
     ) -> None:
         self.state = Folder(folder)
-        self.backend, self.jobs, self.report = backend, jobs, report
+        self.backend, self.jobs, self.report, self.per_process = backend, jobs, report, per_process
         self.cache = cache or folder / "keys"
         self._limits = limits or Limits()
 

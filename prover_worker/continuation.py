@@ -84,7 +84,7 @@ def prove_chunk(
 def prove(
     backend: Backend, release: Release, layout: Layout, rows: Mapping[int, Sequence[int]],
     secrets_of: Callable[[int], ChunkSecrets], challenge: Challenge, folder: ProofFolder, jobs: int,
-    progress: Progress,
+    progress: Progress, per_process: int | None = None,
 ) -> bytes:  # fmt: skip
     """Make every proof that is not in the folder yet; returns the file of all. `rows`: those to show, by chunk."""
     chunks = sorted(rows)
@@ -96,7 +96,7 @@ def prove(
 
     done = len(chunks) - len(missing)
     progress(done, len(chunks))
-    for number, (proof, _) in pool.run(prove_chunk, tasks(), jobs) if missing else ():
+    for number, (proof, _) in pool.run(prove_chunk, tasks(), jobs, per_process) if missing else ():
         folder.write("continuation", missing[number], proof)
         done += 1
         progress(done, len(chunks))

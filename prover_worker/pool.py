@@ -58,6 +58,7 @@ def run(
 ) -> Iterator[tuple[int, Result]]:
     """Run function(*task) for every task in `jobs` processes; yield (task number, result) as they finish.
 
+    A process ends after `per_process` tasks and another one takes its place; without it all stay to the end.
     Tasks are taken from the iterable only as processes become free, so their inputs never pile up in memory.
     The first exception of a task is raised here, and the other processes are ended; ProvingFailed, when a process
     dies, as under an out-of-memory killer.

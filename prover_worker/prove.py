@@ -140,6 +140,7 @@ def prove_claim(
     folder: ProofFolder,
     jobs: int = 1,
     progress: Progress | None = None,
+    per_process: int | None = None,
 ) -> tuple[ProofBundle, Figures]:
     """Make every proof of `chunks` that is not in the folder yet, then read them all.
 
@@ -159,7 +160,7 @@ def prove_claim(
 
     if progress:
         progress(len(wanted) - len(missing), len(wanted))
-    for number, (proof, one) in pool.run(_apply, tasks(), jobs) if missing else ():
+    for number, (proof, one) in pool.run(_apply, tasks(), jobs, per_process) if missing else ():
         folder.write(*missing[number], proof)
         figures.add(one)
         if progress:

@@ -13,6 +13,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from ledger.statements import srs_rules
 from ledger.statements.errors import RuleError
 from ledger.statements.predicates import (
     Claim,
@@ -107,6 +108,7 @@ def check_step(said: Step, story: Story, index: int) -> None:
             proof = story.get(said.proof, ContinuationProof, by)
             if (proof.commitment, proof.bundle_sha256) != (said.commitment, said.bundle_sha256):
                 raise RuleError(f"{by} is about another commitment or file than its proof")
+            srs_rules.check_verdict(said, held.circuit, story, by)
             _check_masks(said, held, story, by)
 
 

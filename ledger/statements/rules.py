@@ -13,6 +13,7 @@ the entry to its `Story`:
 - a tombstone, a key's revocation or rotation names what it ends;
 - nothing is ordered from a retired client or about a retired model, which gets no further commitment;
 - later versions of a model go on as `ledger.statements.line_rules` says;
+- verdicts and certificates name the SRS as `ledger.statements.srs_rules` says;
 - requests live as `ledger.statements.request_rules` says: due dates, extensions, holds, closures;
 - a report stands under a log that it can have seen, and says why if it names persons.
 
@@ -29,7 +30,7 @@ from typing import Any, Final, TypeVar, get_args
 
 from pydantic import BaseModel
 
-from ledger.statements import certificate_rules, coverage_rules, line_rules, list_rules, window_rules
+from ledger.statements import certificate_rules, coverage_rules, line_rules, list_rules, srs_rules, window_rules
 from ledger.statements.errors import RuleError
 from ledger.statements.predicates import (
     AuditReport,
@@ -390,13 +391,17 @@ def _(verdict: Verdict, story: Story, index: int) -> None:
         (verdict.claim, verdict.bundle_sha256),
         f"verdict {index} is about another claim or bundle than its proof",
     )
-    coverage_rules.check_verdict(verdict, claim, story.get(claim.order, Order, f"verdict {index}"), index)
+    order = story.get(claim.order, Order, f"verdict {index}")
+    coverage_rules.check_verdict(verdict, claim, order, index)
+    srs_rules.check_verdict(verdict, order.circuit, story, f"verdict {index}")
 
 
 @_check.register
 def _(said: Certificate, story: Story, index: int) -> None:
     listed = None if said.outcomes_in is None else list_rules.facts_of(said, story, index)
     certificate_rules.check(said, story, index, listed)
+    mask = story.get(said.mask, Mask, f"certificate {index}")
+    srs_rules.check_certificate(said, story.orders[mask.window], story, f"certificate {index}")
 
 
 @_check.register

@@ -157,3 +157,14 @@ def test_exceptions_and_suspensions(story: Story, parties: list[Party]) -> None:
 
 def _commitment(party: Party) -> Any:
     return log.entry_ref(models.ClientModel.objects.get(client=party.row).entry)
+
+
+def test_a_forgeable_srs_is_not_called_a_ceremonys(story: Story, parties: list[Party]) -> None:
+    """Whoever made a development SRS could forge proofs: verdicts and certificates may not hide it."""
+    window = masked(story, quorumPercent=30)
+    answered(story, parties[0], window)
+    with days_later(60):
+        (certificate,) = certify(window.uuid)
+    sentence = "calls the SRS ceremony; the circuit release says development"
+    refuse(models.VerdictRecord.objects.get().entry, sentence, srs_provenance="ceremony")
+    refuse(certificate.entry, sentence, srs_provenance="ceremony")
