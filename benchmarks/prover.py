@@ -1,10 +1,10 @@
 """`make bench B=prover`: what proving and verifying costs per weight, at rank 16, everything included.
 
 A claim over some chunks of the edge release with forget directions: random weights of a network's size, factors
-and directions, a mask of 20 % inside every chunk. The agent's own functions solve, commit, prove in another process
-and verify. Counted are all processes' user and system time from the first column of the first proof to the last
-proof, range proofs included; keys are made before. Beside it the direct circuit (direct_circuit.py) is proved, in
-the same run.
+and directions, a mask of 20 % inside every chunk. The agent's own functions solve, commit, prove (with the profile
+`edge`, a process for each proof) and verify. Counted are all processes' user and system time from the first column of
+the first proof to the last proof, range proofs included; keys are made before. Beside it the direct circuit
+(direct_circuit.py) is proved, in the same run.
 
 CPU time is what the JSON line says; the wall time beside it depends on who else uses the machine.
 """
@@ -37,6 +37,7 @@ from prover_worker.commitments import ChunkSecrets, ChunkSolution
 from prover_worker.directing import ChunkDirections, read
 from prover_worker.ezkl_backend import EzklBackend
 from prover_worker.layout import Layout
+from prover_worker.profiles import PROFILES
 from prover_worker.prove import ChunkWitness, Figures, ProofFolder, prove_claim
 from prover_worker.verify import Case, Verification, verify_claim
 from unlearning import directionsfile, lattice, maskfile
@@ -145,13 +146,13 @@ def claim(model: Model, opened: release.Release) -> Run:
 
 
 def prove(run: Run, folder: Path) -> tuple[bytes, Figures]:
-    """All proofs in one process beside this one. Figures with the CPU time of both."""
+    """All proofs, one after the other, as the profile `edge` has it. Figures with the CPU time of all processes."""
     steered, rows = run.steered, run.rows
     before = _cpu_seconds()
     made, figures = prove_claim(
         BACKEND, run.opened, run.model.layout, sorted(rows),
         lambda c: ChunkWitness(run.model.secrets(c), run.solutions[c], rows[c], steered[c]),
-        run.drawn, ProofFolder(folder),
+        run.drawn, ProofFolder(folder), per_process=PROFILES["edge"].proofs_per_process,
     )  # fmt: skip
     figures.cpu_seconds = _cpu_seconds() - before
     return format_bundle(made), figures

@@ -1,7 +1,7 @@
 """What verdicts and certificates may say about the SRS: what the circuit releases in question say.
 
 With a `development` SRS whoever made it can forge proofs. So no verdict calls it a ceremony's where the release
-that the proof was made under does not, and a certificate does so only if the releases of all its window's orders do.
+that the proof was made under does not, and a certificate does so only if those of all its window's orders do.
 """
 
 from __future__ import annotations
