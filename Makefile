@@ -26,7 +26,7 @@ help:
 	@echo "make test    linters, type checks, import rules and all tests"
 	@echo "make openapi  write docs/openapi.yaml and docs/report.schema.json from the code"
 	@echo "make messages  bring the catalogues of the console's words up to date with the code; says what lacks a translation"
-	@echo "make bench B=demo    a benchmark (demo, load, log, unlearning, api, console, bundle, report); ends with one JSON line"
+	@echo "make bench B=demo    a benchmark (demo, prover, vitb16, load, log, unlearning, api, console, bundle, report); ends with one JSON line"
 	@echo "make results B=class      an experiment (class, random, language) anew, with its page in docs/results/; ends with one JSON line"
 	@echo "make sbom    var/sbom.json: every package that is installed, with version, digests and licence (CycloneDX)"
 	@echo "make audit   published advisories about these packages; needs the network, and says so where there is none"

@@ -2,8 +2,8 @@
 
 A claim over some chunks of the edge release with forget directions: random weights of a network's size, factors
 and directions, a mask of 20 % inside every chunk. The agent's own functions solve, commit, prove (with the profile
-`edge`, a process for each proof) and verify. Counted are all processes' user and system time from the first column of
-the first proof to the last proof, range proofs included; keys are made before. Beside it the direct circuit
+`edge`, a process for each proof) and verify. Counted are all processes' user and system time from the first column
+of the first proof to the last proof, range proofs included; keys are made before. Beside it the direct circuit
 (direct_circuit.py) is proved, in the same run.
 
 CPU time is what the JSON line says; the wall time beside it depends on who else uses the machine.
