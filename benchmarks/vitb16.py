@@ -44,6 +44,7 @@ from prover_worker.client import Agent
 from prover_worker.client_base import Report
 from prover_worker.ezkl_backend import EzklBackend
 from prover_worker.layout import Layout
+from prover_worker.profiles import PROFILES
 from prover_worker.prove import ProofFolder
 from prover_worker.verify import Case, verify_claim
 from unlearning import backbones, lattice, maskfile, masks
@@ -99,7 +100,8 @@ class Run(Agent):
     """The agent's steps over a folder that was filled by hand instead of from a ledger."""
 
     def __init__(self, folder: Path, jobs: int, opened: release.Release, total: int, stages: Stages) -> None:
-        super().__init__(folder, EzklBackend(), jobs, folder / "keys", stages.report)
+        edge = PROFILES["edge"].proofs_per_process
+        super().__init__(folder, EzklBackend(), jobs, folder / "keys", stages.report, per_process=edge)
         self.opened, self.layout = opened, Layout(opened.predicate.parameters, total)
         self.attempt = self.state.sub("attempt")
 
@@ -144,6 +146,10 @@ class Run(Agent):
             self.opened, self.layout.total, kept.read("weights.points"), kept.read("curvature.points"), _ANY,
             read("mask.bin"), read("weights.points"), read("solution.points"), _ANY, checkpoint, 1, leaf, bundle,
         )  # fmt: skip
+
+    def make_keys(self) -> None:
+        """Proving keys, made once."""
+        self.opened.with_keys(self.backend, self.cache)
 
     def prove_all(self) -> dict[str, Any]:
         """Every touched chunk and its range group: the file bundle.bin."""
@@ -224,6 +230,7 @@ def main() -> None:
             ("commit", run.commit_all),
             ("compensate", run.solve_all),
             ("claim", run.claim_all),
+            ("keys", run.make_keys),
             ("prove", run.prove_all),
             ("verify", run.verify_all),
         ):
@@ -233,7 +240,7 @@ def main() -> None:
 
 def _print(stages: Stages, curvature: dict[str, float], jobs: int) -> None:
     made, checked = stages["prove"], stages["verify"]
-    names = ("prepare", "commit", "compensate", "claim", "prove", "verify")
+    names = ("prepare", "commit", "compensate", "claim", "keys", "prove", "verify")
     enrolled = curvature["seconds"] + stages["prepare"]["wall"] + stages["commit"]["wall"]
     weights = checked["touched"] * PARAMETERS.blocks * PARAMETERS.block_size
     print(_PAPER)
