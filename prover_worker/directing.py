@@ -8,8 +8,8 @@ n over directions (docs/protocol.md, "With forget directions"):
     to K      Σ_i σ_i Û_bni        in row b·(r+q) + r + n, counted from the factors' first
     to e      the push c_bn        in its row of the digits: the residual of row r + n is slack + push
 
-The range proof is of the digits as logged, so it bounds the slack. The softness is the release's damping d: the
-circuit multiplies every v with the same constant. Without a file the directions are zero, the operator is plain.
+The range proof is of the digits as logged, so it bounds the slack. The softness is the release's damping d, which J
+adds to the rows of all multipliers. Without a file the directions are zero, the operator is plain.
 """
 
 from __future__ import annotations
