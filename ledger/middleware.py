@@ -1,7 +1,10 @@
-"""HTTP headers that Django does not set itself, and the language of pages."""
+"""HTTP headers that Django does not set itself, the language of pages, and a name for every request."""
 
 from __future__ import annotations
 
+import re
+import time
+import uuid
 from collections.abc import Callable
 from typing import Final
 
@@ -9,6 +12,8 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.utils import translation
 from django.utils.cache import patch_vary_headers
+
+from ledger import logs
 
 POLICY: Final = (
     "default-src 'self'; img-src 'self' data:; object-src 'none'; frame-ancestors 'none'; form-action 'self'; "
@@ -20,6 +25,40 @@ CONSOLE_POLICY: Final = f"{POLICY}; script-src 'self' 'unsafe-eval'; style-src '
 #: What browsers could lend to a page and this one never asks for. Passkeys are not in the list: they are used.
 PERMISSIONS: Final = "camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), serial=(), usb=()"
 _CONSOLE: Final = "/admin/"
+
+REQUEST_ID: Final = "X-Request-Id"
+_GIVEN_ID: Final = re.compile(r"[0-9A-Za-z._-]{8,64}")
+
+
+def named(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[..., HttpResponse]:
+    """Gives the request an id, which stands in all its log lines, those of the jobs it starts, and its answer.
+
+    The proxy's id is kept where there is a proxy (LEDGER_HTTPS). The line about the request names the address's
+    pattern and not the address, in which links to exports carry their right to be read.
+    """
+
+    def respond(request: HttpRequest) -> HttpResponse:
+        given = request.headers.get(REQUEST_ID, "") if settings.HTTPS else ""
+        name = given if _GIVEN_ID.fullmatch(given) else str(uuid.uuid4())
+        started = time.perf_counter()
+        with logs.about(request=name):
+            response = get_response(request)
+            spent = round((time.perf_counter() - started) * 1000, 1)
+            route = request.resolver_match.route if request.resolver_match else None
+            what = {"method": request.method, "route": route, "status": response.status_code, "ms": spent}
+            logs.HTTP.info("request", extra=what | {"who": _who(request)})
+        response.headers[REQUEST_ID] = name
+        return response
+
+    return respond
+
+
+def _who(request: HttpRequest) -> str | None:
+    """Whoever asked, by number: "officer 5" or "client UUID"; None for strangers."""
+    user = getattr(request, "user", None)
+    if user is None or not user.is_authenticated:
+        return None
+    return f"client {user.pk}" if hasattr(user, "client") else f"officer {user.pk}"
 
 
 def headers(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[..., HttpResponse]:

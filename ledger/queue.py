@@ -22,12 +22,12 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from celery import Celery
-from celery.signals import worker_process_shutdown
+from celery.signals import task_postrun, task_prerun, worker_process_shutdown
 from django.conf import settings
 from django.db import DatabaseError, connection, models, transaction
 from django.utils import timezone
 
-from ledger import broker
+from ledger import broker, logs
 from ledger.models import Job
 
 logger = logging.getLogger(__name__)
@@ -68,6 +68,7 @@ _ROUTES: Final = {
     TASK_WEBHOOKS: broker.WEBHOOKS,
 }
 
+CAUSE: Final = "ledger_request"  # header of a message: the id of the HTTP request that sent it
 WEBHOOK_SECONDS: Final = 5
 FSCK_SECONDS: Final = 24 * 3600
 
@@ -107,6 +108,19 @@ def _leave_database(**_: Any) -> None:
 def message_patience() -> timedelta:
     """A job queued longer than this is woken again: a minute, unless leases are shorter or longer than usual."""
     return timedelta(seconds=settings.LEDGER_JOB_LEASE_SECONDS / 2)
+
+
+@task_prerun.connect
+def _say_what_runs(task: Any, args: Any = (), **_: Any) -> None:
+    """The lines of a task name it, its job, and the request that caused it."""
+    cause = task.request.get(CAUSE)
+    job = {"job": str(args[0])} if args else {}
+    logs.begin(task=task.name, **job, **({"request": str(cause)} if cause else {}))
+
+
+@task_postrun.connect
+def _say_that_it_is_over(**_: Any) -> None:
+    logs.begin()
 
 
 def enqueue(kind: Job.Kind, target: uuid.UUID) -> Job:
@@ -231,7 +245,7 @@ def _wake_after_commit(job: Job) -> None:
 
 def _send(job: Job) -> None:
     try:
-        app.send_task(TASKS[Job.Kind(job.kind)], args=[str(job.uuid)])
+        app.send_task(TASKS[Job.Kind(job.kind)], args=[str(job.uuid)], headers={CAUSE: logs.current("request")})
     except Exception:
         # The row is safe; the sweep sends the message again when the broker is back.
         logger.exception("no message was sent for %s", job)

@@ -22,6 +22,7 @@
 | LEDGER_WAITING_REQUESTS | requests of one web process that may wait for events; fewer than its threads | 4 |
 | LEDGER_ALLOWED_HOSTS | host names, comma-separated | localhost,127.0.0.1,[::1] |
 | LEDGER_HTTPS | 1 behind a TLS proxy: secure cookies, HSTS, X-Forwarded-Proto is trusted | off |
+| LEDGER_JSON_LOGS | 1: logs are JSON, one object a line, with requests and audit events | off: text |
 | LEDGER_SECOND_FACTOR | 1: accounts need a second factor; 0: they do not | as LEDGER_HTTPS |
 | LEDGER_SECURITY_CONTACT | mailto: or https: address for /.well-known/security.txt, RFC 9116 | none: no such file |
 | LEDGER_SESSION_IDLE_MINUTES | a session ends after so many minutes without a request | 30 |
@@ -59,6 +60,7 @@ LEDGER_MASTER_KEY = os.environ.get("LEDGER_MASTER_KEY", "")
 LEDGER_MASTER_KEY_PREVIOUS = os.environ.get("LEDGER_MASTER_KEY_PREVIOUS", "")
 LEDGER_KMS = os.environ.get("LEDGER_KMS", "")
 LEDGER_FOUR_EYES = _flag("LEDGER_FOUR_EYES")
+LEDGER_JSON_LOGS = _flag("LEDGER_JSON_LOGS")
 LEDGER_SECURITY_CONTACT = os.environ.get("LEDGER_SECURITY_CONTACT", "").strip()
 LEDGER_WEBHOOKS_ALLOW_PRIVATE = _flag("LEDGER_WEBHOOKS_ALLOW_PRIVATE")
 LEDGER_IMPORT_REPORT_DAYS = 30  # then the line-by-line reports of imports are destroyed
@@ -100,6 +102,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "ledger.middleware.named",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "ledger.middleware.headers",
@@ -221,11 +224,21 @@ SPECTACULAR_SETTINGS = {
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "formatters": {
+        "line": {"()": "ledger.logs.Lines", "fmt": "%(asctime)s %(levelname)s %(name)s: %(message)s"},
+        "json": {"()": "ledger.logs.JsonLines"},
+    },
+    "handlers": {
+        "console": {"class": "logging.StreamHandler", "formatter": "json" if LEDGER_JSON_LOGS else "line"}
+    },
     "root": {"handlers": ["console"], "level": "WARNING"},
     "loggers": {
         "ledger": {"level": "INFO"},
+        # For machines: every event and every request. People see them on the console.
+        "ledger.audit": {"level": "INFO" if LEDGER_JSON_LOGS else "WARNING"},
+        "ledger.http": {"level": "INFO" if LEDGER_JSON_LOGS else "WARNING"},
         "django.request": {"level": "ERROR"},  # refusals are answers, not events
     },
 }
+if LEDGER_JSON_LOGS:  # gunicorn's own lines too, from its workers
+    LOGGING["loggers"]["gunicorn.error"] = {"level": "INFO", "handlers": ["console"], "propagate": False}

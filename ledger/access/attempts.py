@@ -15,6 +15,7 @@ from django.core import signing
 from django.http import HttpResponse
 from rest_framework.throttling import BaseThrottle
 
+from ledger import logs
 from ledger.access import rates
 
 COOKIE: Final = "ledger-device"
@@ -29,7 +30,11 @@ def wait(request: Any, name: str) -> float | None:
 
 
 def note_wrong(request: Any, name: str) -> None:
-    """A wrong password."""
+    """A wrong password. The name is not logged: people type passwords where names belong."""
+    address = _address(request)
+    logs.AUDIT.warning(
+        "a password was refused, from %s", address, extra={"event": "login.refused", "address": address}
+    )
     for scope, who in _buckets(request, name):
         rates.spend(scope, who)
 
@@ -43,9 +48,13 @@ def remember(response: HttpResponse, name: str) -> None:
 
 
 def _buckets(request: Any, name: str) -> list[tuple[str, str]]:
-    address = BaseThrottle().get_ident(request) or "unknown"
+    address = _address(request)
     known = _is_known(request, name)
     return [("bad-passwords", address), ("known-account" if known else "account", _norm(name))]
+
+
+def _address(request: Any) -> str:
+    return BaseThrottle().get_ident(request) or "unknown"
 
 
 def _is_known(request: Any, name: str) -> bool:

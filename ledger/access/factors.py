@@ -29,7 +29,7 @@ from webauthn.helpers.structs import (
     UserVerificationRequirement,
 )
 
-from ledger import vault
+from ledger import logs, vault
 from ledger.access import rates
 from ledger.models import RecoveryCode, SecondFactor
 from ledger.workflow.actors import officer
@@ -97,6 +97,9 @@ def check_code(user: Any, code: str) -> None:
     code = "".join(code.split()).replace("-", "").lower()
     if not (_use_totp(user, code) or _use_recovery(user, code)):
         rates.spend(SCOPE, str(user.pk))
+        logs.AUDIT.warning(
+            "a second factor was refused", extra={"event": "factor.refused", "who": f"officer {user.pk}"}
+        )
         raise FactorError(_("this code is wrong, or was used before: every code is good once"))
 
 

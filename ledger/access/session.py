@@ -23,6 +23,7 @@ from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext as _
 
+from ledger import logs
 from ledger.access import attempts, factors
 from ledger.models import SecondFactor
 
@@ -37,12 +38,13 @@ BACKGROUND: Final = "X-Background"
 
 
 @receiver(user_logged_in)
-def begin(request: HttpRequest, **_: object) -> None:
+def begin(request: HttpRequest, user: Any, **_: object) -> None:
     """The password was right: the session's time starts."""
     now = time.time()
     request.session[_STARTED] = request.session[_SEEN] = request.session[_PROVED] = now
     request.session.pop(_FACTOR, None)
     request.META[_LOGGED_IN] = True
+    logs.AUDIT.info("login", extra={"event": "login", "who": f"officer {user.pk}"})
 
 
 def note_factor(request: HttpRequest) -> None:
