@@ -49,7 +49,8 @@ def record(
         data=dict(data or {}),
     )
     about = {"request": request, "window": window, "order": order, "client": client, "model": model}
-    _tell(kind, actor, {"number": row.pk} | {f"about_{name}": str(value) for name, value in about.items() if value})
+    said: dict[str, Any] = {f"about_{name}": str(value) for name, value in about.items() if value}
+    _tell(kind, actor, {**said, "number": row.pk})
     return row
 
 
@@ -61,10 +62,10 @@ def record_many(kind: str, actor: Actor, requests: Mapping[uuid.UUID, int]) -> N
         Event(kind=kind, request=request, entry_id=index, **who) for request, index in requests.items()
     )
     one = {"about_request": str(next(iter(requests)))} if len(requests) == 1 else {}
-    _tell(kind, actor, {"count": len(requests)} | one)
+    _tell(kind, actor, {**one, "count": len(requests)})
 
 
 def _tell(kind: str, actor: Actor, what: Mapping[str, Any]) -> None:
     """A line for whoever collects logs, once it is true. Names of officers stay in the database."""
-    said = {"event": kind, "who": f"{actor.kind} {actor.id}"} | what
+    said = {"event": kind, "who": f"{actor.kind} {actor.id}", **what}
     transaction.on_commit(lambda: logs.AUDIT.info(kind, extra=said), robust=True)
