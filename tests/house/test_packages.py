@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import json
 import re
+import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -54,6 +57,40 @@ def test_who_needs_whom(bill: dict[str, Any]) -> None:
     needs = {one["ref"].partition("@")[0]: one.get("dependsOn", []) for one in bill["dependencies"]}
     assert any(each.startswith("pkg:pypi/sqlparse@") for each in needs["pkg:pypi/django"])
     assert len(needs["unlearning-ledger"]) == len(bill["components"])
+
+
+def test_an_exchanged_package_is_refused(tmp_path: Path) -> None:
+    """The attack: after a version was pinned, its file is another one. Installed as the Makefile installs."""
+    makefile = (ROOT / "Makefile").read_text()
+    assert (
+        "pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock"
+        in makefile
+    )
+    wheel = tmp_path / "harmless-1.0-py3-none-any.whl"
+
+    def build(code: str) -> str:
+        with zipfile.ZipFile(wheel, "w") as file:
+            file.writestr("harmless.py", code)
+            file.writestr(
+                "harmless-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: harmless\nVersion: 1.0\n"
+            )
+            file.writestr(
+                "harmless-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+            )
+            file.writestr("harmless-1.0.dist-info/RECORD", "")
+        return hashlib.sha256(wheel.read_bytes()).hexdigest()
+
+    def install() -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "pip", "install", "--no-index", "--find-links", str(tmp_path), "--no-deps"]
+        command += ["--require-hashes", "-r", str(tmp_path / "lock"), "--target", str(tmp_path / "into")]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    (tmp_path / "lock").write_text(f"harmless==1.0 --hash=sha256:{build('kind = True')}\n")
+    build("kind = False")
+    refused = install()
+    assert refused.returncode != 0
+    assert "DO NOT MATCH THE HASHES" in refused.stderr
+    assert not (tmp_path / "into").exists()
 
 
 def test_packages_without_a_licence_are_those_that_state_none(bill: dict[str, Any]) -> None:
