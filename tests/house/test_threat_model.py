@@ -21,7 +21,7 @@ def missing(text: str) -> list[str]:
     known = [str(path.relative_to(ROOT / "tests")) for path in SOURCES]
     gone = [file for file in files if file not in known and not ("/" not in file and has(known, file))]
     gone += [name for name in names if not re.search(rf"(def|class) {name}\b", everything)]
-    return gone + [mode for mode in modes if mode not in adversary.MODES]
+    return gone + [mode for mode in modes if mode not in adversary.CHEATS]
 
 
 def has(known: list[str], name: str) -> bool:
