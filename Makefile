@@ -33,7 +33,7 @@ help:
 	@echo "make foreign-tools   Go and its sumdb libraries, with which a test reads the log (Debian, Ubuntu; as root)"
 	@echo "make browser-tools   Chromium, for the tests in a browser (Debian, Ubuntu; as root); make test does this first"
 	@echo "make faults  kills, fills up, cuts off and turns back everything while the ledger works; ends with one JSON line"
-	@echo "make fault-tools     PostgreSQL, Redis, RabbitMQ, Swift and libfaketime, which that needs (Debian, Ubuntu; as root)"
+	@echo "make fault-tools     PostgreSQL, Redis, RabbitMQ, Swift and gcc, which that needs (Debian, Ubuntu; as root)"
 	@echo "make fuzz SECONDS=60   feeds readers of bundles, statements, notes, masks and proofs with anything; findings in var/fuzz"
 	@echo "make clean   remove the virtual environment and everything under var/"
 
@@ -101,7 +101,7 @@ browser-tools:
 		echo "install Chromium by hand (apt-get install chromium): without it the tests in a browser are skipped"; \
 	fi
 
-FAULT_PACKAGES := postgresql redis-server rabbitmq-server faketime memcached swift-proxy swift-account swift-container swift-object
+FAULT_PACKAGES := postgresql redis-server rabbitmq-server gcc libc6-dev memcached swift-proxy swift-account swift-container swift-object
 fault-tools:
 	@if dpkg -s $(FAULT_PACKAGES) >/dev/null 2>&1; then \
 		: ; \

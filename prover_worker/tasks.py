@@ -10,7 +10,7 @@ import hashlib
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from ledger import queue
 from ledger.log import NotCosignedError
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from prover_worker.verify import Case, Verification
 
 logger = logging.getLogger(__name__)
+
+_NO_MEMORY: Final = 71  # exit status of a worker's process
 
 
 @app.task(name=queue.TASK_MASK)
@@ -123,9 +125,17 @@ def _work(job_id: str, function: Callable[[Job], object]) -> None:
             return
         logger.exception("job %s", job_id)
         jobs.fail_job(job_id, f"{type(error).__name__}: {error}", retry=True)
+        if _out_of_memory(error):
+            # What this process holds it may never give back: the next attempt is for a new one.
+            raise SystemExit(_NO_MEMORY) from error
     else:
         queue.finish(job_id)
         jobs.publish_new_entries()
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    """Torch says so in words."""
+    return isinstance(error, MemoryError) or "can't allocate memory" in str(error)
 
 
 def _mask(job: Job) -> None:
