@@ -22,6 +22,7 @@ from ledger.backup.errors import BackupError
 MIN_PASSPHRASE: Final = 12
 _MAGIC: Final = b"ULKEYS1\n"
 _SALT, _NONCE = 16, 12
+_COST = 2**17
 
 
 def save_keys(target: Path, passphrase: str) -> int:
@@ -77,4 +78,4 @@ def restore_keys(source: Path, passphrase: str) -> int:
 
 
 def _key(passphrase: str, header: bytes) -> bytes:
-    return Scrypt(salt=header[len(_MAGIC) :], length=32, n=2**17, r=8, p=1).derive(passphrase.encode())
+    return Scrypt(salt=header[len(_MAGIC) :], length=32, n=_COST, r=8, p=1).derive(passphrase.encode())

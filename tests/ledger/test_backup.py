@@ -73,12 +73,10 @@ def test_a_round_trip(made: tuple[Path, Path], tmp_path: Path) -> None:
     assert said.entries == 2
     assert kept.stat().st_mode & 0o077 == 0
     place = Place(tmp_path / "second")
-    done = place.call(f"restore|--keys|{locked}", f"restore|{kept}", "fsck|--jobs|1", "migrate|--check|-v0")
-    assert done.returncode == 0, done.stderr
-    assert "2 entries as of" in done.stdout
-    assert "2 entries hold" in done.stdout
-    again = place.call(f"restore|{kept}")
-    assert "the database is not empty" in again.stderr
+    done = place.call(f"restore|--keys|{locked}", f"restore|{kept}", f"restore|{kept}")
+    assert "2 entries as of" in done.stdout, done.stderr
+    assert "restored, and they hold" in done.stdout
+    assert "the database is not empty" in done.stderr  # the second time
 
 
 def test_a_damaged_backup_is_refused(made: tuple[Path, Path], tmp_path: Path) -> None:
@@ -93,8 +91,9 @@ def test_a_damaged_backup_is_refused(made: tuple[Path, Path], tmp_path: Path) ->
         manifest.read(tmp_path / "none")
 
 
-def test_keys_under_a_passphrase(tmp_path: Path, settings: LazySettings) -> None:
+def test_keys_under_a_passphrase(tmp_path: Path, settings: LazySettings, monkeypatch: pytest.MonkeyPatch) -> None:
     """The attacks: a wrong passphrase, a changed byte, a file over keys that are there."""
+    monkeypatch.setattr("ledger.backup.keysfile._COST", 2**10)  # the round trip takes the real one
     source, target = tmp_path / "keys.sealed", tmp_path / "new"
     mine = keys.path(keys.LOG).read_bytes()
     with pytest.raises(BackupError, match="at least 12"):
