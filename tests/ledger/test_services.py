@@ -23,21 +23,26 @@ with Services(free_port()):
 """
 
 
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """That of processes of an installation with database and keys."""
+    folder = tmp_path_factory.mktemp("installation")
+    made = {**os.environ, "LEDGER_DATA_DIR": str(folder), "DJANGO_SETTINGS_MODULE": "ledger.settings"}
+    for command in (["migrate", "-v0"], ["init"]):
+        subprocess.run(
+            [sys.executable, "manage.py", *command],
+            cwd=ROOT,
+            env=made,
+            check=True,
+            timeout=120,
+            capture_output=True,
+        )
+    return made
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
-def test_services_end_with_their_parent(ending: signal.Signals, tmp_path: Path) -> None:
-    environment = {**os.environ, "LEDGER_DATA_DIR": str(tmp_path), "DJANGO_SETTINGS_MODULE": "ledger.settings"}
-    subprocess.run(
-        [sys.executable, "manage.py", "migrate", "-v0"], cwd=ROOT, env=environment, check=True, timeout=120
-    )
-    subprocess.run(
-        [sys.executable, "manage.py", "init"],
-        cwd=ROOT,
-        env=environment,
-        check=True,
-        timeout=60,
-        capture_output=True,
-    )
+def test_services_end_with_their_parent(ending: signal.Signals, environment: dict[str, str]) -> None:
     with subprocess.Popen(
         [sys.executable, "-c", SCRIPT], cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True
     ) as parent:
