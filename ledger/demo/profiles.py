@@ -38,7 +38,7 @@ PROFILES: Final = {
         ),
         architecture={
             "library": "timm", "model": "vision_transformer", "img_size": 8, "patch_size": 2, "in_chans": 1,
-            "num_classes": 10, "embed_dim": 32, "depth": 2, "num_heads": 4, "weight_init": "moco",
+            "num_classes": 10, "embed_dim": 32, "depth": 1, "num_heads": 4, "weight_init": "moco",
             "global_pool": "avg", "class_token": False,
         },
         training=("--epochs", "12"),
