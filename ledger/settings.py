@@ -23,6 +23,7 @@
 | LEDGER_ALLOWED_HOSTS | host names, comma-separated | localhost,127.0.0.1,[::1] |
 | LEDGER_HTTPS | 1 behind a TLS proxy: secure cookies, HSTS, X-Forwarded-Proto is trusted | off |
 | LEDGER_JSON_LOGS | 1: logs are JSON, one object a line, with requests and audit events | off: text |
+| LEDGER_METRICS_TOKEN | who sends it as Bearer may read /metrics | none: no such address |
 | LEDGER_SECOND_FACTOR | 1: accounts need a second factor; 0: they do not | as LEDGER_HTTPS |
 | LEDGER_SECURITY_CONTACT | mailto: or https: address for /.well-known/security.txt, RFC 9116 | none: no such file |
 | LEDGER_SESSION_IDLE_MINUTES | a session ends after so many minutes without a request | 30 |
@@ -61,6 +62,7 @@ LEDGER_MASTER_KEY_PREVIOUS = os.environ.get("LEDGER_MASTER_KEY_PREVIOUS", "")
 LEDGER_KMS = os.environ.get("LEDGER_KMS", "")
 LEDGER_FOUR_EYES = _flag("LEDGER_FOUR_EYES")
 LEDGER_JSON_LOGS = _flag("LEDGER_JSON_LOGS")
+LEDGER_METRICS_TOKEN = os.environ.get("LEDGER_METRICS_TOKEN", "").strip()
 LEDGER_SECURITY_CONTACT = os.environ.get("LEDGER_SECURITY_CONTACT", "").strip()
 LEDGER_WEBHOOKS_ALLOW_PRIVATE = _flag("LEDGER_WEBHOOKS_ALLOW_PRIVATE")
 LEDGER_IMPORT_REPORT_DAYS = 30  # then the line-by-line reports of imports are destroyed
@@ -179,6 +181,7 @@ if HTTPS:  # browsers take such names over TLS only, for this host alone
     SESSION_COOKIE_NAME, CSRF_COOKIE_NAME = "__Host-session", "__Host-csrf"
 SECURE_HSTS_SECONDS = 365 * 24 * 3600 if HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_SSL_REDIRECT = HTTPS
+SECURE_REDIRECT_EXEMPT = ["^health$", "^ready$", "^metrics$"]  # asked from inside, where the proxy is not
 #: Whether browsers ship with the host's name is for the owner of its domain to ask, not for a program.
 SILENCED_SYSTEM_CHECKS = ["security.W021"]
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None

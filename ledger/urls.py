@@ -10,6 +10,7 @@ from django.views.i18n import set_language
 from ledger import wellknown
 from ledger.admin import access_pages
 from ledger.api import tiles
+from ledger.monitoring import probes
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
@@ -22,6 +23,9 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("api/v1/", include("ledger.api.urls")),
     path(".well-known/security.txt", wellknown.security_txt),
+    path("health", probes.health),
+    path("ready", probes.ready),
+    path("metrics", probes.figures),
     path("checkpoint", tiles.RootCheckpoint.as_view()),
     path("tile/<path:path>", tiles.TileView.as_view()),
 ]

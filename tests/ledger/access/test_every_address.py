@@ -37,7 +37,17 @@ OWN = {
     "jsi18n/",
 }  # fmt: skip
 #: Open to everybody, beside the REST interface.
-PUBLIC = {"", ".well-known/security.txt", "checkpoint", "tile/NAME", "admin/login/", "admin/language/"}
+PUBLIC = {
+    "",
+    ".well-known/security.txt",
+    "health",
+    "ready",
+    "metrics",
+    "checkpoint",
+    "tile/NAME",
+    "admin/login/",
+    "admin/language/",
+}
 
 
 def patterns(resolver: Any = None, before: str = "") -> Iterator[str]:
