@@ -1,4 +1,4 @@
-"""Figures for Prometheus. All are read from the database when they are asked for, so every web process says the same.
+"""Figures for Prometheus, all read from the database when they are asked for: every web process says the same.
 
 Nothing here names a client, a person or an officer. `docs/alerts.yml` has rules over these names, and a test sees
 that each of them exists.

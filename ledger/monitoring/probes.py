@@ -27,7 +27,7 @@ def health(_request: HttpRequest) -> HttpResponse:
 @never_cache
 @require_safe
 def ready(_request: HttpRequest) -> HttpResponse:
-    """200 when requests can be served; 503 with what is missing. Then send requests to another process meanwhile."""
+    """200 when requests can be served; 503 with what is missing: then ask another process meanwhile."""
     missing = [name for name, there in (("database", _database()), ("keys", _keys())) if not there]
     said = {"status": "not ready", "missing": missing} if missing else {"status": "ready"}
     return JsonResponse(said, status=503 if missing else 200)
