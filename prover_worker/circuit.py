@@ -22,7 +22,11 @@ if TYPE_CHECKING:
 
 
 class Relation(nn.Module):
-    """⟨τ,X⟩ - ⟨τ∘m̄,Y⟩ + Σ α_b (⟨H_b,D_b⟩ - ⟨J_b,v_b⟩ - ⟨ρ,E_b⟩), with v_lo, v_hi and E one under the other in Z."""
+    """⟨τ,X⟩ - ⟨τ∘m̄,Y⟩ + Σ α_b (⟨H_b,D_b⟩ - ⟨J_b,v_b⟩ - ⟨ρ,E_b⟩ - ⟨ρ,O_b⟩), docs/protocol.md, section 5.
+
+    v_lo, v_hi and E stand one under the other in Z. J stands in the rows of E; what its column holds above, O
+    together, must be zero, or factors committed there would move v after its range is proved.
+    """
 
     def __init__(self, p: CircuitParameters) -> None:
         super().__init__()
@@ -38,11 +42,12 @@ class Relation(nn.Module):
         weights, rows = blocks * size, blocks * rank
         X, Y, H, D = (column[:weights].reshape(blocks, size) for column in (X, Y, H, D))
         tau, tau_kept = tau.reshape(blocks, size), tau_kept.reshape(blocks, size)
-        J = J[2 * rows : 3 * rows].reshape(blocks, rank)
+        O_low, O_high, J = (J[i * rows : (i + 1) * rows].reshape(blocks, rank) for i in range(3))
         low, high, E = (Z[i * rows : (i + 1) * rows].reshape(blocks, rank) for i in range(3))
         rho, alpha = coefficients[:rank], coefficients[rank : rank + blocks]
         block = torch.einsum("bi,bi->b", H, D) - torch.einsum("bn,bn->b", J, low)
         block = block - torch.einsum("bn,bn->b", J, high) * self.base - torch.einsum("bn,n->b", E, rho)
+        block = block - torch.einsum("bn,n->b", O_low, rho) - torch.einsum("bn,n->b", O_high, rho) * self.base
         total = torch.einsum("bi,bi->", tau, X) - torch.einsum("bi,bi->", tau_kept, Y)
         return (total + torch.einsum("b,b->", block, alpha)).reshape(1)
 

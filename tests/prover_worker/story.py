@@ -198,7 +198,8 @@ def scalar(columns: list[list[int]]) -> int:
         for n in range(rank):
             row = b * rank + n
             v, e = Z[row] + base * Z[rows + row], Z[2 * rows + row]
-            total -= alpha[b] * (J[2 * rows + row] * v + rho[n] * e)
+            above = J[row] + base * J[rows + row]
+            total -= alpha[b] * (J[2 * rows + row] * v + rho[n] * (e + above))
         for i in range(size):
             total += alpha[b] * H[b * size + i] * D[b * size + i]
     return total % R

@@ -91,6 +91,41 @@ def test_every_wrong_witness_gives_a_scalar_that_is_not_zero(claim):
         assert scalar(columns(claim, **wrong)) != 0, name
 
 
+def test_factors_committed_beside_v_are_found(claim):
+    """Factors with entries in the rows of v would move v behind its range proof by γ Σ σ_i b_i.
+
+    With A_n = B_n + d·b_n and b = SᵀB for a skew-symmetric S, everything but the check of J's upper parts
+    vanishes: the two products that are left, d·γ⟨ρ,b⟩ and βγ⟨B,b⟩, cancel for every challenge. The operator would
+    then be that of A and B, which are not the same, and no longer have one answer.
+    """
+    rng = np.random.default_rng(3)
+    skew = rng.integers(-5, 6, (P.rank, P.rank))
+    skew -= skew.T
+    secret, c = claim.client.secrets[0], claim.challenge
+    moved = np.einsum("mn,bmi->bni", skew, secret.factors)
+    other = replace(secret, factors=secret.factors + P.damping * moved)
+    v = rng.integers(-50, 51, claim.solutions[0].v.shape)
+    f = np.einsum("bn,bni->bi", v, secret.factors)
+    masked = chunk_mask(claim.client, claim.mask, 0)
+    new = np.where(masked, 0, secret.weights - f)
+    e = np.einsum("bni,bi->bn", other.factors, new - secret.weights) - P.damping * v
+    X, Y, H, D, tau, kept, J, Z, coefficients = columns(
+        claim, solution=replace(claim.solutions[0], weights=new, f=f, v=v, e=e), secrets=secret
+    )
+    rows_of_a = columns(claim, secrets=other)[2]
+    X = [(x + c.gamma * (a - h)) % R for x, a, h in zip(X, rows_of_a, H, strict=True)]
+    above = 0
+    for b in range(P.blocks):
+        for n in range(P.rank):
+            k = sum(c.sigma[i] * int(moved[b, n, i]) for i in range(P.block_size)) % R
+            place = b * P.rank + n
+            J[place] = c.beta * k % R
+            Z[place] = (Z[place] + c.gamma * k) % R
+            above += c.alpha[b] * c.rho[n] * J[place]
+    assert above % R != 0
+    assert scalar([X, Y, rows_of_a, D, tau, kept, J, Z, coefficients]) == -above % R
+
+
 def test_what_the_range_proof_must_refuse_satisfies_the_relation(claim):
     """Skipped and over-done compensation with the true residual: only the size of e tells them."""
     for solution in (skipped(claim.client, claim.mask, 0, claim.solutions[0]), shifted(claim, 100)):
