@@ -45,9 +45,9 @@ class Relation(nn.Module):
         O_low, O_high, J = (J[i * rows : (i + 1) * rows].reshape(blocks, rank) for i in range(3))
         low, high, E = (Z[i * rows : (i + 1) * rows].reshape(blocks, rank) for i in range(3))
         rho, alpha = coefficients[:rank], coefficients[rank : rank + blocks]
-        block = torch.einsum("bi,bi->b", H, D) - torch.einsum("bn,bn->b", J, low)
-        block = block - torch.einsum("bn,bn->b", J, high) * self.base - torch.einsum("bn,n->b", E, rho)
-        block = block - torch.einsum("bn,n->b", O_low, rho) - torch.einsum("bn,n->b", O_high, rho) * self.base
+        high_part = torch.einsum("bn,bn->b", J, high) + torch.einsum("bn,n->b", O_high, rho)
+        low_part = torch.einsum("bn,bn->b", J, low) + torch.einsum("bn,n->b", O_low, rho)
+        block = torch.einsum("bi,bi->b", H, D) - low_part - high_part * self.base - torch.einsum("bn,n->b", E, rho)
         total = torch.einsum("bi,bi->", tau, X) - torch.einsum("bi,bi->", tau_kept, Y)
         return (total + torch.einsum("b,b->", block, alpha)).reshape(1)
 

@@ -35,9 +35,9 @@ from prover_worker.layout import digit_base
 
 #: The form of the relation that this code proves and verifies (docs/protocol.md, section 5).
 FORM: Final = 2
-#: 22,528 weights per proof; docs/results/proving.md says how each number was found.
+#: 20,480 weights per proof; docs/results/proving.md says how each number was found.
 DEFAULTS: Final = CircuitParameters(
-    logrows=15, columns=3, blocks=352, block_size=64, rank=16, damping=1024, factor_limit=31, grid_bits=22,
+    logrows=15, columns=3, blocks=320, block_size=64, rank=16, damping=1024, factor_limit=31, grid_bits=22,
     salt_rows=32, range_group=3, table_columns=1, form=FORM,
 )  # fmt: skip
 #: 8,192 weights per proof, for models of some ten thousand weights, as the demonstration's.
