@@ -21,8 +21,11 @@ _EXACT = 2.0**52  # float64 holds every integer below this exactly
 _HALF = 2.0**12
 
 
-class SliceSolution(NamedTuple):
-    """Integers as float64: w_new and f (n, B), v and e (n, r), mu and slack (n, q)."""
+class DirectedSolution(NamedTuple):
+    """Integers: w_new and f (nb, B), v and e (nb, r), mu and slack (nb, q); f holds the directions' part too.
+
+    From lattice.py all int64; of a slice here, the same integers as float64.
+    """
 
     w_new: Tensor
     v: Tensor
@@ -61,7 +64,7 @@ class Workspace:
 
     def solve(
         self, w: Tensor, factors: Tensor, mask: Tensor, damping: int, directions: Directions | None
-    ) -> SliceSolution:
+    ) -> DirectedSolution:
         """Solve a slice; see lattice.py for the formulas. The result's w_new is overwritten by the next call.
 
         w (n, B) integers below 2^24; factors (n, r, B) integers; mask (n, B) bool; directions of these blocks.
@@ -82,7 +85,7 @@ class Workspace:
                 "use fewer grid bits, more damping or less push"
             )
         residual = system.right - (system.matrix @ multipliers.unsqueeze(2)).squeeze(2)
-        return SliceSolution(w_new, multipliers[:, :r], f, residual[:, :r], multipliers[:, r:], residual[:, r:])
+        return DirectedSolution(w_new, multipliers[:, :r], f, residual[:, :r], multipliers[:, r:], residual[:, r:])
 
     def _system(
         self, weights: Tensor, factors: Tensor, mask: Tensor, damping: int, directions: Directions | None

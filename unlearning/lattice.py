@@ -24,7 +24,7 @@ from torch import Tensor
 
 from unlearning import obs, threads
 from unlearning.errors import CurvatureError, GridError
-from unlearning.exact import GRID_LIMIT, Workspace, largest
+from unlearning.exact import GRID_LIMIT, DirectedSolution, Workspace, largest
 from unlearning.obs import Directions
 
 _BLOCKS_PER_RUN = 8_192  # that one thread takes at a time
@@ -39,17 +39,6 @@ class Solution(NamedTuple):
     e: Tensor
 
 
-class DirectedSolution(NamedTuple):
-    """A Solution, whose f holds the directions' part too, with mu (nb, q) and slack (nb, q); int64."""
-
-    w_new: Tensor
-    v: Tensor
-    f: Tensor
-    e: Tensor
-    mu: Tensor
-    slack: Tensor
-
-
 def to_grid(theta: Tensor, bits: int) -> Tensor:
     """Integers round(theta * 2^bits), int64, same shape.
 
@@ -59,10 +48,10 @@ def to_grid(theta: Tensor, bits: int) -> Tensor:
     if not bool(torch.isfinite(scaled).all()):
         raise GridError("a weight is not finite; expected a trained model's weights")
     grid = scaled.round()
-    largest = float(grid.abs().max()) if grid.numel() else 0.0
-    if largest >= GRID_LIMIT:
+    size = largest(grid)
+    if size >= GRID_LIMIT:
         raise GridError(
-            f"a weight of {largest / 2.0**bits:.6g} is {largest:.0f} steps of 2^-{bits}, expected below 2^24;"
+            f"a weight of {size / 2.0**bits:.6g} is {size:.0f} steps of 2^-{bits}, expected below 2^24;"
             f" use fewer grid bits than {bits}"
         )
     return grid.long()
@@ -140,7 +129,7 @@ def solve_directed(
         moved = _moved(mask[run], obs.part_of(directions, run))
         if len(moved) < run.stop - run.start:
             made[0][run] = w[run].numpy()
-        room = Workspace(obs.BLOCKS_PER_SLICE, size, r, r + q, entry)
+        room = Workspace(min(len(moved), obs.BLOCKS_PER_SLICE), size, r, r + q, entry)
         for inner in obs.slices(len(moved)):
             part = _chosen(run.start + moved[inner])
             solved = room.solve(w[part], factors[part], mask[part], damping, obs.part_of(directions, part))

@@ -101,17 +101,21 @@ def test_clocks_jump(house, walk, clock):
     )
 
 
+def restored(house, backup, database):
+    """What `manage.py restore` comes to, into another database."""
+    return subprocess.run(
+        [sys.executable, "manage.py", "restore", str(backup)],
+        cwd=ROOT, env=house._environment() | {"DATABASE_URL": database.url}, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+
+
 def test_an_older_backup_is_restored(house, walk, place, release_folder):
     """The attempt: a copy of yesterday in the place of today's. The witness has seen more, and says so."""
     house.manage("backup", str(place / "backup"))
     walk(house, "life goes on", {})
-    environment = house._environment()
     with TALLY.faults("older backup restored"), Postgres(place / "restored") as database:
-        given = environment | {"DATABASE_URL": database.url}
-        done = subprocess.run(
-            [sys.executable, "manage.py", "restore", str(place / "backup")],
-            cwd=ROOT, env=given, capture_output=True, text=True, check=False,
-        )  # fmt: skip
+        done = restored(house, place / "backup", database)
         assert done.returncode == 3, done.stdout + done.stderr
         assert "restored, and they hold" in done.stdout
         assert "not the newest copy" in done.stderr
@@ -120,10 +124,6 @@ def test_an_older_backup_is_restored(house, walk, place, release_folder):
         for name in house.commands:
             house.rest(name)
         house.manage("backup", str(place / "backup"))
-        given = environment | {"DATABASE_URL": database.url}
-        done = subprocess.run(
-            [sys.executable, "manage.py", "restore", str(place / "backup")],
-            cwd=ROOT, env=given, capture_output=True, text=True, check=False,
-        )  # fmt: skip
+        done = restored(house, place / "backup", database)
         assert done.returncode == 0, done.stdout + done.stderr
         house.wake()

@@ -181,6 +181,14 @@ class Story:
         window = self.closed_window()
         return windows.publish_mask(window.uuid, b"mask" + window.uuid.bytes, 2, TOTAL, {"seed": 0})
 
+    def rejected_window(self) -> models.Window:
+        """Two clients, enrolled here; one was rejected, the other has not answered."""
+        cheater, _silent = self.party("cheater"), self.party("quiet")
+        window = self.masked_window()
+        order = window.orders.get(client_model__client=cheater.row)
+        proofs.record_verdict(self.proved(cheater, order).uuid, verdict(accepted=False))
+        return window
+
     def claimed(self, party: Party, order: models.Order, attempt: int = 1) -> models.Claim:
         accepted = claims.accept_claim(party.sign(party.claim(order, attempt)))
         claim = models.Claim.objects.get(entry=accepted.entry)

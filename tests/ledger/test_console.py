@@ -20,8 +20,7 @@ from ledger.access import roles
 from ledger.admin import empty, inclusion
 from ledger.admin.base import ReadOnlyAdmin
 from ledger.fsck.run import check_and_record
-from ledger.workflow import proofs
-from tests.ledger.story import Story, verdict
+from tests.ledger.story import Story
 
 
 def somebody(role: str) -> Browser:
@@ -41,11 +40,10 @@ def officer(db: None) -> Browser:
 @pytest.fixture
 def under_way(story: Story) -> models.Window:
     """Two clients; one was rejected, the other is silent beyond its due date. One more request is late."""
-    cheater, _silent = story.party("cheater"), story.party("quiet")
-    window = story.masked_window()
-    order = window.orders.get(client_model__client=cheater.row)
-    proofs.record_verdict(story.proved(cheater, order).uuid, verdict(accepted=False))
-    window.orders.exclude(pk=order.pk).update(due_at=timezone.now() - timedelta(days=2, hours=1))
+    window = story.rejected_window()
+    window.orders.filter(client_model__client__name="quiet").update(
+        due_at=timezone.now() - timedelta(days=2, hours=1)
+    )
     late = story.approved_request("another")
     models.DeletionRequest.objects.filter(pk=late.pk).update(due_at=timezone.now() - timedelta(days=3, hours=1))
     return window

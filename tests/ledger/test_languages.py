@@ -17,8 +17,7 @@ from ledger import log, models
 from ledger.admin.base import AddByUseCase
 from ledger.fsck.run import check_and_record
 from ledger.management import catalogue
-from ledger.workflow import proofs
-from tests.ledger.story import Story, verdict
+from tests.ledger.story import Story
 
 PLACEHOLDERS: Final = re.compile(r"%\(\w+\)[a-z]|%[ds%]|\{\w*\}")
 #: Words that no German sentence has. A page's own text must not have them either, outside of what the log holds.
@@ -73,11 +72,7 @@ class Words(HTMLParser):
 @pytest.fixture
 def rejected(story: Story) -> models.Window:
     """Two clients; one was rejected, the other has not answered."""
-    cheater, _silent = story.party("cheater"), story.party("quiet")
-    window = story.masked_window()
-    order = window.orders.get(client_model__client=cheater.row)
-    proofs.record_verdict(story.proved(cheater, order).uuid, verdict(accepted=False))
-    return window
+    return story.rejected_window()
 
 
 @pytest.fixture

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -11,6 +9,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from ledger.backup.errors import BackupError
 from ledger.backup.keysfile import save_keys
 from ledger.backup.making import make_backup
+from ledger.backup.options import add_place, passphrase
 
 
 class Command(BaseCommand):
@@ -22,15 +21,13 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        what = parser.add_mutually_exclusive_group(required=True)
-        what.add_argument("folder", nargs="?", type=Path, metavar="DIR")
-        what.add_argument("--keys", type=Path, metavar="FILE", help="the keys, and nothing else")
+        add_place(parser)
         parser.add_argument("--without-files", action="store_true", help="they are in a bucket that is backed up")
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             if options["keys"]:
-                count = save_keys(options["keys"], os.environ.get("LEDGER_BACKUP_PASSPHRASE", ""))
+                count = save_keys(options["keys"], passphrase())
                 self.stdout.write(f"{count} keys and secrets in {options['keys']}")
                 return
             made = make_backup(options["folder"], lambda *_: None, files=not options["without_files"])

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from ledger.backup.errors import BackupError
 from ledger.backup.keysfile import restore_keys
+from ledger.backup.options import add_place, passphrase
 from ledger.backup.restoring import restore_backup
 
 
@@ -22,14 +21,12 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        what = parser.add_mutually_exclusive_group(required=True)
-        what.add_argument("folder", nargs="?", type=Path, metavar="DIR")
-        what.add_argument("--keys", type=Path, metavar="FILE", help="the keys, and nothing else")
+        add_place(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             if options["keys"]:
-                count = restore_keys(options["keys"], os.environ.get("LEDGER_BACKUP_PASSPHRASE", ""))
+                count = restore_keys(options["keys"], passphrase())
                 self.stdout.write(f"{count} keys and secrets restored")
                 return
             done = restore_backup(options["folder"], lambda *_: None)
