@@ -98,17 +98,21 @@ def prove_relation(
     return measured(backend, release.relation, columns)
 
 
-def prove_range(
-    backend: Backend, release: Release, layout: Layout, solutions: list[ChunkSolution]
-) -> tuple[bytes, Figures]:
-    """One group of chunks; missing ones are columns of zeros. Raises ProvingFailed for a digit out of range."""
+def range_columns(release: Release, layout: Layout, solutions: list[ChunkSolution]) -> list[Vector]:
+    """The columns of one group of chunks; missing ones are zeros. Raises ProvingFailed for a digit out of range."""
     p, base = layout.parameters, release.predicate.digit_base
     rows = 3 * layout.factor_rows
     columns = [solution.digit_column(base, p.salt_rows) for solution in solutions]
     for solution, column in zip(solutions, columns, strict=True):
         check_digits(column, rows, -base, release.predicate.table_end, solution.chunk)
-    columns += [[0] * (rows + p.salt_rows)] * (p.range_group - len(columns))
-    return measured(backend, release.range, columns)
+    return columns + [[0] * (rows + p.salt_rows)] * (p.range_group - len(columns))
+
+
+def prove_range(
+    backend: Backend, release: Release, layout: Layout, solutions: list[ChunkSolution]
+) -> tuple[bytes, Figures]:
+    """One group of chunks. Raises ProvingFailed for a digit out of range."""
+    return measured(backend, release.range, range_columns(release, layout, solutions))
 
 
 @dataclass(frozen=True)
