@@ -16,7 +16,7 @@ B ?= demo
 SEEDS ?= 0,1,2
 SECONDS ?= 60
 
-.PHONY: help setup demo serve test lint openapi messages bench results sbom audit foreign-tools browser-tools fault-tools faults fuzz clean
+.PHONY: help setup demo serve test lint openapi messages bench results docs sbom audit foreign-tools browser-tools fault-tools faults fuzz clean
 .DEFAULT_GOAL := help
 
 help:
@@ -28,6 +28,7 @@ help:
 	@echo "make messages  bring the catalogues of the console's words up to date with the code; says what lacks a translation"
 	@echo "make bench B=demo    a benchmark (demo, prover, vitb16, load, log, unlearning, api, console, bundle, report); ends with one JSON line"
 	@echo "make results B=class      an experiment (class, random, language) anew, with its page in docs/results/; ends with one JSON line"
+	@echo "make docs    the documentation as a site, in var/docs; it needs no server and no network"
 	@echo "make sbom    var/sbom.json: every package that is installed, with version, digests and licence (CycloneDX)"
 	@echo "make audit   published advisories about these packages; needs the network, and says so where there is none"
 	@echo "make foreign-tools   Go and its sumdb libraries, with which a test reads the log (Debian, Ubuntu; as root)"
@@ -74,6 +75,10 @@ bench: $(STAMP)
 
 results: $(STAMP)
 	$(BIN)/python -m unlearning reproduce $(B) --seeds $(SEEDS)
+
+docs: $(STAMP)
+	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going --conf-dir docs/site docs var/docs
+	@echo "the documentation: var/docs/index.html"
 
 sbom: $(STAMP)
 	@mkdir -p var

@@ -192,23 +192,30 @@ def build(
     return predicate, paths
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Build a release from the command line."""
-    parser = argparse.ArgumentParser(prog="python -m prover_worker.release", description="Build a circuit release.")
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--srs", type=Path, help="halo2 KZG parameters of a public ceremony; without, one is made")
-    parser.add_argument("--provenance", choices=("ceremony", "development"), default="development")
-    parser.add_argument(
+_NAMES: Final = [name for name in CircuitParameters.model_fields if name != "form"]
+
+
+def parser() -> argparse.ArgumentParser:
+    """The argument parser."""
+    top = argparse.ArgumentParser(prog="python -m prover_worker.release", description="Build a circuit release.")
+    top.add_argument("--out", type=Path, required=True)
+    top.add_argument("--srs", type=Path, help="halo2 KZG parameters of a public ceremony; without, one is made")
+    top.add_argument("--provenance", choices=("ceremony", "development"), default="development")
+    top.add_argument(
         "--profile",
         choices=tuple(PROFILES),
         default="edge",
         help="parameters to begin with; those below change them",
     )
-    names = [name for name in CircuitParameters.model_fields if name != "form"]
-    for name in names:
-        parser.add_argument(f"--{name.replace('_', '-')}", type=int)
-    options = vars(parser.parse_args(arguments))
-    changed = {name: options[name] for name in names if options[name] is not None}
+    for name in _NAMES:
+        top.add_argument(f"--{name.replace('_', '-')}", type=int)
+    return top
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Build a release from the command line."""
+    options = vars(parser().parse_args(arguments))
+    changed = {name: options[name] for name in _NAMES if options[name] is not None}
     from prover_worker.ezkl_backend import EzklBackend
 
     try:

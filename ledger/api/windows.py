@@ -60,7 +60,7 @@ class ModelQuery(Query):
 
 
 class PolicyValues(RootModel[dict[str, Any]]):
-    """A policy; docs/operations.md lists its members."""
+    """A policy; docs/officers.md lists its members."""
 
 
 class Windows(OfficerView):

@@ -80,7 +80,7 @@ def _warn(audit: Audit) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Check one bundle and return the exit status."""
-    options = _parser().parse_args(arguments)
+    options = parser().parse_args(arguments)
     console = Console(stderr=True, highlight=False)
     report, start = Report(), time.monotonic()
     try:
@@ -121,34 +121,35 @@ def _run(options: argparse.Namespace, trust: Trust, report: Report, console: Con
     return HOLDS
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    """The argument parser."""
+    top = argparse.ArgumentParser(
         prog="unlearning-verify", description="Check an audit bundle offline.",
         epilog="Exit status: 0 what was checked holds; 1 something does not; 2 no bundle, or a wrong command line; "
         "3 what was asked for cannot be checked here.",
     )  # fmt: skip
-    parser.add_argument("bundle", type=Path)
-    parser.add_argument("--log-vkey", metavar="VKEY", help="the log's verifier key, from a source you trust")
-    parser.add_argument("--provider-key", metavar="HEX", help="the provider's public key, from a source you trust")
-    parser.add_argument(
+    top.add_argument("bundle", type=Path)
+    top.add_argument("--log-vkey", metavar="VKEY", help="the log's verifier key, from a source you trust")
+    top.add_argument("--provider-key", metavar="HEX", help="the provider's public key, from a source you trust")
+    top.add_argument(
         "--witness", action="append", default=[], metavar="VKEY", help="verifier key of a witness you trust"
     )
-    parser.add_argument(
+    top.add_argument(
         "--quorum", type=int, metavar="N", help="how many of them must have cosigned (default: all)"
     )
-    parser.add_argument(
+    top.add_argument(
         "--checkpoint", action="append", default=[], type=Path, metavar="NOTE",
         help="file of a checkpoint of this log that you have kept",
     )  # fmt: skip
-    parser.add_argument(
+    top.add_argument(
         "--proofs", type=_choice, default=Choice(), metavar="WHICH",
         help="all (default), how many to verify at random, points (what they are about; needs no ezkl), or none",
     )  # fmt: skip
-    parser.add_argument(
+    top.add_argument(
         "--jobs", type=int, default=os.cpu_count() or 1, metavar="N", help="processes (default: cores)"
     )
-    parser.add_argument("--json", action="store_true", help="print the result as one JSON line on standard output")
-    return parser
+    top.add_argument("--json", action="store_true", help="print the result as one JSON line on standard output")
+    return top
 
 
 def _choice(text: str) -> Choice:
