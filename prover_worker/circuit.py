@@ -58,10 +58,14 @@ class Range(nn.Module):
     def __init__(self, p: CircuitParameters) -> None:
         super().__init__()
         self.rows = 3 * p.blocks * p.multipliers
+        self.noise, self.noisy = self.rows + p.salt_rows, p.noise_rows > 0
 
     def forward(self, *columns: Tensor) -> Tensor:
-        """Columns of shape (3·blocks·(r + q) + salt_rows,); salt is cut off before the lookup."""
-        return torch.tanh(torch.cat([column[: self.rows] for column in columns]))
+        """Columns of shape (3·blocks·(r + q) + salt_rows + noise_rows,); salt is cut out before the lookup."""
+        parts = [column[: self.rows] for column in columns]
+        if self.noisy:
+            parts = [part for column in columns for part in (column[: self.rows], column[self.noise :])]
+        return torch.tanh(torch.cat(parts))
 
 
 def export_relation(p: CircuitParameters, path: Path) -> None:

@@ -16,7 +16,7 @@ from ledger.statements import keys
 from ledger.statements.predicates import CircuitRelease, ModelRelease
 from ledger.statements.predicates.circuit_release import ROLES
 from ledger.tlog.merkle import root_of
-from prover_worker import curve
+from prover_worker import curve, hiding
 from prover_worker.agent_state import Folder
 from prover_worker.backend import Backend
 from prover_worker.client_keys import ClientKeys
@@ -105,6 +105,7 @@ class ClientBase:
     def _release(self) -> Release:
         folder = self.state.sub("release")
         predicate = CircuitRelease.model_validate_json(folder.read("circuit.json"))
+        hiding.expect_hiding(predicate.parameters)
         return Release.open(predicate, {role: folder.file(role) for role in ROLES})
 
     def _model(self) -> ModelRelease:

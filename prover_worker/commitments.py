@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from prover_worker import hiding
 from prover_worker.curve import POINT_BYTES, Basis, Point, format_point, parse_points
 from prover_worker.errors import PointError, ProvingFailed
 from prover_worker.field import Vector, expand
@@ -68,11 +69,13 @@ class ChunkSolution:
         """Rows of f = vĜ (+ μÛ), then salt."""
         return _column(self.f, self.seed, f"f/{self.chunk}", salt_rows)
 
-    def digit_column(self, base: int, salt_rows: int) -> Vector:
-        """v_lo, v_hi and e, then salt; v = v_lo + base·v_hi with v_lo in [-base/2, base/2)."""
+    def digit_column(self, base: int, salt_rows: int, noise_rows: int = 0) -> Vector:
+        """v_lo, v_hi and e, salt, then random digits; v = v_lo + base·v_hi with v_lo in [-base/2, base/2)."""
         high = (self.v + base // 2) // base
         parts = np.concatenate([(self.v - base * high).ravel(), high.ravel(), self.e.ravel()])
-        return _column(parts, self.seed, f"z/{self.chunk}", salt_rows)
+        # What a table is sure to hold whatever its number of columns: `hiding.digits` counts on this many.
+        noise = [x % hiding.spread(base) - base for x in expand(self.seed, f"n/{self.chunk}".encode(), noise_rows)]
+        return _column(parts, self.seed, f"z/{self.chunk}", salt_rows) + noise
 
 
 def _column(values: NDArray[Any], seed: bytes, label: str, salt_rows: int) -> Vector:
@@ -89,9 +92,10 @@ def check_digits(column: Vector, rows: int, lowest: int, highest: int, chunk: in
         )
 
 
-def _commit(basis: Basis, column: Vector, salt_rows: int, start: int = 0) -> Point:
-    body = len(column) - salt_rows
-    return basis.commit_small(column[:body], start) + basis.commit(column[body:], start + body)
+def _commit(basis: Basis, column: Vector, salt_rows: int, start: int = 0, noise_rows: int = 0) -> Point:
+    salt, noise = len(column) - salt_rows - noise_rows, len(column) - noise_rows
+    small = basis.commit_small(column[:salt], start) + basis.commit_small(column[noise:], start + noise)
+    return small + basis.commit(column[salt:noise], start + salt)
 
 
 def commit_weights(basis: Basis, layout: Layout, secrets: ChunkSecrets) -> bytes:
@@ -111,10 +115,11 @@ def commit_curvature(basis: Basis, layout: Layout, secrets: ChunkSecrets) -> byt
 
 def commit_solution(basis: Basis, layout: Layout, solution: ChunkSolution, base: int) -> tuple[bytes, bytes]:
     """The new record of Com(θu) for a touched chunk (one point) and its solution record (points of f, digits)."""
-    salt = layout.parameters.salt_rows
-    weights = format_point(_commit(basis, solution.weight_column(salt), salt))
-    columns = (solution.f_column(salt), solution.digit_column(base, salt))
-    return weights, b"".join(format_point(_commit(basis, column, salt)) for column in columns)
+    salt, noise = layout.parameters.salt_rows, layout.parameters.noise_rows
+    weights = _commit(basis, solution.weight_column(salt), salt)
+    f = _commit(basis, solution.f_column(salt), salt)
+    digits = _commit(basis, solution.digit_column(base, salt, noise), salt, noise_rows=noise)
+    return format_point(weights), format_point(f) + format_point(digits)
 
 
 def split_records(data: bytes, points: int, count: int, what: str) -> list[bytes]:

@@ -25,7 +25,7 @@ from prover_worker import curve
 from prover_worker.backend import CircuitFiles, Kind
 from prover_worker.errors import CircuitError, ProvingFailed
 from prover_worker.field import Vector, encode
-from prover_worker.layout import digit_base, table_columns
+from prover_worker.layout import digit_base, looked_up, table_columns
 from prover_worker.proof_points import first_points
 
 logging.getLogger("ezkl").setLevel(logging.ERROR)  # it reports every step of every proof
@@ -176,7 +176,7 @@ def _trim(path: Path, kind: Kind, p: CircuitParameters) -> None:
     """
     settings = json.loads(path.read_text())
     rows, width = (1 << p.logrows) - 2 * RESERVED_ROWS, settings["run_args"]["num_inner_cols"]
-    digits = 3 * p.blocks * p.multipliers * p.range_group
+    digits = looked_up(p)
     copies = 1 if kind == "relation" else -(-digits // (rows * width))
     settings["num_rows"] = min(settings["num_rows"], rows)
     settings["total_assignments"] = settings["num_rows"] * width * copies

@@ -5,7 +5,8 @@ A block is B consecutive weights, a chunk `blocks` consecutive blocks; the last 
 blocks. In a column, weight i of block b stands in row b·B + i. A chunk's digits v_lo, v_hi and e stand one after
 the other, each with row n of block b in row b·(r + q) + n: the client's own r rows come first, then q public forget
 directions. Columns B_i of the factors stand where e does, with zeros above and where directions are, so that they
-can be added to the digits. Private columns end in `salt_rows` random elements.
+can be added to the digits. Private columns end in `salt_rows` random elements; behind those of the digits stand
+`noise_rows` random digits, which are looked up as the others are and used for nothing else.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ def column_lengths(p: CircuitParameters) -> dict[str, int]:
     private = {"X": weights, "Y": weights, "H": weights, "D": weights, "J": 3 * rows, "Z": 3 * rows}
     public = {"tau": weights, "tau_kept": weights, "coefficients": p.multipliers + p.blocks}
     lengths = {name: rows + salt for name, rows in private.items()} | public
+    lengths["Z"] += p.noise_rows
     return {name: lengths[name] for name in RELATION_COLUMNS}
 
 
@@ -44,6 +46,11 @@ def digit_base(p: CircuitParameters) -> int:
 def table_columns(p: CircuitParameters) -> int:
     """Columns of the range circuit's table: what a digit is looked up in costs one argument for each."""
     return p.table_columns or p.columns
+
+
+def looked_up(p: CircuitParameters) -> int:
+    """Digits that one range proof looks up, random ones included."""
+    return p.range_group * (3 * p.blocks * p.multipliers + p.noise_rows)
 
 
 @dataclass(frozen=True)
@@ -91,7 +98,8 @@ class Layout:
     @property
     def commit_rows(self) -> int:
         """Rows that any committed column can reach."""
-        return max(self.chunk_weights, 3 * self.factor_rows) + self.parameters.salt_rows
+        p = self.parameters
+        return max(self.chunk_weights, 3 * self.factor_rows + p.noise_rows) + p.salt_rows
 
     def blocks_of(self, flat: Integers, chunk: int) -> Integers:
         """The (blocks, B) integers of one chunk, zero blocks where the flat vector has ended."""

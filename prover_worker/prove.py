@@ -20,7 +20,7 @@ from prover_worker.challenge import Challenge
 from prover_worker.commitments import ChunkSecrets, ChunkSolution, check_digits
 from prover_worker.directing import ChunkDirections, added
 from prover_worker.field import R, Vector, combine
-from prover_worker.layout import Layout
+from prover_worker.layout import Layout, column_lengths
 from prover_worker.release import Release
 
 Progress = Callable[[int, int], None]
@@ -59,7 +59,7 @@ def relation_columns(layout: Layout, witness: ChunkWitness, challenge: Challenge
     f = witness.solution.f_column(salt)
     h = combine(challenge.rho[: p.rank], witness.secrets.row_columns(salt))
     k = combine(challenge.sigma, witness.secrets.position_columns(salt, p.directions))
-    digits = witness.solution.digit_column(base, salt)
+    digits = witness.solution.digit_column(base, salt, p.noise_rows)
     if steered is not None:
         h, k = added(h, steered.in_rows(challenge.rho[p.rank :])), added(k, steered.in_positions(challenge.sigma))
         digits = added(digits, steered.push_column())
@@ -77,7 +77,7 @@ def relation_columns(layout: Layout, witness: ChunkWitness, challenge: Challenge
         tau,
         kept,
         above + j,
-        [(a + challenge.gamma * b) % R for a, b in zip(digits, above + k, strict=True)],
+        added(digits, [challenge.gamma * x for x in above + k]),
         challenge.coefficients(),
     ]
 
@@ -102,10 +102,10 @@ def range_columns(release: Release, layout: Layout, solutions: list[ChunkSolutio
     """The columns of one group of chunks; missing ones are zeros. Raises ProvingFailed for a digit out of range."""
     p, base = layout.parameters, release.predicate.digit_base
     rows = 3 * layout.factor_rows
-    columns = [solution.digit_column(base, p.salt_rows) for solution in solutions]
+    columns = [solution.digit_column(base, p.salt_rows, p.noise_rows) for solution in solutions]
     for solution, column in zip(solutions, columns, strict=True):
         check_digits(column, rows, -base, release.predicate.table_end, solution.chunk)
-    return columns + [[0] * (rows + p.salt_rows)] * (p.range_group - len(columns))
+    return columns + [[0] * column_lengths(p)["Z"]] * (p.range_group - len(columns))
 
 
 def prove_range(

@@ -38,11 +38,19 @@ FORM: Final = 2
 #: 20,480 weights per proof; docs/results/proving.md says how each number was found.
 DEFAULTS: Final = CircuitParameters(
     logrows=15, columns=3, blocks=320, block_size=64, rank=16, damping=1024, factor_limit=31, grid_bits=22,
-    salt_rows=32, range_group=3, table_columns=1, form=FORM,
+    salt_rows=32, range_group=3, table_columns=1, noise_rows=96, form=FORM,
 )  # fmt: skip
 #: 8,192 weights per proof, for models of some ten thousand weights, as the demonstration's.
 SMALL: Final = DEFAULTS.model_copy(
-    update={"logrows": 14, "columns": 2, "blocks": 128, "rank": 8, "range_group": 8, "table_columns": None}
+    update={
+        "logrows": 14,
+        "columns": 2,
+        "blocks": 128,
+        "rank": 8,
+        "range_group": 8,
+        "table_columns": None,
+        "noise_rows": 320,
+    }
 )
 PROFILES: Final = {"edge": DEFAULTS, "small": SMALL}
 _KINDS: Final[tuple[Kind, Kind]] = ("relation", "range")

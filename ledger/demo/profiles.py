@@ -35,6 +35,7 @@ PROFILES: Final = {
         release=(
             "--profile", "small", "--logrows", "12", "--blocks", "62", "--block-size", "32", "--rank", "4",
             "--damping", "256", "--factor-limit", "15", "--salt-rows", "24", "--range-group", "3",
+            "--noise-rows", "400",
         ),
         architecture={
             "library": "timm", "model": "vision_transformer", "img_size": 8, "patch_size": 2, "in_chans": 1,

@@ -165,7 +165,8 @@ def check_masks(cases: Cases) -> None:
 def _expect_sane(circuit: kinds.CircuitRelease) -> None:
     """Parameters for which columns fit the circuit: whatever follows is bounded by its size."""
     p, rows = circuit.parameters, 1 << circuit.parameters.logrows
-    if max(p.blocks * p.block_size, 3 * p.blocks * p.multipliers) + p.salt_rows > rows or p.range_group > rows:
+    longest = max(p.blocks * p.block_size, 3 * p.blocks * p.multipliers + p.noise_rows) + p.salt_rows
+    if longest > rows or p.range_group > rows:
         raise AuditError(f"the circuit release has columns of more than its 2^{p.logrows} rows: nothing fits it")
 
 

@@ -30,7 +30,7 @@ from unlearning import lattice, maskfile
 
 P: Final = CircuitParameters(
     logrows=11, columns=2, blocks=16, block_size=16, rank=4, damping=64, factor_limit=15, grid_bits=20,
-    salt_rows=8, range_group=4, form=2,
+    salt_rows=8, range_group=4, noise_rows=480, form=2,
 )  # fmt: skip
 TOTAL: Final = 3 * 256 - 32
 BACKEND: Final = EzklBackend()

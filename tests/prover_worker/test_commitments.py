@@ -80,7 +80,7 @@ def test_records_are_the_points_of_the_columns(client, claim):
     assert commit_curvature(basis, layout, secret) == b"".join(expected)
     weights, record = commit_solution(basis, layout, solution, BASE)
     assert weights == point(solution.weight_column(8))
-    assert record == point(solution.f_column(8)) + point(solution.digit_column(BASE, 8))
+    assert record == point(solution.f_column(8)) + point(solution.digit_column(BASE, 8, P.noise_rows))
 
 
 def test_the_same_weights_under_fresh_salt_have_another_point(client):

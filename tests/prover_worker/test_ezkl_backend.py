@@ -24,7 +24,7 @@ ZERO = "00" * 32
 
 def digit_columns(changes):
     """Four columns of zeros with (column, row, digit) written in."""
-    columns = [[0] * (ROWS + P.salt_rows) for _ in range(P.range_group)]
+    columns = [[0] * column_lengths(P)["Z"] for _ in range(P.range_group)]
     for column, row, digit in changes:
         columns[column][row] = digit
     return columns
@@ -47,7 +47,7 @@ def test_a_relation_proof_begins_with_the_commitments_of_its_columns(built, open
 
 
 def test_a_range_proof_begins_with_the_commitments_of_its_columns(built, opened, claim, bundle):
-    expected = [claim.client.basis.commit(claim.solutions[c].digit_column(2048, 8)) for c in (0, 2)]
+    expected = [claim.client.basis.commit(claim.solutions[c].digit_column(2048, 8, P.noise_rows)) for c in (0, 2)]
     expected += [curve.IDENTITY, curve.IDENTITY]
     assert BACKEND.points(bundle.ranges[0], 4) == affine(expected, opened.range, built[0].range.blinding_rows)
 
@@ -121,7 +121,7 @@ def test_one_beyond_the_tables_ends_gives_no_proof(built, opened):
     low, high = -built[0].digit_base, built[0].table_end
     running = {
         digit: subprocess.Popen(
-            [sys.executable, "-c", PROVE_ONE_DIGIT, str(digit), str(ROWS + P.salt_rows), *paths],
+            [sys.executable, "-c", PROVE_ONE_DIGIT, str(digit), str(column_lengths(P)["Z"]), *paths],
             stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
         )
         for digit in (high, low - 1, high + 1)
@@ -156,9 +156,11 @@ def mock(files, columns, folder, outputs=None):
 
 
 def test_every_digit_of_every_column_is_looked_up(built, opened, tmp_path):
-    """Rows were trimmed from the settings; no lookup was. Every seventh digit, first and last of each column."""
+    """Rows were trimmed from the settings; no lookup was. Some digits of each column, first and last; random ones too."""
     assert mock(opened.range, digit_columns([]), tmp_path)
-    places = [(column, row) for column in range(4) for row in {0, ROWS - 1, *range(column, ROWS, 7)}]
+    noise = ROWS + P.salt_rows
+    rows = {0, ROWS - 1, noise, noise + P.noise_rows - 1}
+    places = [(c, row) for c in range(4) for row in {*rows, *range(c, ROWS, 9), *range(noise + c, noise + 480, 60)}]
     for number, (column, row) in enumerate(places):
         beyond = built[0].table_end + 1 if number % 2 else -built[0].digit_base - 1
         assert not mock(opened.range, digit_columns([(column, row, beyond)]), tmp_path), (column, row)
@@ -175,7 +177,7 @@ def test_no_constraint_of_the_relation_went_missing(opened, tmp_path):
     assert mock(opened.relation, columns, tmp_path, outputs)
     for number, (name, length) in enumerate(column_lengths(P).items()):
         salted = name in {"X", "Y", "H", "D", "J", "Z"}
-        body = length - (P.salt_rows if salted else 0)
+        body = length - (P.salt_rows if salted else 0) - (P.noise_rows if name == "Z" else 0)
         for row in (0, body - 1, *rng.sample(range(body), 4)):
             assert not mock(opened.relation, bumped(columns, number, row), tmp_path, outputs), (name, row)
         if salted:

@@ -76,7 +76,7 @@ def test_weights_that_do_not_divide_into_blocks_are_refused(total):
 
 def test_column_lengths_of_the_small_circuit():
     assert column_lengths(P) == {
-        "X": 264, "Y": 264, "H": 264, "D": 264, "tau": 256, "tau_kept": 256, "J": 200, "Z": 200,
+        "X": 264, "Y": 264, "H": 264, "D": 264, "tau": 256, "tau_kept": 256, "J": 200, "Z": 680,
         "coefficients": 4 + 16,
     }  # fmt: skip
     assert tuple(column_lengths(P)) == RELATION_COLUMNS

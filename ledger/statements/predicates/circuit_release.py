@@ -45,6 +45,12 @@ class CircuitParameters(Part):
         exclude_if=lambda count: count is None,
         description="columns of the range circuit's table; without it, as many as the relation has",
     )
+    noise_rows: int = Field(
+        default=0,
+        ge=0,
+        exclude_if=lambda count: count == 0,
+        description="random digits of a chunk that are looked up too, so that nobody can tell how often the others occur",
+    )
     form: int = Field(
         default=1,
         ge=1,
