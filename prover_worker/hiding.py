@@ -31,7 +31,7 @@ def spread(base: int) -> int:
 
 
 def hidden_bits(noise: int, values: int) -> float:
-    """Min-entropy of the counts of `noise` uniform digits out of `values`, at least: log2(values^noise / noise!)."""
+    """Least min-entropy of the counts of `noise` uniform digits out of `values`: log2(values^noise / noise!)."""
     return noise * math.log2(values) - math.lgamma(noise + 1) / math.log(2)
 
 
@@ -71,7 +71,7 @@ def expect_hiding(p: CircuitParameters) -> None:
             got = int(random[secret > 0].min())
             if got < want:
                 raise CircuitError(
-                    f"the circuit release has {p.noise_rows} random digits for each chunk, of which a column of its "
-                    f"lookups may hold {got}; {want} are needed to hide the multipliers, so the provider must "
+                    f"the circuit release has {p.noise_rows} random digits for each chunk, of which a column of "
+                    f"its lookups may hold {got}; {want} are needed to hide the multipliers, so the provider must "
                     "publish a release with more of them (noise_rows)"
                 )

@@ -1,5 +1,6 @@
 """Random digits in lookups: without them a range proof tells how often each digit of a client occurs."""
 
+import itertools
 import json
 from dataclasses import replace
 
@@ -19,7 +20,7 @@ def points_of(proof):
     """Every pair of words of a proof that is a point of the curve."""
     words = [int.from_bytes(proof[i : i + WORD], "big") for i in range(0, len(proof) - len(proof) % WORD, WORD)]
     found = set()
-    for pair in zip(words, words[1:], strict=False):
+    for pair in itertools.pairwise(words):
         try:
             curve.from_affine(*pair)
         except PointError:
@@ -96,9 +97,8 @@ def test_too_few_random_digits_are_refused_with_the_number_that_is_needed():
         hiding.expect_hiding(P.model_copy(update={"noise_rows": 0}))
 
 
-def test_a_column_that_ends_among_random_digits_does_not_count_them_twice():
-    """Two chunks of which the second's random digits are cut by the end of a column: the first column has enough,
-    the next holds a third chunk, whose own count. With one chunk that is cut in two, its first part has none."""
+def test_random_digits_must_stand_in_the_column_of_what_they_hide():
+    """One chunk that ends with its column has all of its random digits there; one that is longer has none in it."""
     rows = 1 << P.logrows
     one = P.model_copy(
         update={"table_columns": 1, "range_group": 1, "noise_rows": least(P), "rank": 1, "block_size": 2}

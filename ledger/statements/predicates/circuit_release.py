@@ -49,7 +49,7 @@ class CircuitParameters(Part):
         default=0,
         ge=0,
         exclude_if=lambda count: count == 0,
-        description="random digits of a chunk that are looked up too, so that nobody can tell how often the others occur",
+        description="random digits per chunk, looked up too: they hide how often each of the others occurs",
     )
     form: int = Field(
         default=1,
