@@ -99,17 +99,7 @@ def parser() -> argparse.ArgumentParser:
     _training(personal, PERSONAL_EPOCHS, PERSONAL_LR)
     personal.set_defaults(run=_personalise)
 
-    measure = commands.add_parser("evaluate", help="measure a model's accuracy")
-    measure.add_argument("--architecture", type=Path, required=True)
-    measure.add_argument("--weights", type=Path, required=True)
-    measure.add_argument("--data", type=Path, required=True, help="an .npz file with arrays x and y")
-    measure.add_argument("--mask", type=Path, help="a mask file: its weights are zeroed first")
-    measure.add_argument("--targets-pattern", default=backbones.DEFAULT_PATTERN)
-    which = measure.add_mutually_exclusive_group()
-    which.add_argument("--only-class", type=int)
-    which.add_argument("--without-class", type=int)
-    measure.add_argument("--json", action="store_true")
-    measure.set_defaults(run=_evaluate)
+    _evaluation(commands.add_parser("evaluate", help="measure a model's accuracy"))
 
     again = commands.add_parser("reproduce", help="run an experiment and write its results; continues where it was")
     again.add_argument("name", choices=list(reproduce.EXPERIMENTS))
@@ -127,6 +117,19 @@ def parser() -> argparse.ArgumentParser:
     many.set_defaults(run=_measure)
     mask_commands.add(commands)
     return top
+
+
+def _evaluation(measure: argparse.ArgumentParser) -> None:
+    measure.add_argument("--architecture", type=Path, required=True)
+    measure.add_argument("--weights", type=Path, required=True)
+    measure.add_argument("--data", type=Path, required=True, help="an .npz file with arrays x and y")
+    measure.add_argument("--mask", type=Path, help="a mask file: its weights are zeroed first")
+    measure.add_argument("--targets-pattern", default=backbones.DEFAULT_PATTERN)
+    which = measure.add_mutually_exclusive_group()
+    which.add_argument("--only-class", type=int)
+    which.add_argument("--without-class", type=int)
+    measure.add_argument("--json", action="store_true")
+    measure.set_defaults(run=_evaluate)
 
 
 def _training(parser: argparse.ArgumentParser, epochs: int, lr: float) -> None:

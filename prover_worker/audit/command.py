@@ -134,9 +134,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument(
         "--witness", action="append", default=[], metavar="VKEY", help="verifier key of a witness you trust"
     )
-    top.add_argument(
-        "--quorum", type=int, metavar="N", help="how many of them must have cosigned (default: all)"
-    )
+    top.add_argument("--quorum", type=int, metavar="N", help="how many of them must have cosigned (default: all)")
     top.add_argument(
         "--checkpoint", action="append", default=[], type=Path, metavar="NOTE",
         help="file of a checkpoint of this log that you have kept",
