@@ -10,6 +10,7 @@ two points of G2; a G1 point is x ‖ y, each four little-endian u64 limbs in Mo
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -61,9 +62,25 @@ def parse_points(data: bytes) -> list[Point]:
 
 def from_affine(x: int, y: int) -> Point:
     """Build a point from affine coordinates; PointError unless it lies on y² = x³ + 3."""
+    expect_on_curve(x, y)
+    return ec_bn254.PointG1(x, y)
+
+
+def expect_on_curve(x: int, y: int) -> None:
+    """Raise PointError unless (x, y), both reduced, is a point of y² = x³ + 3."""
     if not (0 <= x < Q and 0 <= y < Q) or (y * y - x * x * x - 3) % Q:
         raise PointError("affine coordinates that do not lie on BN254's G1")
-    return ec_bn254.PointG1(x, y)
+
+
+def from_proof(x: int, y: int) -> Point:
+    """As from_affine, with (0, 0) for the identity: inverse of to_affine."""
+    return from_affine(x, y) if x or y else IDENTITY
+
+
+def compressed(x: int, y: int) -> bytes:
+    """format_point(from_affine(x, y)), a hundred times sooner. PointError unless it lies on y² = x³ + 3."""
+    expect_on_curve(x, y)
+    return (x | (y > Q - y) << 255).to_bytes(POINT_BYTES, "little")
 
 
 def to_affine(point: Point) -> tuple[int, int]:
@@ -100,10 +117,7 @@ class Basis:
         with self._path.open("rb") as file:
             file.seek(self._lagrange + first * _RAW_BYTES)
             raw = file.read((last - first) * _RAW_BYTES)
-        coordinates = [
-            int.from_bytes(raw[i : i + 32], "little") * _FROM_MONTGOMERY % Q for i in range(0, len(raw), 32)
-        ]
-        return [from_affine(x, y) for x, y in zip(coordinates[::2], coordinates[1::2], strict=True)]
+        return _decode(raw)
 
     def commit(self, vector: Sequence[int], start: int = 0) -> Point:
         """Commit to field elements standing in rows start, start + 1, ..."""
@@ -133,6 +147,17 @@ class Basis:
         return linear([1] * rows, self._read(size - rows, size))
 
 
+def _decode(raw: bytes) -> list[Point]:
+    """Points of an SRS file."""
+    coordinates = [int.from_bytes(raw[i : i + 32], "little") * _FROM_MONTGOMERY % Q for i in range(0, len(raw), 32)]
+    return [from_affine(x, y) for x, y in zip(coordinates[::2], coordinates[1::2], strict=True)]
+
+
+def _encode(point: Point) -> bytes:
+    """Inverse of _decode, for one point."""
+    return b"".join(((c << 256) % Q).to_bytes(32, "little") for c in to_affine(point))
+
+
 def _open(path: Path) -> tuple[int, int]:
     """Return (k, offset of the Lagrange points) after checking the file's length."""
     try:
@@ -150,6 +175,24 @@ def _open(path: Path) -> tuple[int, int]:
 def srs_logrows(path: Path) -> int:
     """K of an SRS with 2^k rows. Raises CircuitError when the file is none."""
     return _open(path)[0]
+
+
+@lru_cache(maxsize=4)
+def reduced_srs(path: Path) -> bytes:
+    """An SRS file of two rows with the same secret: the first two points of `path`, and its points of G2.
+
+    Raises CircuitError when `path` is no SRS.
+    """
+    _open(path)
+    with path.open("rb") as file:
+        raw = file.read(4 + 2 * _RAW_BYTES)[4:]
+        file.seek(-2 * 128, os.SEEK_END)
+        ending = file.read()
+    one, secret = _decode(raw)
+    half = pow(2, -1, R)
+    return b"".join(
+        [(1).to_bytes(4, "little"), raw, _encode((one + secret) * half), _encode((one + -secret) * half), ending]
+    )
 
 
 @lru_cache(maxsize=4)

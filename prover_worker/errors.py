@@ -19,6 +19,12 @@ class CircuitError(ProverError):
     """A circuit, key or SRS that is missing, does not match its digest, or was refused by the backend."""
 
 
+class VerifierBroke(RuntimeError):  # noqa: N818 - of no input's making, hence no ProverError
+    """A process died or hung, or a machine miscalculated, while proofs were verified. Nothing was found out about
+    them; doing it again may pass.
+    """
+
+
 class ProvingFailed(ProverError):  # noqa: N818 - a proof that could not be made is an outcome, not a fault
     """The backend could not make a proof for this witness, as for a digit outside the lookup table."""
 

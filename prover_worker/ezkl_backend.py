@@ -35,7 +35,6 @@ RESERVED_ROWS: Final = 8
 _PUBLIC_OUTPUTS: Final = {"relation": 1, "range": 0}
 _ZERO: Final = "00" * 32
 _lengths: dict[tuple[str, int, int], int] = {}  # of proofs, by verifying key
-_verify: Callable[..., bool] = ezkl.verify  # its stub asks for an argument that the function has a default for
 
 
 def _call(what: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
@@ -132,13 +131,18 @@ class EzklBackend:
         return True
 
     def _holds(self, kind: Kind, files: CircuitFiles, proof: bytes) -> bool:
-        """Rebuild ezkl's proof file around the raw bytes, with zeros for public outputs, and check it."""
-        document = {"instances": [[_ZERO] * _PUBLIC_OUTPUTS[kind]], "proof": list(proof)}
-        with tempfile.NamedTemporaryFile("w", suffix=".proof") as file:
-            json.dump(document, file)
-            file.flush()
+        """Rebuild ezkl's proof file around the raw bytes, with zeros for public outputs, and check it.
+
+        Of the SRS a verifier needs the first point and the two of G2; ezkl would read and check all of it every
+        time.
+        """
+        document = json.dumps({"instances": [[_ZERO] * _PUBLIC_OUTPUTS[kind]], "proof": list(proof)})
+        with tempfile.TemporaryDirectory(prefix="verify-") as name:
+            file, srs = Path(name) / "proof", Path(name) / "srs"
+            file.write_text(document)
+            srs.write_bytes(curve.reduced_srs(files.srs))
             try:
-                return bool(_verify(file.name, str(files.settings), str(files.vk), str(files.srs)))
+                return bool(ezkl.verify(str(file), str(files.settings), str(files.vk), str(srs), True))
             except (KeyboardInterrupt, SystemExit):
                 raise
             except BaseException:  # noqa: BLE001 - Rust panics on malformed points are rejections too

@@ -16,8 +16,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from prover_worker.curve import format_point as compressed
-from prover_worker.curve import from_affine, parse_point, to_affine
+from prover_worker.curve import compressed, parse_point, to_affine
 from prover_worker.errors import BundleError, PointError
 
 _WORD: Final = 32
@@ -66,7 +65,7 @@ def _point(pair: bytes) -> bytes | None:
     if len(pair) < 2 * _WORD:
         return None
     try:
-        return compressed(from_affine(int.from_bytes(pair[:_WORD], "big"), int.from_bytes(pair[_WORD:], "big")))
+        return compressed(int.from_bytes(pair[:_WORD], "big"), int.from_bytes(pair[_WORD:], "big"))
     except PointError:
         return None
 

@@ -55,13 +55,14 @@ def run(
     tasks: Iterable[tuple[Any, ...]],
     jobs: int,
     per_process: int | None = None,
+    patience: float | None = None,
 ) -> Iterator[tuple[int, Result]]:
     """Run function(*task) for every task in `jobs` processes; yield (task number, result) as they finish.
 
     A process ends after `per_process` tasks and another one takes its place; without it all stay to the end.
     Tasks are taken from the iterable only as processes become free, so their inputs never pile up in memory.
     The first exception of a task is raised here, and the other processes are ended; ProvingFailed, when a process
-    dies, as under an out-of-memory killer.
+    dies, as under an out-of-memory killer, or when for `patience` seconds none of them has finished a task.
     """
     pending: dict[Future[Result], int] = {}
     numbered = enumerate(tasks)
@@ -80,8 +81,7 @@ def run(
                     pending[future] = task[0]
                 if not pending:
                     return
-                done, _ = wait(pending, return_when=FIRST_COMPLETED)
-                for future in sorted(done, key=pending.__getitem__):  # a set has no order; "first" is by number
+                for future in _done(pending, patience):
                     yield pending.pop(future), future.result()
         except BrokenProcessPool as error:
             raise ProvingFailed(
@@ -93,8 +93,18 @@ def run(
             raise
 
 
+def _done(pending: dict[Future[Result], int], patience: float | None) -> list[Future[Result]]:
+    """Those that finish next, by number. Raises ProvingFailed when none does."""
+    done, _ = wait(pending, patience, FIRST_COMPLETED)
+    if not done:
+        raise ProvingFailed(
+            f"no worker process finished a task within {patience} s; they were ended, run this again"
+        )
+    return sorted(done, key=pending.__getitem__)
+
+
 def _end(pool: ProcessPoolExecutor) -> None:
     """End the processes now. Leaving the pool would wait for their tasks, which may take minutes."""
     for process in list((pool._processes or {}).values()):  # noqa: SLF001 - public only from Python 3.14 on
-        process.terminate()
+        process.kill()  # one that is stopped would not hear of SIGTERM
     pool.shutdown(wait=False, cancel_futures=True)

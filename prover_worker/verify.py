@@ -4,10 +4,13 @@ Plan, the same numbers in the code:
  1. read mask, forget directions, point files and bundle strictly; the digest of the other tensors must
     not have changed;
  2. a chunk without a masked weight must keep its point;
- 3. for every touched chunk (or those drawn), compute the commitments of the relation's nine columns from logged
-    points, mask, directions and challenge, and compare them with the first points of its proof;
+ 3. for every touched chunk (or those drawn), the commitments of the relation's nine columns follow from logged
+    points, mask, directions and challenge, and must be the first points of its proof;
  4. check the proof, its public output being zero;
- 5. for every group, compare the digit commitments with the range proof's first points, and check that proof.
+ 5. for every group, the digit commitments must be the range proof's first points; check that proof.
+
+The points of steps 3 and 5 are compared all at once (combining.py). Only where that fails, or a proof does not
+hold, is each looked at by itself, and the reason named.
 """
 
 from __future__ import annotations
@@ -19,13 +22,15 @@ from functools import cached_property
 
 from ledger.statements.predicates.circuit_release import CircuitParameters
 from ledger.tlog.checkpoint import Checkpoint
-from prover_worker import curve, directing
+from prover_worker import combining, curve, directing
 from prover_worker.backend import Backend
 from prover_worker.bundle import ProofBundle, parse_bundle
 from prover_worker.challenge import EVERYTHING, Challenge, Draw, derive
+from prover_worker.combining import Item, RowSums, draw_z
 from prover_worker.commitments import parse_record, split_records
 from prover_worker.curve import Basis, Point, linear
 from prover_worker.errors import CircuitError, PointError, ProverError
+from prover_worker.field import R
 from prover_worker.layout import RELATION_COLUMNS, Layout
 from prover_worker.release import Release
 from unlearning.errors import UnlearningError
@@ -91,7 +96,8 @@ class Verifier:
         self.solution = dict(zip(self.touched, solutions, strict=True))
         self.challenge: Challenge = derive(self.p, case.checkpoint, case.claim_index, case.claim_leaf, case.draw)
         self.drawn = self.challenge.drawn(self.touched)
-        self.bundle = _bundle(case.bundle, self.drawn, len(self.layout.groups(self.drawn)))
+        self.groups = self.layout.groups(self.drawn)
+        self.bundle = _bundle(case.bundle, self.drawn, len(self.groups))
 
     @cached_property
     def basis(self) -> Basis:
@@ -148,8 +154,58 @@ class Verifier:
             digits + linear([value for _, value in pushed], [self.basis.points[row] for row, _ in pushed]),
         )
 
+    def items(self) -> list[Item]:
+        """All proofs that were given, with the points they are about."""
+        relations = [self._relation_item(chunk) for chunk in self.drawn if chunk in self.bundle.relations]
+        groups = enumerate(self.groups)
+        return relations + [self._range_item(n, chunks) for n, chunks in groups if n in self.bundle.ranges]
+
+    def _relation_item(self, chunk: int) -> Item:
+        """`expected_points` without the SRS's part, as scalars of w, w', f, the digits, A_n and B_i."""
+        z = draw_z(len(RELATION_COLUMNS))
+        x, y, _, d, *_ = z
+        c, (in_h, in_k, in_digits) = self.challenge, self._shares(z)
+        scalars = [y - d, x + d, c.beta * x - y, in_digits]
+        scalars += [in_h * rho % R for rho in c.rho[: self.p.rank]]
+        scalars += [in_k * sigma % R for sigma in c.sigma]
+        logged = self.weights[chunk] + self.claimed[chunk] + self.solution[chunk] + self.curvature[chunk]
+        return Item("relation", chunk, self.bundle.relations[chunk], logged, scalars, z)
+
+    def _shares(self, z: Sequence[int]) -> tuple[int, int, int]:
+        """What H, K and the digits are taken with: H stands in X too, K in J and Z."""
+        x, _, h, _, _, _, j, digits, _ = z
+        return h + self.challenge.gamma * x, self.challenge.beta * j + self.challenge.gamma * digits, digits
+
+    def _range_item(self, group: int, chunks: Sequence[int]) -> Item:
+        z = draw_z(self.p.range_group)
+        logged = b"".join(self.solution[chunk] for chunk in chunks)  # f, which must be a point, and the digits
+        scalars = [scalar for one in z[: len(chunks)] for scalar in (0, one)]
+        return Item("range", group, self.bundle.ranges[group], logged, scalars, z)
+
+    def row_sums(self) -> RowSums:
+        """Where the SRS's parts are added up."""
+        return RowSums(self.layout, self.challenge, self.basis)
+
+    def include(self, rows: RowSums, item: Item) -> None:
+        """Add the SRS's part of what a proof begins with."""
+        predicate = self.release.predicate
+        if item.kind == "range":
+            rows.add_ones(predicate.range.blinding_rows, sum(item.z))
+            return
+        _, _, _, _, tau, kept, j, _, coefficients = item.z
+        rows.add_ones(predicate.relation.blinding_rows, sum(item.z))
+        rows.add_tau(tau, kept, self.masked[item.number])
+        rows.add_damped(j)
+        rows.add_coefficients(coefficients)
+        if item.number in self.directions:
+            rows.add_directions(self.directions[item.number], *self._shares(item.z))
+
+    def check_alone(self, item: Item) -> str | None:
+        """What is wrong with one proof, by itself; None if nothing is."""
+        return self.check_relation(item.number) if item.kind == "relation" else self.check_range(item.number)
+
     def check_relation(self, chunk: int) -> str | None:
-        """Steps 3 and 4 for one chunk: None, or the reason it fails."""
+        """Steps 3 and 4 for one chunk by itself: None, or the reason it fails."""
         proof = self.bundle.relations.get(chunk)
         if proof is None:
             return "no proof was given for this chunk"
@@ -165,13 +221,13 @@ class Verifier:
             return "the proof does not show the prescribed relation"
         return None
 
-    def check_range(self, group: int, chunks: list[int]) -> str | None:
-        """Step 5 for one group: None, or the reason it fails."""
+    def check_range(self, group: int) -> str | None:
+        """Step 5 for one group by itself: None, or the reason it fails."""
         proof = self.bundle.ranges.get(group)
         if proof is None:
             return "no range proof was given for this chunk's group"
         try:
-            points = [parse_record(self.solution[chunk])[1] for chunk in chunks]
+            points = [parse_record(self.solution[chunk])[1] for chunk in self.groups[group]]
             given = self.backend.points(proof, self.p.range_group)
         except PointError as error:
             return str(error)
@@ -184,10 +240,13 @@ class Verifier:
         return None
 
 
-def verify_claim(case: Case, backend: Backend, progress: Callable[[int, int], None] | None = None) -> Verification:
-    """Check one claim whole. What is wrong with the claim becomes a failure with its reason.
+def verify_claim(
+    case: Case, backend: Backend, progress: Callable[[int, int], None] | None = None, jobs: int = 1
+) -> Verification:
+    """Check one claim whole, in `jobs` processes. What is wrong with the claim becomes a failure with its reason.
 
-    Raises CircuitError when the verifier's own files are at fault.
+    The outcome does not depend on `jobs`. Raises CircuitError when the verifier's own files are at fault,
+    VerifierBroke when a process died or hung: then nothing is known about the claim.
     """
     curve.basis(case.release.relation.srs, Layout(case.release.predicate.parameters, case.total).commit_rows)
     start, out = time.monotonic(), Verification()
@@ -201,7 +260,7 @@ def verify_claim(case: Case, backend: Backend, progress: Callable[[int, int], No
         _note(out.failures, [None], str(error))
         return out
     _check_untouched(verifier, out)
-    _check_proofs(verifier, out, progress or (lambda _done, _total: None))
+    _check_proofs(verifier, out, progress or (lambda _done, _total: None), jobs)
     out.seconds = time.monotonic() - start
     return out
 
@@ -215,18 +274,18 @@ def _check_untouched(verifier: Verifier, out: Verification) -> None:
                 out.failures[chunk] = "its weights changed although none of them is masked"
 
 
-def _check_proofs(verifier: Verifier, out: Verification, progress: Callable[[int, int], None]) -> None:
+def _check_proofs(verifier: Verifier, out: Verification, progress: Callable[[int, int], None], jobs: int) -> None:
     """Steps 3 to 5."""
-    groups = verifier.layout.groups(verifier.drawn)
-    total = len(verifier.drawn) + len(groups)
-    out.touched = len(verifier.touched)
+    items, bundle = verifier.items(), verifier.bundle
+    total = len(verifier.drawn) + len(verifier.groups)
+    found = combining.check(verifier, items, lambda done: progress(total - len(items) + done, total), jobs)
     for chunk in verifier.drawn:
-        _note(out.failures, [chunk], verifier.check_relation(chunk))
-        out.proved += 1
-        progress(out.proved, total)
-    for number, chunks in enumerate(groups):
-        _note(out.failures, chunks, verifier.check_range(number, chunks))
-        progress(out.proved + number + 1, total)
+        missing = chunk not in bundle.relations
+        _note(out.failures, [chunk], verifier.check_relation(chunk) if missing else found.get(("relation", chunk)))
+    for group, chunks in enumerate(verifier.groups):
+        missing = group not in bundle.ranges
+        _note(out.failures, chunks, verifier.check_range(group) if missing else found.get(("range", group)))
+    out.touched, out.proved = len(verifier.touched), len(verifier.drawn)
 
 
 def _note(failures: dict[int | None, str], chunks: Sequence[int | None], reason: str | None) -> None:

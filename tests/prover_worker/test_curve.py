@@ -9,11 +9,13 @@ from prover_worker.curve import (
     Basis,
     Q,
     basis,
+    compressed,
     format_point,
     from_affine,
     linear,
     parse_point,
     parse_points,
+    reduced_srs,
     to_affine,
 )
 from prover_worker.errors import CircuitError, PointError
@@ -224,3 +226,25 @@ def test_linear_combinations_need_a_scalar_for_every_point():
     assert linear([2, -2], [G, G]) == IDENTITY
     with pytest.raises(AssertionError, match="1 scalars for 2 points"):
         linear([1], [G, G])
+
+
+@pytest.mark.parametrize("scalar", [1, 2, 3, R - 1, R - 2, 12345])
+def test_compressing_coordinates_gives_what_compressing_the_point_gives(scalar):
+    point = G * scalar
+    assert compressed(*to_affine(point)) == format_point(point)
+    for x, y in ((0, 0), (1, 3), (1 + Q, 2)):
+        with pytest.raises(PointError, match="do not lie"):
+            compressed(x, y)
+
+
+def test_a_reduced_srs_has_the_same_secret(built, tmp_path):
+    """Its two Lagrange points are those of the first two monomials: [1] and [s], which the whole one has, too."""
+    whole, small = built[1]["srs"], tmp_path / "small"
+    small.write_bytes(reduced_srs(whole))
+    first, second = Basis(small, 2).points
+    raw = whole.read_bytes()
+    assert (first + second) == G
+    assert raw[4:132] == small.read_bytes()[4:132]
+    assert raw[-256:] == small.read_bytes()[-256:]
+    secret = from_affine(*(int.from_bytes(raw[i : i + 32], "little") * pow(1 << 256, -1, Q) % Q for i in (68, 100)))
+    assert first + -second == secret
