@@ -153,6 +153,11 @@ def report_progress(job_id: uuid.UUID | str, fraction: float, message: str) -> N
     )
 
 
+def verifying_processes() -> int:
+    """How many processes one job of verification may start."""
+    return int(settings.LEDGER_VERIFY_PROCESSES)
+
+
 @contextmanager
 def held(job: Job) -> Iterator[None]:
     """Extend the job's lease while the body runs, however long that says nothing: a thread does it, which dies with

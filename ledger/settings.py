@@ -10,6 +10,7 @@
 | LEDGER_JOB_LEASE_SECONDS | a job whose worker shows no sign of life so long is given to another | 120 |
 | LEDGER_SWEEP_SECONDS | the beat's round: lost jobs, due dates, publication | 15 |
 | LEDGER_WORKER_MEMORY_MB | a worker's process that has grown beyond it is replaced after its task | 4096 |
+| LEDGER_VERIFY_PROCESSES | a job that verifies many proofs shares them among so many processes | processors |
 | LEDGER_ORIGIN | the log's origin: first line of every checkpoint | localhost/unlearning-ledger |
 | LEDGER_WITNESSES | who must cosign checkpoints: `URL VKEY, URL VKEY, ...` | nobody |
 | LEDGER_WITNESS_QUORUM | how many of them publish a checkpoint | more than half |
@@ -54,6 +55,7 @@ def _flag(name: str) -> bool:
 
 
 LEDGER_DATA_DIR = Path(os.environ.get("LEDGER_DATA_DIR") or BASE_DIR / "var").resolve()
+LEDGER_VERIFY_PROCESSES = int(os.environ.get("LEDGER_VERIFY_PROCESSES") or os.cpu_count() or 1)
 LEDGER_ORIGIN = os.environ.get("LEDGER_ORIGIN") or "localhost/unlearning-ledger"
 LEDGER_WITNESSES = os.environ.get("LEDGER_WITNESSES", "").strip()
 LEDGER_WITNESS_QUORUM = os.environ.get("LEDGER_WITNESS_QUORUM", "")

@@ -38,6 +38,8 @@ from prover_worker.release import Release
 Z_BITS: Final = 128
 #: Proofs that a process checks before it answers: half a second, so that progress is seen and no memory piles up.
 BATCH: Final = 16
+#: Proofs for each process that is started: starting one takes about as long as checking so many.
+WORTH: Final = 48
 #: Seconds without an answer from any process after which they are taken to hang.
 PATIENCE: Final = 900.0
 _CONTRADICTION: Final = (
@@ -164,13 +166,14 @@ def _together(
 def _answers(
     backend: Backend, release: Release, batches: Sequence[Sequence[Item]], jobs: int
 ) -> Iterator[tuple[int, Checked]]:
-    if jobs <= 1 or len(batches) <= 1:
+    jobs = min(jobs, sum(map(len, batches)) // WORTH)
+    if jobs <= 1:
         for number, batch in enumerate(batches):
             yield number, check_items(backend, release, batch)
         return
     tasks = ((backend, release, batch) for batch in batches)
     try:
-        yield from pool.run(check_items, tasks, min(jobs, len(batches)), patience=PATIENCE)
+        yield from pool.run(check_items, tasks, jobs, patience=PATIENCE)
     except ProvingFailed as error:
         raise VerifierBroke(f"the proofs could not be verified, and nothing is decided: {error}") from error
 

@@ -19,16 +19,18 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ledger.tlog.checkpoint import Checkpoint
-from prover_worker import curve, pool
+from prover_worker import combining, curve, pool
 from prover_worker.backend import Backend
 from prover_worker.bundle import Section, format_section, parse_section
 from prover_worker.challenge import Challenge, derive_continuation
+from prover_worker.combining import Item, RowSums, draw_z
 from prover_worker.commitments import ChunkSecrets, parse_record, split_records
 from prover_worker.curve import IDENTITY, Point, linear
 from prover_worker.errors import BundleError, CircuitError, PointError, ProverError
@@ -134,13 +136,16 @@ class ContinuationCase:
 
 
 def verify_continuation(
-    case: ContinuationCase, backend: Backend, progress: Progress = lambda _done, _total: None
+    case: ContinuationCase,
+    backend: Backend,
+    progress: Progress = lambda _done, _total: None,
+    jobs: int = 1,
 ) -> Verification:
-    """Check the proofs of one commitment; what is wrong becomes a failure with its reason.
+    """Check the proofs of one commitment, in `jobs` processes; what is wrong becomes a failure with its reason.
 
     1. masks, point files and proofs are read strictly; 2. each chunk of M has one proof; 3. its first points are
-    those computed from logged points, masks and challenge; 4. it holds with output zero. Raises CircuitError when
-    the verifier's own files are at fault.
+    those computed from logged points, masks and challenge, all compared at once; 4. it holds with output zero.
+    Raises CircuitError when the verifier's own files are at fault, VerifierBroke as `combining.check` does.
     """
     layout = Layout(case.release.predicate.parameters, case.total)
     curve.basis(case.release.relation.srs, layout.commit_rows)
@@ -153,12 +158,14 @@ def verify_continuation(
         out.failures[None] = str(error)
         return out
     out.touched, out.untouched = len(verifier.rows), layout.chunks - len(verifier.rows)
+    items = verifier.items()
+    given = len(verifier.rows) - len(items)
+    found = combining.check(verifier, items, lambda done: progress(given + done, out.touched), jobs)
     for chunk in sorted(verifier.rows):
-        reason = verifier.check(chunk)
+        reason = found.get(("relation", chunk)) if chunk in verifier.proofs else verifier.check(chunk)
         if reason is not None:
             out.failures[chunk] = reason
-        out.proved += 1
-        progress(out.proved, out.touched)
+    out.proved = out.touched
     out.seconds = time.monotonic() - start
     return out
 
@@ -178,12 +185,50 @@ class _Verifier:
         if extra:
             raise ProverError(f"a proof is given for chunk {extra[0]}, in which nothing was set to zero")
         self.basis = curve.basis(case.release.relation.srs, layout.commit_rows)
-        self.tau = self.challenge.tau()
-        self.ones = self.basis.ones(case.release.predicate.relation.blinding_rows)
-        self.public = {
+
+    @cached_property
+    def tau(self) -> Vector:
+        """τ, as a column."""
+        return self.challenge.tau()
+
+    @cached_property
+    def ones(self) -> Point:
+        """The constant of the unusable rows."""
+        return self.basis.ones(self.release.predicate.relation.blinding_rows)
+
+    @cached_property
+    def public(self) -> dict[str, Point]:
+        """Columns that are the same for all chunks."""
+        return {
             "tau": self.basis.commit(self.tau),
             "coefficients": self.basis.commit(self.challenge.coefficients()),
         }
+
+    def items(self) -> list[Item]:
+        """The proofs that were given, with the points they are about."""
+        return [self._item(chunk) for chunk in sorted(self.proofs)]
+
+    def _item(self, chunk: int) -> Item:
+        """`expected` without the SRS's part, as scalars of w and A_n; B_i must be points, and count nothing."""
+        z, p = draw_z(len(RELATION_COLUMNS)), self.layout.parameters
+        both = z[0] + z[1]
+        scalars = [both, *(both * self.challenge.gamma * rho % R for rho in self.challenge.rho[: p.rank])]
+        scalars += [0] * p.block_size
+        return Item("relation", chunk, self.proofs[chunk], self.weights[chunk] + self.curvature[chunk], scalars, z)
+
+    def row_sums(self) -> RowSums:
+        """Where the SRS's parts are added up."""
+        return RowSums(self.layout, self.challenge, self.basis)
+
+    def include(self, rows: RowSums, item: Item) -> None:
+        """Add the SRS's part of what a proof begins with: τ, τ∘m̄ and the coefficients; other columns have none."""
+        rows.add_ones(self.release.predicate.relation.blinding_rows, sum(item.z))
+        rows.add_tau(item.z[4], item.z[5], self.rows[item.number])
+        rows.add_coefficients(item.z[8])
+
+    def check_alone(self, item: Item) -> str | None:
+        """What is wrong with one proof, by itself."""
+        return self.check(item.number)
 
     def expected(self, chunk: int) -> list[Point]:
         """Step 3: the commitments of all columns. Columns of zeros have the identity. Raises PointError."""

@@ -193,7 +193,7 @@ def _line_verify(job: Job) -> None:
         leaf=bytes.fromhex(stored.commitment_ref.leaf_hash),
         proofs=_stored(stored.bundle),
     )
-    outcome = verify_continuation(case, EzklBackend(), _reporter(job))
+    outcome = verify_continuation(case, EzklBackend(), _reporter(job), queue.verifying_processes())
     continuations.record_continuation(job.target, _result(outcome))
 
 
@@ -201,7 +201,8 @@ def _verify(job: Job) -> None:
     from prover_worker.ezkl_backend import EzklBackend
     from prover_worker.verify import verify_claim
 
-    outcome = verify_claim(_case(proofs.verification_case(job.target)), EzklBackend(), _reporter(job))
+    case = _case(proofs.verification_case(job.target))
+    outcome = verify_claim(case, EzklBackend(), _reporter(job), queue.verifying_processes())
     proofs.record_verdict(job.target, _result(outcome))
 
 

@@ -13,7 +13,7 @@ from prover_worker.audit.cases import Cases
 from prover_worker.audit.opening import Audit
 from prover_worker.backend import Backend, CircuitFiles, Kind
 from prover_worker.continuation import ContinuationCase, verify_continuation
-from prover_worker.errors import AuditError, AuditUnavailable
+from prover_worker.errors import AuditError, AuditUnavailable, ProvingFailed, VerifierBroke
 from prover_worker.proof_points import first_points
 from prover_worker.verify import Case, Verification, verify_claim
 
@@ -119,27 +119,48 @@ def _backend(choice: Choice) -> Backend:
 def _verified(
     cases: Cases, tasks: Sequence[_Task], backend: Backend, say: Say, jobs: int, *, strict: bool
 ) -> list[Verification]:
-    """One outcome per task, each compared with its verdict. Raises AuditError at the first difference."""
+    """One outcome per task, each compared with its verdict, in their order however many processes there are.
 
-    def inputs() -> Iterator[tuple[Case | ContinuationCase, Backend]]:
-        for task in tasks:
-            yield _case(cases, task), backend
-
+    Raises AuditError at the first difference, AuditUnavailable when a process died or hung.
+    """
     found: dict[int, Verification] = {}
-    for number, outcome in pool.run(_verify, inputs(), min(jobs, len(tasks)) or 1) if tasks else ():
-        task = tasks[number]
-        if not strict and not outcome.accepted:
-            raise AuditError(
-                f"verdict {task.at} accepts proof {task.index}, whose commitments are not those of the log: "
-                + "; ".join(outcome.failures.values())[:300]
-            )
-        if strict:
-            _compare(outcome, task.at, task.verdict)
-        found[number] = outcome
-        state = "accepted" if outcome.accepted else f"rejected, {len(outcome.failures)} failures"
-        about = "proof" if isinstance(task.proof, kinds.Proof) else "continuation"
-        say(f"{about} {task.index} of client {task.proof.client[:8]}: {state}, as the log's verdict says")
+    checked = 0
+    try:
+        for number, outcome in _outcomes(cases, tasks, backend, jobs):
+            found[number] = outcome
+            while checked in found:
+                _expect_verdict(tasks[checked], found[checked], say, strict=strict)
+                checked += 1
+    except (ProvingFailed, VerifierBroke) as error:
+        raise AuditUnavailable(
+            f"proofs could not be verified, and nothing was found out about them: {error}"
+        ) from error
     return [found[number] for number in range(len(tasks))]
+
+
+def _outcomes(
+    cases: Cases, tasks: Sequence[_Task], backend: Backend, jobs: int
+) -> Iterator[tuple[int, Verification]]:
+    """Claims are verified at the same time; where they are fewer than `jobs`, large ones get several processes."""
+    if not tasks:
+        return
+    at_once = max(1, min(jobs, len(tasks)))
+    each = max(1, jobs // at_once)
+    yield from pool.run(_verify, ((_case(cases, task), backend, each) for task in tasks), at_once)
+
+
+def _expect_verdict(task: _Task, outcome: Verification, say: Say, *, strict: bool) -> None:
+    """Raises AuditError unless this is what the log's verdict says."""
+    if not strict and not outcome.accepted:
+        raise AuditError(
+            f"verdict {task.at} accepts proof {task.index}, whose commitments are not those of the log: "
+            + "; ".join(outcome.failures.values())[:300]
+        )
+    if strict:
+        _compare(outcome, task.at, task.verdict)
+    state = "accepted" if outcome.accepted else f"rejected, {len(outcome.failures)} failures"
+    about = "proof" if isinstance(task.proof, kinds.Proof) else "continuation"
+    say(f"{about} {task.index} of client {task.proof.client[:8]}: {state}, as the log's verdict says")
 
 
 def _case(cases: Cases, task: _Task) -> Case | ContinuationCase:
@@ -149,9 +170,11 @@ def _case(cases: Cases, task: _Task) -> Case | ContinuationCase:
     return cases.continuation(task.proof, task.verdict)
 
 
-def _verify(case: Case | ContinuationCase, backend: Backend) -> Verification:
-    """In a process of its own."""
-    return verify_claim(case, backend) if isinstance(case, Case) else verify_continuation(case, backend)
+def _verify(case: Case | ContinuationCase, backend: Backend, jobs: int) -> Verification:
+    """In a process of its own, which may start others."""
+    if isinstance(case, Case):
+        return verify_claim(case, backend, jobs=jobs)
+    return verify_continuation(case, backend, jobs=jobs)
 
 
 def _conclude(

@@ -4,11 +4,21 @@ from dataclasses import replace
 
 import numpy as np
 
+from prover_worker import curve
 from tests.prover_worker.story import chunk_mask, failures, make_claim, residual
 
 RELATION = "the proof does not show the prescribed relation"
 OTHER_DIGITS = "the range proof commits to other digits than the log does"
 OTHER_X = "the proof commits to another X than the log does"
+G = curve.from_affine(1, 2)
+
+
+def moved(proof, column, step):
+    """The proof with `step` added to one of the points that it begins with."""
+    at = 64 * column
+    x, y = (int.from_bytes(proof[i : i + 32], "big") for i in (at, at + 32))
+    affine = curve.to_affine(curve.from_affine(x, y) + step)
+    return proof[:at] + b"".join(c.to_bytes(32, "big") for c in affine) + proof[at + 64 :]
 
 
 def nudge(solution, masked):

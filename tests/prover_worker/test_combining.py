@@ -6,23 +6,13 @@ from dataclasses import replace
 
 import pytest
 
-from prover_worker import combining, curve, verify
+from prover_worker import combining, verify
 from prover_worker.errors import VerifierBroke
 from prover_worker.layout import RELATION_COLUMNS
 from prover_worker.verify import verify_claim
-from tests.prover_worker.crafted import OTHER_DIGITS
+from tests.prover_worker.crafted import OTHER_DIGITS, G, moved
 from tests.prover_worker.dying import Believing, Killed, Stopped
 from tests.prover_worker.story import BACKEND, P
-
-G = curve.from_affine(1, 2)
-
-
-def moved(proof, column, step):
-    """The proof with `step` added to one of the points that it begins with."""
-    at = 64 * column
-    x, y = (int.from_bytes(proof[i : i + 32], "big") for i in (at, at + 32))
-    affine = curve.to_affine(curve.from_affine(x, y) + step)
-    return proof[:at] + b"".join(c.to_bytes(32, "big") for c in affine) + proof[at + 64 :]
 
 
 def believed(claim, bundle, **changed):
@@ -96,8 +86,15 @@ def test_a_proof_that_holds_alone_but_not_with_others_decides_nothing(claim, bun
 # Processes
 
 
-def test_the_outcome_does_not_depend_on_the_number_of_processes(claim, bundle, monkeypatch):
-    monkeypatch.setattr(combining, "BATCH", 1)  # three proofs, three tasks
+@pytest.fixture
+def eager(monkeypatch):
+    """Each of the three proofs is a task of its own, and worth a process."""
+    monkeypatch.setattr(combining, "BATCH", 1)
+    monkeypatch.setattr(combining, "WORTH", 1)
+
+
+@pytest.mark.usefixtures("eager")
+def test_the_outcome_does_not_depend_on_the_number_of_processes(claim, bundle):
     proof = bundle.relations[2]
     false = {0: moved(bundle.relations[0], 2, G), 2: proof[:-1] + bytes([proof[-1] ^ 1])}
     seen = []
@@ -110,9 +107,9 @@ def test_the_outcome_does_not_depend_on_the_number_of_processes(claim, bundle, m
     assert seen == [(1, 3), (2, 3), (3, 3)] * 2
 
 
+@pytest.mark.usefixtures("eager")
 @pytest.mark.parametrize("backend", [Killed(), Stopped()])
 def test_a_process_that_dies_or_hangs_decides_nothing(claim, bundle, monkeypatch, backend):
-    monkeypatch.setattr(combining, "BATCH", 1)
-    monkeypatch.setattr(combining, "PATIENCE", 5.0)
+    monkeypatch.setattr(combining, "PATIENCE", 3.0)
     with pytest.raises(VerifierBroke, match="nothing is decided"):
         verify_claim(claim.case(bundle), backend, jobs=2)

@@ -23,7 +23,8 @@ from prover_worker.continuing import keep_zeros, mute_factors
 from prover_worker.errors import AgentError, BundleError, CircuitError, ProverError
 from prover_worker.field import R
 from prover_worker.prove import ProofFolder
-from tests.prover_worker.crafted import OTHER_X, RELATION
+from tests.prover_worker.crafted import OTHER_X, RELATION, G, moved
+from tests.prover_worker.dying import Believing
 from tests.prover_worker.story import (
     BACKEND,
     TOTAL,
@@ -303,3 +304,13 @@ def test_the_agent_keeps_zeros_before_it_commits():
 
 def test_nothing_to_show_needs_no_proof(line):
     assert found(line.case({}, masks=[])) == {}
+
+
+def test_wrong_points_are_found_by_the_comparison_alone(line, proofs):
+    """As in test_combining.py: nothing else looks at these proofs, and the errors cancel."""
+    for column in range(9):
+        made = {0: moved(proofs[0], column, G), 2: moved(proofs[2], column, -G)}
+        failing = continuation.verify_continuation(line.case(made), Believing()).failures
+        assert set(failing) == {0, 2}
+        assert all(reason.startswith("the proof commits to another") for reason in failing.values())
+    assert continuation.verify_continuation(line.case(proofs), Believing()).failures == {}
