@@ -15,12 +15,12 @@ compares. So a reader never trusts a length that the file does not have, and the
 
 from __future__ import annotations
 
+import os
 import re
 import struct
 import zlib
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import BinaryIO, Final
+from collections.abc import Callable, Iterable, Iterator
+from typing import BinaryIO, Final, NamedTuple
 
 from ledger.bundle.errors import BundleFormatError
 
@@ -41,8 +41,7 @@ _MANY: Final = 0xFFFF
 _FAR: Final = 0xFFFFFFFF
 
 
-@dataclass(frozen=True)
-class Member:
+class Member(NamedTuple):
     """A file of the archive. `offset` is that of its local header."""
 
     name: str
@@ -124,6 +123,21 @@ class Writer:
         return self._file.tell()
 
 
+class _Window:
+    """A stretch of a file that is read in order, by pieces: never more than one in memory."""
+
+    def __init__(self, read: Callable[[int, int], bytes], stop: int) -> None:
+        self._read, self._stop, self._first, self._held = read, stop, 0, b""
+
+    def at(self, offset: int, size: int) -> bytes:
+        """The bytes there, fewer where the stretch ends."""
+        start = offset - self._first
+        if not 0 <= start <= len(self._held) - size:
+            self._first, start = offset, 0
+            self._held = self._read(offset, max(0, min(max(size, PIECE), self._stop - offset)))
+        return self._held[start : start + size]
+
+
 class Container:
     """Reads one archive of that form, and nothing else."""
 
@@ -133,6 +147,7 @@ class Container:
         `names`: what a member may be called, whole.
         """
         self._file, self._names = file, names
+        self._descriptor = _descriptor(file)
         count, offset, size = self._end()
         self.members: dict[str, Member] = {}
         position = 0
@@ -147,10 +162,9 @@ class Container:
     def pieces(self, name: str) -> Iterator[bytes]:
         """A member's bytes, a piece at a time. Raises BundleFormatError: no such member, or another CRC-32."""
         member = self._member(name)
-        at, crc = member.start, 0
-        while at < member.end:
-            self._file.seek(at)
-            piece = self._file.read(min(PIECE, member.end - at))
+        at, end, crc = member.start, member.end, 0
+        while at < end:
+            piece = self._at(at, min(PIECE, end - at))
             if not piece:
                 raise BundleFormatError(f"the bundle ends inside {name}")
             at, crc = at + len(piece), zlib.crc32(piece, crc)
@@ -226,8 +240,9 @@ class Container:
 
     def _central(self, count: int, offset: int, size: int) -> Iterator[Member]:
         position, stop = offset, offset + size
+        window = _Window(self._at, stop)
         for number in range(count):
-            head = self._at(position, min(_CENTRAL.size, stop - position))
+            head = window.at(position, _CENTRAL.size)
             if len(head) != _CENTRAL.size or head[:4] != b"PK\1\2":
                 raise BundleFormatError(f"the bundle's directory ends in record {number} of {count}")
             fields = _CENTRAL.unpack(head)
@@ -235,7 +250,7 @@ class Container:
             if names > _NAME_BYTES or extras > 12:
                 raise BundleFormatError(f"record {number} of the bundle's directory has a {names}-byte name "
                                         f"and extra fields of {extras}; a bundle has neither")  # fmt: skip
-            raw = head + self._at(position + _CENTRAL.size, min(names + extras, stop - position - _CENTRAL.size))
+            raw = window.at(position, _CENTRAL.size + names + extras)
             yield self._parse(raw, fields)
             position += len(raw)
         if position != stop:
@@ -246,6 +261,9 @@ class Container:
         _, _, _, flags, method, _, _, crc, packed, size, names, _, _, _, _, mode, offset = fields
         name = raw[_CENTRAL.size : _CENTRAL.size + names].decode("ascii", "backslashreplace")
         extra = raw[_CENTRAL.size + names :]
+        if offset == _FAR and len(extra) == 12:
+            offset = struct.unpack("<Q", extra[4:])[0]
+        member = Member(name, crc, size, offset)
         if not self._names.fullmatch(name):
             raise BundleFormatError(f"the bundle has a file called {name!r}, which is no name of a bundle's file")
         if method or packed != size:
@@ -256,9 +274,6 @@ class Container:
             raise BundleFormatError(f"the bundle's {name} is {what} (flags {flags:#06x}); in a bundle nothing is")
         if mode >> 28 != _MODE >> 28:
             raise BundleFormatError(f"the bundle's {name} is no regular file (mode {mode >> 16:o})")
-        if offset == _FAR and len(extra) == 12:
-            offset = struct.unpack("<Q", extra[4:])[0]
-        member = Member(name, crc, size, offset)
         if member.central() != raw:
             raise BundleFormatError(f"the bundle's directory describes {name} in another form than a bundle has")
         return member
@@ -272,6 +287,24 @@ class Container:
             raise BundleFormatError(f"the bundle's {member.name} is described in two ways, before its bytes and in "
                                     "the directory")  # fmt: skip
 
+    @property
+    def may_be_shared(self) -> bool:
+        """Whether forked processes can read it too: none moves the place where another reads."""
+        return self._descriptor is not None
+
     def _at(self, offset: int, size: int) -> bytes:
+        # Past any buffer, which would be refilled for every header.
+        if self._descriptor is not None:
+            return os.pread(self._descriptor, size, offset)
         self._file.seek(offset)
         return self._file.read(size)
+
+
+def _descriptor(file: BinaryIO) -> int | None:
+    """That of a file on disk; None for one in memory, and where the system cannot read at a place."""
+    if not hasattr(os, "pread"):
+        return None
+    try:
+        return file.fileno()
+    except OSError:
+        return None

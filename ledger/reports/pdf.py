@@ -13,6 +13,7 @@ import re
 import tempfile
 import unicodedata
 from collections.abc import Sequence
+from datetime import datetime
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
@@ -69,7 +70,10 @@ def _compile(inputs: dict[str, bytes], timestamp: int) -> bytes:
 
 
 def _page_data(report: Report, data: bytes, attached: Sequence[tuple[str, str, bytes]]) -> Any:
-    said = json.loads(report.model_dump_json(by_alias=True, exclude={"requests", "orders", "certificates"}))
+    held_back = {"requests", "orders", "certificates", "timeline"}
+    said = json.loads(report.model_dump_json(by_alias=True, exclude=held_back))
+    ends = report.timeline[:1] + report.timeline[-1:]
+    said["timeline"] = [json.loads(one.model_dump_json(by_alias=True)) for one in ends]
     for name in ("requests", "orders", "certificates"):
         rows = getattr(report, name)
         said[name] = [json.loads(row.model_dump_json(by_alias=True)) for row in rows[:PRINTED]]
@@ -82,8 +86,31 @@ def _page_data(report: Report, data: bytes, attached: Sequence[tuple[str, str, b
         for name, kind, content in attached
     ]
     said["statements"] = _statements(report)
+    said |= _steps(report)
     said["coverageGroups"] = _coverage(report)
     return said
+
+
+def _steps(report: Report) -> dict[str, Any]:
+    """The time line for print: steps of one kind that follow each other as one row, and all of a kind as one bar,
+    `from` and `to` as shares of the whole time.
+    """
+    rows: list[dict[str, Any]] = []
+    kinds: dict[str, dict[str, Any]] = {}
+    events = report.timeline
+    start, whole = (events[0].at, (events[-1].at - events[0].at).total_seconds()) if events else (report.made_at, 0)
+    for event in events:
+        at, share = _rfc3339(event.at), (event.at - start).total_seconds() / whole if whole else 0.0
+        if not rows or rows[-1]["what"] != event.what:
+            rows.append({"what": event.what, "since": at, "first": event.entry, "number": 0})
+        rows[-1] |= {"until": at, "end": event.entry, "number": rows[-1]["number"] + 1}
+        kind = kinds.setdefault(event.what, {"what": event.what, "since": at, "from": share, "number": 0})
+        kind |= {"to": share, "number": kind["number"] + 1}
+    return {"steps": rows[:PRINTED], "stepsTotal": len(rows), "kindsOfSteps": list(kinds.values())}
+
+
+def _rfc3339(time: datetime) -> str:
+    return f"{time:%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _statements(report: Report) -> dict[str, list[str]]:

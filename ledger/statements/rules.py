@@ -98,8 +98,9 @@ class Story:
 
     def get(self, ref: LogRef, kind: type[Kind], by: str) -> Kind:
         """The statement that another one refers to. Raises RuleError."""
-        self.expect(ref, by)
         predicate = self.statements.get(ref.index)
+        if self.hashes.get(ref.index) != ref.leaf_hash:
+            self.expect(ref, by)
         if not isinstance(predicate, kind):
             found = "another statement" if predicate is None else f"a {predicate.slug}"
             raise RuleError(f"{by} refers to log entry {ref.index} as a {kind.slug}; it is {found}")
@@ -161,24 +162,33 @@ def check_challenge_size(index: int, challenge: Challenge | ContinuationChalleng
         )
 
 
-def references(value: Any) -> list[LogRef]:
+def references(value: BaseModel) -> list[LogRef]:
     """Every LogRef in a predicate, at any depth."""
     found: list[LogRef] = []
     _collect(value, found)
     return found
 
 
-def _collect(value: Any, found: list[LogRef]) -> None:
-    if type(value) is LogRef:
-        found.append(value)
-    elif type(value) is list:
-        for item in value:
+def _collect(value: BaseModel, found: list[LogRef]) -> None:
+    members = value.__dict__
+    for name in _with_parts(type(value)):
+        member = members[name]
+        if type(member) is LogRef:
+            found.append(member)
+        elif type(member) is list:
+            _collect_items(member, found)
+        elif isinstance(member, BaseModel):
+            _collect(member, found)
+
+
+def _collect_items(items: list[Any], found: list[LogRef]) -> None:
+    for item in items:
+        if type(item) is LogRef:
+            found.append(item)
+        elif type(item) is list:
+            _collect_items(item, found)
+        elif isinstance(item, BaseModel):
             _collect(item, found)
-    elif isinstance(value, BaseModel):
-        members = value.__dict__
-        for name in _with_parts(type(value)):
-            if members[name] is not None:
-                _collect(members[name], found)
 
 
 @cache

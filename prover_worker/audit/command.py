@@ -20,6 +20,7 @@ from ledger.tlog.errors import TlogError
 from prover_worker.audit.cases import Cases, check_masks
 from prover_worker.audit.challenges import check_challenges
 from prover_worker.audit.files import check_files
+from prover_worker.audit.helpers import helpers
 from prover_worker.audit.opening import Audit, Trust, open_bundle, without_collections
 from prover_worker.audit.proofs import Choice, Say, check_proofs
 from prover_worker.audit.report import Report
@@ -40,9 +41,10 @@ def verify(
     """
     with tempfile.TemporaryDirectory(prefix="verify-") as folder:
         with without_collections():
-            audit = open_bundle(file, trust, report, jobs)
-            challenges = check_challenges(audit)
-            check_files(audit)
+            with helpers(jobs) as processes:
+                audit = open_bundle(file, trust, report, processes)
+                challenges = check_challenges(audit)
+                check_files(audit, processes)
             cases = Cases(audit, challenges, Path(folder))
             check_masks(cases)
         check_proofs(cases, choice, say, jobs)

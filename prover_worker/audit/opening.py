@@ -29,8 +29,9 @@ from ledger.tlog.cosignature import Quorum
 from ledger.tlog.errors import NoteError
 from ledger.tlog.merkle import leaf_hash, verify_consistency
 from ledger.tlog.note import NoteVerifier
+from prover_worker.audit.helpers import Helpers
 from prover_worker.audit.report import Report
-from prover_worker.audit.signatures import Checker, checker
+from prover_worker.audit.signatures import Checker
 from prover_worker.errors import AuditError
 
 Kind = TypeVar("Kind", bound=Predicate)
@@ -98,11 +99,14 @@ class Audit:
         return self.container.read(name, contents.MAX_FILE_BYTES)
 
 
-def open_bundle(file: BinaryIO, trust: Trust | None = None, report: Report | None = None, jobs: int = 1) -> Audit:
+def open_bundle(
+    file: BinaryIO, trust: Trust | None = None, report: Report | None = None, helpers: Helpers | None = None
+) -> Audit:
     """Steps 1 to 8. Raises BundleFormatError where the file is none, AuditError naming what does not hold first."""
-    report = report or Report()
-    with without_collections(), checker(jobs) as signatures:
-        audit = _read(file, trust or Trust(), report, signatures)
+    helpers = helpers or Helpers(1)
+    signatures = Checker(helpers)
+    with without_collections():
+        audit = _read(file, trust or Trust(), report or Report(), signatures, helpers)
         _check_head(audit)
         _check_inclusion(audit)
         _check_kept(audit)
@@ -110,7 +114,7 @@ def open_bundle(file: BinaryIO, trust: Trust | None = None, report: Report | Non
     return audit
 
 
-def _read(file: BinaryIO, trust: Trust, report: Report, signatures: Checker) -> Audit:
+def _read(file: BinaryIO, trust: Trust, report: Report, signatures: Checker, helpers: Helpers) -> Audit:
     """Step 1."""
     with report.step("bundle"):
         container = Container(file, contents.NAMES)
@@ -122,7 +126,7 @@ def _read(file: BinaryIO, trust: Trust, report: Report, signatures: Checker) -> 
         manifest = contents.parse_manifest(container.read(contents.MANIFEST, contents.MAX_TEXT_BYTES))
         consistency = contents.parse_consistency(container.lines(contents.CONSISTENCY, 10_000))
         lines = contents.parse_entries(container.lines(contents.ENTRIES, contents.MAX_LINE))
-        signatures.start(container.members[contents.ENTRIES].size)
+        helpers.start(container, container.members[contents.ENTRIES].size)
         signatures.know(trust.provider_key or manifest.provider_key)
         entries = [_entry(index, leaf, signatures) for index, leaf in lines]
         if len(entries) != manifest.entries:
@@ -299,11 +303,12 @@ def _expect_signed(audit: Audit, signatures: Checker) -> None:
 
 @contextmanager
 def without_collections() -> Iterator[None]:
-    """No garbage collection while many small objects are made that all stay."""
+    """No garbage collection while many small objects are made that all stay, nor a look at them later."""
     enabled = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
         if enabled:
+            gc.freeze()
             gc.enable()

@@ -12,15 +12,7 @@ afterwards.
 
 from __future__ import annotations
 
-import os
-import signal
-import sys
-import threading
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
-from multiprocessing import get_context
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from cryptography.exceptions import InvalidSignature
@@ -31,16 +23,14 @@ from nacl.exceptions import CryptoError
 from ledger.statements.dsse import PAYLOAD_TYPE, Envelope, pae
 from ledger.statements.errors import StatementError
 from ledger.statements.keys import keyid, public_from_hex
-from prover_worker.errors import AuditUnavailable
+from prover_worker.audit.helpers import Helpers
 
 #: Log index, payload, signature, and the raw key that the hint names.
 Hinted = tuple[int, bytes, bytes, bytes]
 #: Of each set of public keys in hex, one must have signed.
 Signers = tuple[frozenset[str], ...]
 
-_BATCH: Final = 256
-#: Below this many bytes of entries, some thousands, starting processes takes longer than checking.
-_WORTH_PROCESSES: Final = 4_000_000
+_BATCH: Final = 512
 
 
 def wrong(batch: Sequence[Hinted]) -> list[int]:
@@ -51,30 +41,16 @@ def wrong(batch: Sequence[Hinted]) -> list[int]:
 class Checker:
     """Takes envelopes as they are read, and says who has not signed what had to be signed."""
 
-    def __init__(self, jobs: int) -> None:
-        self._jobs = jobs
+    def __init__(self, helpers: Helpers) -> None:
+        self._helpers = helpers
         self._raw: dict[str, bytes] = {}  # by hex, of keys that are well-formed
         self._hints: dict[str, str] = {}  # hex by key ID
         self._named: dict[int, str] = {}  # the key in hex that an entry's hint names
         self._batch: list[Hinted] = []
-        self._pending: list[Future[list[int]]] = []
+        self._pending: list[Callable[[], list[int]]] = []
         self._wrong: set[int] = set()  # not signed by the key that the hint names
         self._suspects: set[int] = set()  # whose hint is not one of the keys that are needed
         self._needed: dict[int, tuple[Envelope, Signers]] = {}
-        self._pool: ProcessPoolExecutor | None = None
-
-    def start(self, size: int) -> None:
-        """Start processes if so many bytes of entries are worth it."""
-        if self._jobs > 1 and size >= _WORTH_PROCESSES:
-            # A fork costs milliseconds, but is safe only where there is nothing but this thread.
-            forking = sys.platform == "linux" and threading.active_count() == 1
-            context = get_context("fork" if forking else "spawn")
-            self._pool = ProcessPoolExecutor(self._jobs, context, _quiet, (os.getpid(),))
-
-    def stop(self) -> None:
-        """End the processes."""
-        if self._pool is not None:
-            self._pool.shutdown(wait=True, cancel_futures=True)
 
     def know(self, key: str) -> None:
         """A public key (hex) that hints may name from now on. One that is none is not."""
@@ -86,26 +62,28 @@ class Checker:
 
     def read(self, index: int, envelope: Envelope) -> None:
         """Take entry `index`, to be checked in the background if its hint is good for anything."""
-        if len(envelope.signatures) != 1 or envelope.payload_type != PAYLOAD_TYPE:
+        payload, kind, signatures = envelope
+        if len(signatures) != 1 or kind != PAYLOAD_TYPE:
             return
-        named = self._hints.get(envelope.signatures[0].keyid)
+        hint, sig = signatures[0]
+        named = self._hints.get(hint)
         if named is None:
             return
         self._named[index] = named
-        self._batch.append((index, envelope.payload, envelope.signatures[0].sig, self._raw[named]))
+        self._batch.append((index, payload, sig, self._raw[named]))
         if len(self._batch) == _BATCH:
             self._send()
 
     def need(self, index: int, envelope: Envelope, signers: Signers) -> None:
         """Who must have signed entry `index`. Raises StatementError for a key that is none."""
+        named = self._named.get(index)
+        self._needed[index] = envelope, signers
         for keys in signers:
             for key in keys:
                 if key not in self._raw:
                     self._raw[key] = public_from_hex(key).public_bytes_raw()
-        self._needed[index] = envelope, signers
-        named = self._named.get(index)
-        if named is None or not all(named in keys for keys in signers):
-            self._suspects.add(index)
+            if named not in keys:
+                self._suspects.add(index)
 
     def first_bad(self) -> int | None:
         """Wait for all; returns the first entry, of those whose signers were named, that lacks a signature."""
@@ -126,35 +104,12 @@ class Checker:
         batch, self._batch = self._batch, []
         if not batch:
             return
-        if self._pool is None:
-            self._wrong.update(wrong(batch))
-            return
-        self._pending.append(self._pool.submit(wrong, batch))
-        while len(self._pending) > 32 * self._jobs:  # what waits stays small
+        self._pending.append(self._helpers.ask(wrong, batch))
+        while len(self._pending) > 16 * self._helpers.jobs:  # what waits stays small
             self._take()
 
     def _take(self) -> None:
-        try:
-            self._wrong.update(self._pending.pop(0).result())
-        except BrokenProcessPool as error:
-            raise AuditUnavailable("a worker process died, perhaps for want of memory: try --jobs 1") from error
-
-
-@contextmanager
-def checker(jobs: int) -> Iterator[Checker]:
-    """A Checker that may use so many processes, which end with it."""
-    made = Checker(jobs)
-    try:
-        yield made
-    finally:
-        made.stop()
-
-
-def _quiet(parent: int) -> None:
-    """Leave Ctrl-C to the parent, and do not outlive it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if os.getppid() != parent:
-        os._exit(1)
+        self._wrong.update(self._pending.pop(0)())
 
 
 def _holds(signed: bytes, signature: bytes, key: bytes) -> bool:

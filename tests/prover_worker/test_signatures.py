@@ -7,7 +7,7 @@ import io
 import pytest
 
 from ledger.statements import dsse, keys
-from prover_worker.audit import signatures
+from prover_worker.audit import helpers, signatures
 from prover_worker.audit.opening import open_bundle
 from prover_worker.errors import AuditError
 from tests.prover_worker.window import Log
@@ -26,9 +26,14 @@ def resigned(window, at: int, key: object, hint: str) -> Log:
 
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_a_hint_never_counts(window, monkeypatch, jobs):
-    monkeypatch.setattr(signatures, "_WORTH_PROCESSES", 0)
+    monkeypatch.setattr(helpers, "_WORTH_PROCESSES", 0)
     monkeypatch.setattr(signatures, "_BATCH", 3)
-    assert open_bundle(io.BytesIO(window.data), jobs=jobs).report.states["signatures"] == "holds"
+
+    def opened(data):
+        with helpers.helpers(jobs) as processes:
+            return open_bundle(io.BytesIO(data), helpers=processes)
+
+    assert opened(window.data).report.states["signatures"] == "holds"
     provider, person, stranger = window.log.provider, window.person, keys.generate()
     name = keys.keyid
     at = window.certificate
@@ -37,7 +42,7 @@ def test_a_hint_never_counts(window, monkeypatch, jobs):
         (provider, name(stranger)),
         (provider, ""),
     ):  # signed by the right one
-        open_bundle(io.BytesIO(resigned(window, at, key, hint).bundle(window.sizes)), jobs=jobs)
+        opened(resigned(window, at, key, hint).bundle(window.sizes))
     for key, hint in ((stranger, name(provider)), (person, name(person)), (person, name(provider)), (stranger, "")):
         with pytest.raises(AuditError, match=f"log entry {at} .* is not signed by whom it must be"):
-            open_bundle(io.BytesIO(resigned(window, at, key, hint).bundle(window.sizes)), jobs=jobs)
+            opened(resigned(window, at, key, hint).bundle(window.sizes))

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Annotated, ClassVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer
+from pydantic._internal._model_construction import ModelMetaclass  # the type of every model; it has no other name
 from pydantic.alias_generators import to_camel
 
 PREDICATE_BASE = "urn:unlearning-ledger:predicate"
@@ -35,7 +36,15 @@ Time = Annotated[datetime, AfterValidator(_utc), PlainSerializer(_rfc3339, retur
 Count = Annotated[int, Field(ge=0, lt=2**53, strict=True)]
 
 
-class Part(BaseModel):
+class _Plain(ModelMetaclass):
+    """`isinstance` as with ordinary classes, in native code: rules ask it dozens of times an entry. Nothing is
+    registered as a virtual subclass, which pydantic's own way would look for.
+    """
+
+    __instancecheck__ = type.__instancecheck__
+
+
+class Part(BaseModel, metaclass=_Plain):
     """A JSON object inside a predicate: lowerCamelCase keys, immutable once parsed."""
 
     model_config = ConfigDict(
@@ -64,3 +73,12 @@ class LogRef(Part):
 
     index: Count
     leaf_hash: Sha256
+
+    # As pydantic's own, at a tenth of its time: rules compare references several times an entry.
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not LogRef:
+            return NotImplemented
+        return self.index == other.index and self.leaf_hash == other.leaf_hash
+
+    def __hash__(self) -> int:
+        return hash((self.index, self.leaf_hash))
