@@ -10,7 +10,7 @@ from ledger.models.checks import FsckRun
 from ledger.models.cosignatures import CheckpointProposal, Cosignature, WitnessState
 from ledger.models.datasets import DatasetIndex, IndexedSample
 from ledger.models.events import Event
-from ledger.models.exports import Export
+from ledger.models.exports import Export, ExportStep
 from ledger.models.http import KeptAnswer, RateBucket
 from ledger.models.jobs import Job
 from ledger.models.log import Checkpoint, LogEntry, LogNode
@@ -34,9 +34,9 @@ from ledger.models.windows import Order, OrderNotice, Policy, Suspension, Window
 __all__ = [
     "ApiToken", "Approval", "Blob", "BulkRow", "BulkRun", "CallbackCursor", "Certificate", "Challenge",
     "Checkpoint", "CheckpointProposal", "CircuitRelease", "Claim", "Client", "ClientKey", "ClientModel",
-    "Continuation", "Cosignature", "DatasetIndex", "DeletionRequest", "Event", "Export", "FsckRun", "GlobalModel",
-    "IdentityCheck", "IndexedSample", "Job", "KeptAnswer", "LegalHold", "LogEntry", "LogNode", "ModelLimit",
-    "Objection", "Order", "OrderNotice", "Policy", "ProofSubmission", "RateBucket", "RecoveryCode",
+    "Continuation", "Cosignature", "DatasetIndex", "DeletionRequest", "Event", "Export", "ExportStep", "FsckRun",
+    "GlobalModel", "IdentityCheck", "IndexedSample", "Job", "KeptAnswer", "LegalHold", "LogEntry", "LogNode",
+    "ModelLimit", "Objection", "Order", "OrderNotice", "Policy", "ProofSubmission", "RateBucket", "RecoveryCode",
     "RegulationTerms", "RequestImport", "SavedView", "SecondFactor", "SubjectAccess", "SubjectRecord",
     "Suspension", "Upload", "VaultKey", "VerdictRecord", "WebhookDelivery", "WebhookEndpoint", "Window",
     "WitnessState",

@@ -45,3 +45,18 @@ class Export(models.Model):
 
     def __str__(self) -> str:
         return _("%(scope)s report %(uuid)s") % {"scope": _(self.scope), "uuid": str(self.uuid)[:8]}
+
+
+class ExportStep(models.Model):
+    """What a worker has made of a report so far, for the next one if it dies. Sealed, and gone with the job."""
+
+    export = models.ForeignKey(Export, models.CASCADE, related_name="steps")
+    name = models.CharField(max_length=20)
+    file = models.OneToOneField("ledger.SubjectRecord", models.PROTECT, related_name="+")
+    covers = models.BigIntegerField(help_text="size of the log that it was made from")
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["export", "name"], name="one_step_of_a_name")]
+
+    def __str__(self) -> str:
+        return f"{self.name} of report {str(self.export_id)[:8]}"

@@ -6,7 +6,7 @@ import hashlib
 import tempfile
 import uuid
 from collections.abc import Callable
-from typing import Final, Literal, cast
+from typing import Final, Literal, Protocol, cast
 
 from ledger.models import Export
 from ledger.reports import pdf, tables
@@ -14,7 +14,7 @@ from ledger.reports.collect import collect
 from ledger.reports.schema import About, Report
 from ledger.workflow.bundle import Wanted, write_window_bundle
 from ledger.workflow.errors import WorkflowError
-from ledger.workflow.exports import record_export
+from ledger.workflow.exports import keep_step, kept_step, record_export
 from ledger.workflow.step import get_or_refuse
 
 Format = Literal["pdf", "json", "csv"]
@@ -29,6 +29,39 @@ ATTACHED_BYTES: Final = 4 * 1024 * 1024
 Say = Callable[[float, str], None]
 
 
+class Keeper(Protocol):
+    """Keeps parts of a report that are done, so that they need not be made again."""
+
+    def get(self, name: str) -> bytes | None:
+        """What was kept under this name, if anything."""
+
+    def put(self, name: str, data: bytes, covers: int) -> None:
+        """Keep a part, made from a log of so many entries."""
+
+
+class Forgetful:
+    """Keeps nothing: for reports that nobody waits for but the caller."""
+
+    def get(self, name: str) -> bytes | None:
+        """Nothing."""
+
+    def put(self, name: str, data: bytes, covers: int) -> None:
+        """Forget it."""
+
+
+class _Kept:
+    """Keeps the parts of one export with it."""
+
+    def __init__(self, export_id: uuid.UUID | str) -> None:
+        self._export = export_id
+
+    def get(self, name: str) -> bytes | None:
+        return kept_step(self._export, name)
+
+    def put(self, name: str, data: bytes, covers: int) -> None:
+        keep_step(self._export, name, data, covers)
+
+
 def make(
     report_id: uuid.UUID | str,
     about: About,
@@ -36,23 +69,44 @@ def make(
     *,
     personal_data: bool = False,
     say: Say = lambda _fraction, _words: None,
+    kept: Keeper | None = None,
 ) -> tuple[Report, bytes]:
-    """The report and its file; `say` hears how far it is. Raises WorkflowError and ReportError as `collect`."""
-    say(0.05, "reading the ledger")
-    report = collect(report_id, about, personal_data=personal_data)
+    """The report and its file; `say` hears how far it is, parts that were `kept` are not made again.
+
+    Raises WorkflowError and ReportError as `collect`.
+    """
+    kept = kept or Forgetful()
+    data = kept.get("report")
+    if data is None:
+        say(0.05, "reading the ledger")
+        report = collect(report_id, about, personal_data=personal_data)
+        kept.put("report", report.to_json(), report.log.size)
+    else:
+        report = Report.model_validate_json(data)
     if form == "json":
         return report, report.to_json()
     if form == "csv":
         return report, tables.archive(report)
     say(0.4, "making the window's audit bundle")
-    digest, bundle = _bundle(report)
+    digest, bundle = _bundle(report, kept)
     report = report.model_copy(update={"bundle_sha256": digest})
     say(0.7, f"typesetting {len(report.requests) + len(report.orders)} rows")
     attachments = [] if bundle is None else [("bundle.zip", "application/zip", bundle)]
     return report, pdf.render(report, attachments)
 
 
-def _bundle(report: Report) -> tuple[str | None, bytes | None]:
+def _bundle(report: Report, kept: Keeper) -> tuple[str | None, bytes | None]:
+    """As `_bundle_of`, kept as the digest in hex, a line's end, and the bundle if it is small enough."""
+    data = kept.get("bundle")
+    if data is None:
+        digest, bundle = _bundle_of(report)
+        kept.put("bundle", (digest or "").encode() + b"\n" + (bundle or b""), report.log.size)
+        return digest, bundle
+    line, _, rest = data.partition(b"\n")
+    return line.decode() or None, rest or None
+
+
+def _bundle_of(report: Report) -> tuple[str | None, bytes | None]:
     """Digest of the window's bundle under the report's head, without the clients' proofs, and the bundle itself if
     it is small enough. Neither for other scopes, and for a window without a mask.
     """
@@ -82,6 +136,8 @@ def run_export(export_id: uuid.UUID | str, say: Say) -> None:
         since=row.since,
         until=row.until,
     )
-    report, data = make(row.uuid, about, cast(Format, row.form), personal_data=row.personal_data, say=say)
+    report, data = make(
+        row.uuid, about, cast(Format, row.form), personal_data=row.personal_data, say=say, kept=_Kept(row.uuid)
+    )
     say(0.95, "logging the digest")
     record_export(row.uuid, data, report.log.size)

@@ -109,8 +109,7 @@ def certify(window_id: uuid.UUID | str, *, actor: Actor = SYSTEM) -> list[Certif
     window.state = Window.State.CERTIFIED
     window.save()
     events.record("window.certified", actor=actor, window=window.uuid, model=window.model_id)
-    for certificate in made:
-        fulfil(certificate.request)
+    fulfil([certificate.request for certificate in made])
     return made
 
 
@@ -121,8 +120,7 @@ def supplement(window: Window) -> list[Certificate]:
     """
     made = _certify_all(window, _findings(window, pending=True))
     events.record("window.supplemented", window=window.uuid, model=window.model_id)
-    for certificate in made:
-        fulfil(certificate.request)
+    fulfil([certificate.request for certificate in made])
     return made
 
 

@@ -1,10 +1,12 @@
 """Exports: audit reports as background jobs.
 
 1. `request_export` writes the row and queues a job;
-2. a worker makes the report (`ledger.reports`); should it die, the next one starts again, nothing was kept yet;
-3. `record_export` logs the digest and keeps the file, sealed, in one transaction: one file per export, ever;
+2. a worker makes the report (`ledger.reports`), and `keep_step` keeps each part that is done, sealed: should it
+   die, the next one goes on from there;
+3. `record_export` logs the digest and keeps the file, sealed, in one transaction: one file per export, ever. What
+   was kept of it on the way is destroyed;
 4. `link` signs an address that is good for minutes, `file_behind` opens it while its account may have it;
-5. `drop_files` destroys files whose days are over. The log's entry stays.
+5. `drop_files` destroys files whose days are over, and parts that no job took up again. The log's entry stays.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import uuid
+import zlib
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -23,7 +26,7 @@ from django.utils.translation import gettext as _
 from pydantic import TypeAdapter, ValidationError
 
 from ledger import queue, vault
-from ledger.models import Client, DeletionRequest, Export, Job, LogEntry, Window
+from ledger.models import Client, DeletionRequest, Export, ExportStep, Job, LogEntry, Window
 from ledger.statements import predicates
 from ledger.statements.predicates.base import Code
 from ledger.workflow.actors import Actor
@@ -85,8 +88,7 @@ def record_export(export_id: uuid.UUID | str, data: bytes, covers: int) -> Expor
     row = get_or_refuse(Export.objects.select_for_update(of=("self",)), "export", uuid=export_id)
     if row.entry_id is not None:
         return row
-    if row.personal_data and LogEntry.objects.filter(index__gte=covers, predicate_type=_TOMBSTONE).exists():
-        raise OvertakenError(f"somebody was erased while report {row.uuid} was made: it is made again")
+    _expect_not_overtaken(row, covers)
     row.sha256, row.size = hashlib.sha256(data).hexdigest(), len(data)
     row.entry = log_own(
         predicates.AuditReport(
@@ -107,7 +109,35 @@ def record_export(export_id: uuid.UUID | str, data: bytes, covers: int) -> Expor
     row.file = vault.seal({"file": base64.b64encode(data).decode()})
     row.expires_at = timezone.now() + timedelta(days=settings.LEDGER_EXPORT_DAYS)
     row.save()
+    _drop_steps(row.steps.all())
     return row
+
+
+@exclusive
+def keep_step(export_id: uuid.UUID | str, name: str, data: bytes, covers: int) -> None:
+    """Keep a part of a report that is done, made from a log of `covers` entries. Again: the first one stays.
+
+    Raises OvertakenError as `record_export` does.
+    """
+    row = get_or_refuse(Export.objects.select_for_update(of=("self",)), "export", uuid=export_id)
+    if row.entry_id is not None or row.steps.filter(name=name).exists():
+        return
+    _expect_not_overtaken(row, covers)
+    packed = base64.b64encode(zlib.compress(data, 1)).decode()
+    ExportStep.objects.create(export=row, name=name, file=vault.seal({"part": packed}), covers=covers)
+
+
+def kept_step(export_id: uuid.UUID | str, name: str) -> bytes | None:
+    """What was kept under this name; None if nothing was, or not any more."""
+    step = ExportStep.objects.filter(export=export_id, name=name).select_related("file").first()
+    if step is None:
+        return None
+    return zlib.decompress(base64.b64decode(vault.unseal(step.file)["part"]))
+
+
+def _expect_not_overtaken(row: Export, covers: int) -> None:
+    if row.personal_data and LogEntry.objects.filter(index__gte=covers, predicate_type=_TOMBSTONE).exists():
+        raise OvertakenError(f"somebody was erased while report {row.uuid} was made: it is made again")
 
 
 def link(row: Export, user: Any) -> str:
@@ -146,11 +176,14 @@ def read_file(row: Export) -> bytes:
 
 def drop_files() -> int:
     """Destroy the files of exports whose time is over; returns how many. Safe anywhere, any number of times."""
+    left = timezone.now() - timedelta(days=settings.LEDGER_EXPORT_DAYS)
+    _drop_steps(ExportStep.objects.filter(file__created_at__lte=left))
     return _drop(Export.objects.filter(expires_at__lte=timezone.now()))
 
 
 def drop_files_with_persons() -> int:
     """Destroy all files that name persons: somebody is erased, who may be in any of them."""
+    _drop_steps(ExportStep.objects.filter(export__personal_data=True))
     return _drop(Export.objects.filter(personal_data=True))
 
 
@@ -159,6 +192,12 @@ def _drop(rows: Any) -> int:
     for row in found:
         vault.erase(row.file)
     return len(found)
+
+
+def _drop_steps(rows: Any) -> None:
+    for step in list(rows.select_related("file")):
+        vault.erase(step.file)
+        step.delete()
 
 
 def _may(row: Export, user: Any) -> bool:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Iterable
+from typing import Final
 
 from django.utils.translation import gettext as _
 
@@ -15,6 +17,7 @@ from ledger.workflow.policies import MAX_REQUESTS
 from ledger.workflow.step import exclusive, get_or_refuse
 
 Ids = Iterable[uuid.UUID | str]
+_UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 _LIVE = (DeletionRequest.State.OPEN, DeletionRequest.State.IN_PROGRESS)
 
 
@@ -52,17 +55,36 @@ def discard_window(window_id: uuid.UUID | str, *, actor: Actor = SYSTEM) -> None
 
 def enter(window: Window, request_ids: Ids) -> None:
     """Check and add; see `add_requests`."""
-    for request_id in dict.fromkeys(map(str, request_ids)):
-        request = get_or_refuse(DeletionRequest.objects.all(), "deletion request", uuid=request_id)
-        if not window.requests.filter(pk=request.pk).exists():
-            _expect_free(request, window.model)
-            window.requests.add(request)
+    wanted = _requests(dict.fromkeys(map(str, request_ids)))
+    holders = _windows_of(wanted, window.model)
+    new = [request for request in wanted if holders.get(request.pk) != window.pk]
+    for request in new:
+        _expect_free(request, window.model, holders.get(request.pk))
+    window.requests.add(*new)
     if window.requests.count() > MAX_REQUESTS:
         raise WorkflowError(
             "too-many-requests",
             _("a window takes at most %(max_requests)s requests") % {"max_requests": MAX_REQUESTS},
             422,
         )
+
+
+def _requests(ids: Iterable[str]) -> list[DeletionRequest]:
+    """Those of these UUIDs, each once. Raises WorkflowError naming the first that is unknown (404)."""
+    rows = DeletionRequest.objects.in_bulk([one for one in ids if _UUID.fullmatch(one)])
+    found = {str(row.pk): row for row in rows.values()}
+    asked = (
+        found.get(one) or get_or_refuse(DeletionRequest.objects.all(), "deletion request", uuid=one) for one in ids
+    )
+    return list({request.pk: request for request in asked}.values())
+
+
+def _windows_of(requests: Iterable[DeletionRequest], model: GlobalModel) -> dict[uuid.UUID, uuid.UUID]:
+    """The window of this model that each request is in, if any, by request."""
+    pairs = Window.requests.through.objects.filter(
+        deletionrequest__in=[one.pk for one in requests], window__model=model
+    )
+    return dict(pairs.values_list("deletionrequest_id", "window_id"))
 
 
 def open_one(window_id: uuid.UUID | str) -> Window:
@@ -107,7 +129,7 @@ def _changed(window: Window, actor: Actor) -> None:
     )  # fmt: skip
 
 
-def _expect_free(request: DeletionRequest, model: GlobalModel) -> None:
+def _expect_free(request: DeletionRequest, model: GlobalModel, holder: uuid.UUID | None) -> None:
     if request.state not in _LIVE:
         raise WorkflowError(
             "not-available",
@@ -118,12 +140,11 @@ def _expect_free(request: DeletionRequest, model: GlobalModel) -> None:
         raise WorkflowError(
             "held", _("request %(uuid)s is under a legal hold: lift it first") % {"uuid": request.uuid}
         )
-    other = request.windows.filter(model=model).first()
-    if other is not None:
+    if holder is not None:
         raise WorkflowError(
             "not-available",
             _("request %(uuid)s is in window %(uuid2)s of this model: once is enough")
-            % {"uuid": request.uuid, "uuid2": other.uuid},
+            % {"uuid": request.uuid, "uuid2": holder},
         )
     if request.dataset != model.dataset:
         raise WorkflowError(

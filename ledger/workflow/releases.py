@@ -116,8 +116,7 @@ def retire_model(model_id: uuid.UUID | str, reason: str, *, actor: Actor = SYSTE
         "model.retired", actor=actor, model=model.uuid, entry=model.retired_entry, data={"reason": reason}
     )
     waiting = DeletionRequest.objects.filter(state=DeletionRequest.State.IN_PROGRESS)
-    for request in waiting.filter(dataset=model.dataset).order_by("filed_entry"):
-        fulfil(request)
+    fulfil(list(waiting.filter(dataset=model.dataset).select_related("decision_entry").order_by("filed_entry")))
     return model
 
 

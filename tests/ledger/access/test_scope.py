@@ -145,7 +145,7 @@ def test_every_table_is_decided(db: None) -> None:
     private = {
         "blob", "upload", "subjectrecord", "vaultkey", "ratebucket", "keptanswer", "callbackcursor",
         "indexedsample", "requestimport", "webhookendpoint", "webhookdelivery", "modellimit",
-        "secondfactor", "recoverycode", "apitoken", "export", "savedview", "bulkrun", "bulkrow",
+        "secondfactor", "recoverycode", "apitoken", "export", "exportstep", "savedview", "bulkrun", "bulkrow",
     }  # fmt: skip
     decided = {*scope._PATHS, *scope._DATA_SETS, *scope._CLIENTS, *scope.SHARED, models.Job, models.Event}
     open_tables = {model for model in apps.get_app_config("ledger").get_models() if model not in decided}

@@ -10,8 +10,13 @@ from ledger.reports.schema import About, Certificate, Event, Log, Order, Report,
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 SCOPES: tuple[Scope, ...] = ("request", "window", "client", "period")
-_ROOT = "EhISEhISEhISEhISEhISEhISEhISEhISEhISEhISEhI="
-_NOTE = "\n".join(("ledger.example/log", "2000", _ROOT, "", "\N{EM DASH} ledger.example/log AAAA", ""))
+_NOTE = """\
+ledger.example/log
+2000
+EhISEhISEhISEhISEhISEhISEhISEhISEhISEhISEhI=
+
+\N{EM DASH} ledger.example/log AAAA
+"""
 
 
 def uuid_of(number: int) -> str:
@@ -23,8 +28,9 @@ def request(number: int = 1, **changes: object) -> Request:
         request=uuid_of(number), regulation=("gdpr", "ccpa")[number % 2], state="fulfilled",
         received_at=NOW - timedelta(days=20 + 3 * number), due_at=NOW + timedelta(days=45), acknowledge_by=None,
         acknowledged_at=None, extended=number % 5 == 3, extension_reason="complexity" if number % 5 == 3 else "",
-        notified_at=NOW, decision="approved", decision_reason="identity-verified", decided_at=NOW, closure_reason="",
-        answered_at=NOW, days=20.0, in_time=True, filed_entry=number, decision_entry=100 + number,
+        notified_at=NOW, decision="approved", decision_reason="identity-verified", decided_at=NOW,
+        closure_reason="", answered_at=NOW, days=20.0, in_time=True, filed_entry=number,
+        decision_entry=100 + number,
         fulfilled_entry=900 + number, erased_entry=None,
     )  # fmt: skip
     return said.model_copy(update=changes)
@@ -62,7 +68,7 @@ def window() -> Window:
 def report(scope: Scope) -> Report:
     requests = [request(number) for number in range(1, 8)]
     found = Report(
-        report=uuid_of(1), about=About(scope=scope, id=None if scope == "period" else uuid_of(100), name="X-ray"),
+        report=uuid_of(1), about=About(scope=scope, id=uuid_of(100), name="X-ray"),
         made_at=NOW, personal_data=False,
         log=Log(
             origin="ledger.example/log", vkey="ledger.example/log+00000000+AAAA", provider_key="ef" * 32, size=2000,

@@ -12,7 +12,7 @@ import pytest
 from django.test import Client as Browser
 from django.utils import timezone
 
-from ledger import log, queue
+from ledger import log
 from ledger.fsck.errors import FsckError
 from ledger.fsck.run import rebuild
 from ledger.models import Export, Job
@@ -67,17 +67,68 @@ def test_an_export_from_asking_to_its_file(story: Story) -> None:
         rebuild(lambda *_: None)
 
 
-def test_a_worker_that_dies_leaves_nothing_behind(story: Story) -> None:
-    """It is killed after the file was made and before it was recorded; another one takes over."""
-    row = asked(officer("o", "add_export", "view_export"), scope="window", about=str(story.masked_window().uuid))
-    job, size = Job.objects.get(target=row.uuid), log.size()
-    assert queue.claim_job(job.uuid) is not None
-    make.make(row.uuid, make.About(scope="window", id=str(row.about)), "pdf")
-    Job.objects.filter(pk=job.pk).update(lease_until=timezone.now() - timedelta(seconds=1))
-    assert log.size() == size
-    assert made(row).entry is not None
+class Killed(BaseException):
+    """Nothing catches it, as nothing catches SIGKILL."""
+
+
+def killed_at(monkeypatch, where: str, row: Export) -> None:
+    """A worker that dies when it calls `where`; its lease runs out."""
+
+    def die(*_: object, **__: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(where, die)
+        with pytest.raises(Killed):
+            made(row)
+    Job.objects.filter(target=row.uuid).update(lease_until=timezone.now() - timedelta(seconds=1))
+
+
+def test_the_next_worker_goes_on_where_one_has_died(story: Story, monkeypatch) -> None:
+    """Killed in the middle of each step in turn: no step that was done is done again, and there is one report."""
+    window = story.masked_window()
+    row = asked(officer("o", "add_export", "view_export"), scope="window", about=str(window.uuid))
+    killed_at(monkeypatch, "ledger.reports.make.collect", row)
+    assert row.steps.count() == 0
+    calls: list[str] = []
+    for name in ("collect", "_bundle_of"):
+        real = getattr(make, name)
+        monkeypatch.setattr(make, name, lambda *a, real=real, name=name, **k: calls.append(name) or real(*a, **k))
+    killed_at(monkeypatch, "ledger.reports.make._bundle_of", row)
+    assert calls == ["collect"]
+    size = log.size()
+    requests.file_request("gdpr", PERSON, FORGET)  # what happens afterwards is not in the report any more
+    killed_at(monkeypatch, "ledger.reports.pdf.render", row)
+    killed_at(monkeypatch, "ledger.reports.make.record_export", row)
+    assert calls == ["collect", "_bundle_of"]
+    kept = [bytes(step.file.ciphertext) for step in row.steps.order_by("name")]
+    assert len(kept) == 2
+    assert all(str(window.uuid).encode() not in one for one in kept), "what is kept is sealed"
+    Job.objects.update(attempts=0)
+    row = made(row)
+    assert calls == ["collect", "_bundle_of"]
+    assert row.entry is not None
+    said = log.statement(row.entry).predicate
+    assert isinstance(said, predicates.AuditReport)
+    assert said.covers <= size
     assert exports.read_file(row)[:5] == b"%PDF-"
-    assert log.size() == size + 1
+    assert log.size() == size + 2
+    assert row.steps.count() == 0, "nothing is left of the steps"
+    rebuild(lambda *_: None)
+
+
+def test_parts_that_nobody_takes_up_again_are_destroyed(story: Story, settings) -> None:
+    row = asked(officer("o", "add_export", "view_export"), scope="window", about=str(story.masked_window().uuid))
+    exports.keep_step(row.uuid, "report", b"part", log.size())
+    exports.keep_step(row.uuid, "report", b"another", log.size())
+    assert exports.kept_step(row.uuid, "report") == b"part"
+    exports.drop_files()
+    file = row.steps.get().file
+    settings.LEDGER_EXPORT_DAYS = 0
+    exports.drop_files()
+    file.refresh_from_db()
+    assert (row.steps.count(), bytes(file.ciphertext)) == (0, b"")
+    assert exports.kept_step(row.uuid, "report") is None
 
 
 def test_links_end(story: Story, settings) -> None:
@@ -132,10 +183,16 @@ def test_a_person_erased_meanwhile_is_in_no_report(story: Story) -> None:
     )  # fmt: skip
     about = make.About(scope="request", id=str(request.uuid))
     report, data = make.make(row.uuid, about, "json", personal_data=True)
+    exports.keep_step(row.uuid, "report", data, report.log.size)
+    file = row.steps.get().file
     requests.decide_request(request.uuid, "denied", "no-match")
     erase.erase(request.uuid, "subject-asked")
+    file.refresh_from_db()
+    assert (bytes(file.ciphertext), row.steps.count()) == (b"", 0), "parts go with the person too"
     with pytest.raises(exports.OvertakenError):
         exports.record_export(row.uuid, data, report.log.size)
+    with pytest.raises(exports.OvertakenError):
+        exports.keep_step(row.uuid, "report", data, report.log.size)
     assert PERSON not in exports.read_file(made(row)).decode()
 
 

@@ -17,7 +17,7 @@ from tests.ledger.reports.made import SCOPES, report
 
 @pytest.fixture(scope="module")
 def good() -> bytes:
-    return pdf.render(report("window"), [("bundle.zip", "application/zip", b"PK")])
+    return pdf.render(report("client"), [("bundle.zip", "application/zip", b"PK")])
 
 
 @pytest.mark.parametrize("scope", SCOPES)

@@ -22,6 +22,7 @@ from ledger.reports.schema import About
 from tests.ledger.reports.conftest import NAMES, Certified
 from tests.ledger.story import nobody
 
+pytestmark = pytest.mark.django_db  # savepoints inside the module's transaction; it also has the database made
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 
 
