@@ -129,7 +129,7 @@ def keep_step(export_id: uuid.UUID | str, name: str, data: bytes, covers: int) -
 
 def kept_step(export_id: uuid.UUID | str, name: str) -> bytes | None:
     """What was kept under this name; None if nothing was, or not any more."""
-    step = ExportStep.objects.filter(export=export_id, name=name).select_related("file").first()
+    step = ExportStep.objects.filter(export__uuid=export_id, name=name).select_related("file").first()
     if step is None:
         return None
     return zlib.decompress(base64.b64decode(vault.unseal(step.file)["part"]))

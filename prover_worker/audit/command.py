@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import os
 import tempfile
@@ -47,7 +48,11 @@ def verify(
                 check_files(audit, processes)
             cases = Cases(audit, challenges, Path(folder))
             check_masks(cases)
-        check_proofs(cases, choice, say, jobs)
+            gc.freeze()  # nothing of this goes away: later collections need not look at it
+        try:
+            check_proofs(cases, choice, say, jobs)
+        finally:
+            gc.unfreeze()
     _check_erasure(audit)
     _warn(audit)
 

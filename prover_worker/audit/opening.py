@@ -303,12 +303,11 @@ def _expect_signed(audit: Audit, signatures: Checker) -> None:
 
 @contextmanager
 def without_collections() -> Iterator[None]:
-    """No garbage collection while many small objects are made that all stay, nor a look at them later."""
+    """No garbage collection while many small objects are made that all stay."""
     enabled = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
         if enabled:
-            gc.freeze()
             gc.enable()
