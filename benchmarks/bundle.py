@@ -31,7 +31,7 @@ from ledger.statements import keys, predicates
 from ledger.statements.deadlines import due_at, terms_by_law
 from ledger.statements.predicates.base import LogRef
 from ledger.statements.predicates.certificate import Outcome
-from ledger.statements.predicates.circuit_release import VERIFIER_ROLES, Circuit, Srs
+from ledger.statements.predicates.circuit_release import ROLES, Circuit, Srs
 from ledger.statements.predicates.model_release import TargetTensor
 from ledger.tlog import merkle
 from prover_worker.audit.command import verify
@@ -86,10 +86,10 @@ def make(clients: int) -> Log:
 
 
 def _releases(log: Log) -> tuple[LogRef, LogRef]:
-    digests = {role: log.keep(role.encode()) for role in VERIFIER_ROLES}
+    digests = {role: log.keep(role.encode()) for role in ROLES}
     circuits = [
         Circuit(
-            settings_sha256=digests[f"{name}_settings"], compiled_sha256="11" * 32, vk_sha256=digests[f"{name}_vk"],
+            settings_sha256=digests[f"{name}_settings"], vk_sha256=digests[f"{name}_vk"],
             blinding_rows=6,
         )
         for name in ("relation", "range")

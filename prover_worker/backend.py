@@ -15,12 +15,12 @@ Kind = Literal["relation", "range"]
 
 @dataclass(frozen=True)
 class CircuitFiles:
-    """Where one compiled circuit lies. A verifier has neither `compiled` nor `pk`; a prover makes `pk`."""
+    """Where one circuit's files lie. A verifier has neither `compiled` nor `pk`; a prover makes both."""
 
     settings: Path
-    compiled: Path | None
     vk: Path
     srs: Path
+    compiled: Path | None = None
     pk: Path | None = None
 
 
@@ -28,6 +28,9 @@ class Backend(Protocol):
     """Compile circuits, make keys, prove, verify. A proof begins with the commitments of its input columns."""
 
     name: str
+
+    def code(self) -> tuple[Path, Path]:
+        """The module that writes the circuits, and the engine's native library."""
 
     def make_srs(self, path: Path, logrows: int) -> None:
         """Write a development SRS: whoever runs this could forge proofs under it."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -52,6 +53,10 @@ class EzklBackend:
     """Backend over ezkl's Python bindings. Holds no state; every call reads and writes files."""
 
     name = "ezkl 23.0.5"
+
+    def code(self) -> tuple[Path, Path]:
+        """circuit.py, and ezkl's extension module."""
+        return Path(__file__).with_name("circuit.py"), Path(sys.modules["ezkl.ezkl"].__file__ or "")
 
     def make_srs(self, path: Path, logrows: int) -> None:
         """Write a development SRS of 2^logrows rows."""

@@ -1,8 +1,12 @@
-"""Making and checking a circuit release: two compiled circuits, their keys, one SRS, all named by digest.
+"""Making and checking a circuit release: settings and verifying keys of two circuits, one SRS, all named by digest.
 
     python -m prover_worker.release --out DIR [--srs FILE --provenance ceremony] [--profile small] [--rank 8 ...]
 
 writes the files and `predicate.json`; `manage.py register_circuit DIR` logs them.
+
+    python -m prover_worker.release --check DIR
+
+builds the circuits of such a folder again, from its parameters and its SRS, and compares the verifying keys.
 """
 
 from __future__ import annotations
@@ -22,10 +26,10 @@ from pydantic import ValidationError
 
 from ledger.statements.predicates.circuit_release import (
     ROLES,
-    VERIFIER_ROLES,
     Circuit,
     CircuitParameters,
     CircuitRelease,
+    Code,
     Srs,
 )
 from prover_worker.backend import Backend, CircuitFiles, Kind
@@ -77,37 +81,31 @@ class Release:
 
         Raises CircuitError naming the first file that is missing or differs.
         """
-        _check_files(predicate, paths, ROLES)
+        _check_files(predicate, paths)
         return cls(predicate, *(_files(kind, paths) for kind in _KINDS))
 
-    @classmethod
-    def open_for_verifying(cls, predicate: CircuitRelease, paths: Mapping[str, Path]) -> Release:
-        """As `open`, without the compiled circuits, which only a prover needs."""
-        _check_files(predicate, paths, VERIFIER_ROLES)
-        checked = {role: paths[role] for role in VERIFIER_ROLES}
-        return cls(predicate, *(_files(kind, checked) for kind in _KINDS))
-
     def with_keys(self, backend: Backend, cache: Path) -> Release:
-        """Return the release with proving keys, made once and kept in `cache` under the vk's digest.
+        """Return the release with circuits and proving keys, made once and kept in `cache` under the vk's digest.
 
-        Raises CircuitError when key generation yields another vk than the logged one: such keys would make
-        proofs that nobody accepts.
+        Both circuits are built here, from the release's parameters. Raises CircuitError when that yields another
+        vk than the logged one: the provider's is then of another circuit, which might tell more than it should.
         """
+        p = self.predicate.parameters
         return replace(
             self,
-            relation=_keyed(backend, self.relation, self.predicate.relation, cache),
-            range=_keyed(backend, self.range, self.predicate.range, cache),
+            relation=_keyed(backend, "relation", p, self.relation, self.predicate.relation, cache),
+            range=_keyed(backend, "range", p, self.range, self.predicate.range, cache),
         )
 
 
-def _check_files(predicate: CircuitRelease, paths: Mapping[str, Path], roles: Sequence[str]) -> None:
+def _check_files(predicate: CircuitRelease, paths: Mapping[str, Path]) -> None:
     if predicate.parameters.form != FORM:
         raise CircuitError(
             f"the circuit release is for form {predicate.parameters.form} of the relation; this version proves and "
             f"verifies form {FORM}: use the version that made the proofs, or publish a new release"
         )
     digests = predicate.file_digests()
-    for role in roles:
+    for role in ROLES:
         if role not in paths:
             raise CircuitError(f"the circuit release lacks its file {role}; fetch it from the ledger again")
         got = sha256_file(paths[role])
@@ -116,33 +114,44 @@ def _check_files(predicate: CircuitRelease, paths: Mapping[str, Path], roles: Se
 
 
 def _files(kind: Kind, paths: Mapping[str, Path]) -> CircuitFiles:
-    return CircuitFiles(paths[f"{kind}_settings"], paths.get(f"{kind}_compiled"), paths[f"{kind}_vk"], paths["srs"])
+    return CircuitFiles(paths[f"{kind}_settings"], paths[f"{kind}_vk"], paths["srs"])
 
 
-def _keyed(backend: Backend, files: CircuitFiles, logged: Circuit, cache: Path) -> CircuitFiles:
-    pk = cache / f"{logged.vk_sha256}.pk"
-    if not pk.exists():
+def _keyed(
+    backend: Backend, kind: Kind, p: CircuitParameters, files: CircuitFiles, logged: Circuit, cache: Path
+) -> CircuitFiles:
+    compiled, pk = (cache / f"{logged.vk_sha256}.{part}" for part in ("circuit", "pk"))
+    if not (pk.exists() and compiled.exists()):
         cache.mkdir(parents=True, exist_ok=True)
         with (cache / ".lock").open("a") as lock:  # agents may share the folder: one makes the key, others wait
             fcntl.flock(lock, fcntl.LOCK_EX)
-            if not pk.exists():
-                _make_key(backend, files, logged, pk)
-    return replace(files, pk=pk)
+            if not (pk.exists() and compiled.exists()):
+                _make_key(backend, kind, p, files, logged, compiled, pk)
+    return replace(files, compiled=compiled, pk=pk)
 
 
-def _make_key(backend: Backend, files: CircuitFiles, logged: Circuit, pk: Path) -> None:
-    """Make a proving key. Whoever was killed doing so has left a folder, which goes first."""
+def _make_key(
+    backend: Backend,
+    kind: Kind,
+    p: CircuitParameters,
+    files: CircuitFiles,
+    logged: Circuit,
+    compiled: Path,
+    pk: Path,
+) -> None:
+    """Make a circuit and its proving key. Whoever was killed doing so has left a folder, which goes first."""
     for left in pk.parent.glob(f"{_MAKING}*"):
         shutil.rmtree(left, ignore_errors=True)
     with tempfile.TemporaryDirectory(dir=pk.parent, prefix=_MAKING) as name:
-        if files.compiled is None:
-            raise CircuitError("proving needs the compiled circuits; open the release with all its files")
-        vk, made = backend.make_keys(files.settings, files.compiled, files.srs, Path(name))
+        settings, circuit = backend.compile(kind, p, Path(name))
+        vk, made = backend.make_keys(settings, circuit, files.srs, Path(name))
         if sha256_file(vk) != logged.vk_sha256:
             raise CircuitError(
-                f"key generation gave a verifying key with SHA-256 {sha256_file(vk)}; the logged one has "
-                f"{logged.vk_sha256}, so circuit or SRS are not those of the release"
+                f"the {kind} circuit of this version has a verifying key with SHA-256 {sha256_file(vk)}; the "
+                f"logged one has {logged.vk_sha256}: the release is of another circuit or version of the engine "
+                f"than {backend.name}, and nothing is proved under it"
             )
+        circuit.replace(compiled)
         made.replace(pk)  # whole or not at all: a killed process leaves no half key
 
 
@@ -175,19 +184,19 @@ def build(
     for kind in _KINDS:
         settings, compiled = backend.compile(kind, p, folder)
         vk, pk = backend.make_keys(settings, compiled, own, folder)
-        pk.unlink()  # provers make their own; a verifier needs none
-        settings, compiled, vk = (
-            path.rename(folder / f"{kind}_{part}")
-            for part, path in (("settings", settings), ("compiled", compiled), ("vk", vk))
+        pk.unlink()  # provers make their own, and their own circuit; a verifier needs none
+        compiled.unlink()
+        settings, vk = (
+            path.rename(folder / f"{kind}_{part}") for part, path in (("settings", settings), ("vk", vk))
         )
-        files = CircuitFiles(settings, compiled, vk, own)
-        paths |= {f"{kind}_settings": settings, f"{kind}_compiled": compiled, f"{kind}_vk": vk}
+        files = CircuitFiles(settings, vk, own)
+        paths |= {f"{kind}_settings": settings, f"{kind}_vk": vk}
         circuits[kind] = Circuit(
             settings_sha256=sha256_file(settings),
-            compiled_sha256=sha256_file(compiled),
             vk_sha256=sha256_file(vk),
             blinding_rows=backend.blinding_rows(files),
         )
+    circuits_module, engine = backend.code()
     predicate = CircuitRelease(
         parameters=p,
         digit_base=digit_base(p),
@@ -196,8 +205,32 @@ def build(
         range=circuits["range"],
         srs=Srs(sha256=sha256_file(own), provenance=provenance),
         engine=backend.name,
+        code=Code(circuits_sha256=sha256_file(circuits_module), engine_sha256=sha256_file(engine)),
     )
     return predicate, paths
+
+
+def check(backend: Backend, predicate: CircuitRelease, srs: Path) -> None:
+    """Build a release's circuits again and compare. Raises CircuitError naming the first thing that differs.
+
+    Verifying keys follow from parameters and SRS. Settings do not: they carry a time and the order of a hash table.
+    """
+    with tempfile.TemporaryDirectory(prefix="release-") as name:
+        again, _ = build(backend, predicate.parameters, Path(name), srs)
+    for what, logged, made in (
+        ("SRS", predicate.srs.sha256, again.srs.sha256),
+        ("digit base", predicate.digit_base, again.digit_base),
+        ("end of the table", predicate.table_end, again.table_end),
+        ("relation's verifying key", predicate.relation.vk_sha256, again.relation.vk_sha256),
+        ("range circuit's verifying key", predicate.range.vk_sha256, again.range.vk_sha256),
+        ("relation's number of blinding rows", predicate.relation.blinding_rows, again.relation.blinding_rows),
+        ("range circuit's number of blinding rows", predicate.range.blinding_rows, again.range.blinding_rows),
+    ):
+        if logged != made:
+            raise CircuitError(
+                f"the {what} of the release is {logged}; {backend.name} and the circuits of this version give "
+                f"{made} for its parameters, so it was built from something else"
+            )
 
 
 _NAMES: Final = [name for name in CircuitParameters.model_fields if name != "form"]
@@ -205,8 +238,13 @@ _NAMES: Final = [name for name in CircuitParameters.model_fields if name != "for
 
 def parser() -> argparse.ArgumentParser:
     """The argument parser."""
-    top = argparse.ArgumentParser(prog="python -m prover_worker.release", description="Build a circuit release.")
-    top.add_argument("--out", type=Path, required=True)
+    top = argparse.ArgumentParser(
+        prog="python -m prover_worker.release",
+        description="Build a circuit release, or check one by building it anew.",
+    )
+    what = top.add_mutually_exclusive_group(required=True)
+    what.add_argument("--out", type=Path, help="where the new release goes")
+    what.add_argument("--check", type=Path, help="the folder of a release: predicate.json and srs")
     top.add_argument("--srs", type=Path, help="halo2 KZG parameters of a public ceremony; without, one is made")
     top.add_argument("--provenance", choices=("ceremony", "development"), default="development")
     top.add_argument(
@@ -221,8 +259,10 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Build a release from the command line."""
+    """Build or check a release from the command line."""
     options = vars(parser().parse_args(arguments))
+    if options["check"] is not None:
+        return _check(options["check"])
     changed = {name: options[name] for name in _NAMES if options[name] is not None}
     from prover_worker.ezkl_backend import EzklBackend
 
@@ -234,6 +274,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     (options["out"] / "predicate.json").write_text(predicate.model_dump_json(by_alias=True, indent=1) + "\n")
     print(f"wrote a circuit release with a {predicate.srs.provenance} SRS to {options['out']}")
+    return 0
+
+
+def _check(folder: Path) -> int:
+    from prover_worker.ezkl_backend import EzklBackend
+
+    try:
+        predicate = CircuitRelease.model_validate_json((folder / "predicate.json").read_bytes())
+        check(EzklBackend(), predicate, folder / "srs")
+    except (OSError, ProverError, ValidationError) as error:
+        print(f"release: {error}", file=sys.stderr)
+        return 2
+    print("both circuits were built again and give the release's verifying keys")
     return 0
 
 

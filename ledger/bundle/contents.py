@@ -31,7 +31,7 @@ from ledger.statements.dsse import MAX_ENVELOPE_BYTES
 from ledger.statements.errors import StatementError
 from ledger.statements.predicates import Predicate
 from ledger.statements.predicates.base import Count, Uuid
-from ledger.statements.predicates.circuit_release import VERIFIER_ROLES
+from ledger.statements.predicates.circuit_release import ROLES
 from ledger.tlog.multiproof import Subtree
 
 FORMAT: Final = "unlearning-audit-bundle/v2"
@@ -188,7 +188,7 @@ def files_of(said: Predicate, proofs: Literal["included", "digests"] = "included
     match said:
         case kinds.CircuitRelease():
             digests = said.file_digests()
-            return [(digests[role], f"the circuit release's {role}") for role in VERIFIER_ROLES]
+            return [(digests[role], f"the circuit release's {role}") for role in ROLES]
         case kinds.ModelCommitment():
             return [(said.weights_sha256, "committed weights"), (said.curvature_sha256, "committed curvature")]
         case kinds.Mask():

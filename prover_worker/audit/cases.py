@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ledger.statements import predicates as kinds
 from ledger.statements.predicates.base import LogRef
-from ledger.statements.predicates.circuit_release import VERIFIER_ROLES
+from ledger.statements.predicates.circuit_release import ROLES
 from ledger.tlog.checkpoint import Checkpoint
 from prover_worker.audit.opening import Audit
 from prover_worker.bundle import parse_bundle
@@ -140,10 +140,10 @@ class Cases:
     def _written(self, circuit: kinds.CircuitRelease, folder: Path) -> Release:
         folder.mkdir()
         digests = circuit.file_digests()
-        paths = {role: folder / role for role in VERIFIER_ROLES}
+        paths = {role: folder / role for role in ROLES}
         for role, path in paths.items():
             path.write_bytes(self.audit.blob(digests[role], f"the circuit release's {role}"))
-        return Release.open_for_verifying(circuit, paths)
+        return Release.open(circuit, paths)
 
 
 def check_masks(cases: Cases) -> None:

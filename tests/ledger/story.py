@@ -128,7 +128,6 @@ class Story:
         def circuit(name: str) -> Circuit:
             return Circuit(
                 settings_sha256=digests[f"{name}_settings"],
-                compiled_sha256=digests[f"{name}_compiled"],
                 vk_sha256=digests[f"{name}_vk"],
                 blinding_rows=5,
             )

@@ -57,5 +57,5 @@ def alone(client, mask):
 def window(built, claim, bundle):
     """A window in a log of its own, with real proofs, and its audit bundle."""
     _, paths = built
-    files = {role: path.read_bytes() for role, path in paths.items() if not role.endswith("_compiled")}
+    files = {role: path.read_bytes() for role, path in paths.items()}
     return make_window(claim, bundle, files)

@@ -117,7 +117,7 @@ def test_one_beyond_the_tables_ends_gives_no_proof(built, opened):
     The end itself, proved in the same way, shows that the time is ample.
     """
     files = opened.range
-    paths = [str(path) for path in (files.settings, files.compiled, files.vk, files.srs, files.pk)]
+    paths = [str(path) for path in (files.settings, files.vk, files.srs, files.compiled, files.pk)]
     low, high = -built[0].digit_base, built[0].table_end
     running = {
         digit: subprocess.Popen(

@@ -50,7 +50,7 @@ def test_without_random_digits_they_have_and_a_guess_can_be_checked(built, opene
     bare = P.model_copy(update={"noise_rows": 0})
     settings, compiled = BACKEND.compile("range", bare, tmp_path)
     vk, pk = BACKEND.make_keys(settings, compiled, opened.range.srs, tmp_path)
-    files = CircuitFiles(settings, compiled, vk, opened.range.srs, pk)
+    files = CircuitFiles(settings, vk, opened.range.srs, compiled, pk)
     predicate = built[0].model_copy(update={"parameters": bare})
     assert len(shared(files, claim, predicate)) >= P.columns
 

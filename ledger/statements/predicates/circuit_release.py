@@ -8,14 +8,8 @@ from pydantic import Field
 
 from ledger.statements.predicates.base import Part, Predicate, Sha256
 
-#: The files of a release.
-ROLES: Final = (
-    "relation_settings", "relation_compiled", "relation_vk", "range_settings", "range_compiled", "range_vk", "srs",
-)  # fmt: skip
-
-
-#: Those that a verifier needs: all but the compiled circuits, which only provers run.
-VERIFIER_ROLES: Final = tuple(role for role in ROLES if not role.endswith("_compiled"))
+#: The files of a release. Circuits are not among them: whoever proves builds them from `parameters`.
+ROLES: Final = ("relation_settings", "relation_vk", "range_settings", "range_vk", "srs")
 
 
 class CircuitParameters(Part):
@@ -66,10 +60,9 @@ class CircuitParameters(Part):
 
 
 class Circuit(Part):
-    """Digests of one compiled circuit and the blinding rows its commitments carry."""
+    """Digests of one circuit's settings and verifying key, and the blinding rows its commitments carry."""
 
     settings_sha256: Sha256
-    compiled_sha256: Sha256
     vk_sha256: Sha256
     blinding_rows: int = Field(ge=0)
 
@@ -79,6 +72,13 @@ class Srs(Part):
 
     sha256: Sha256
     provenance: Literal["ceremony", "development"]
+
+
+class Code(Part):
+    """What made the verifying keys. They follow from parameters and SRS, so other code can be held against them."""
+
+    circuits_sha256: Sha256 = Field(description="of the module that writes the circuits as ONNX")
+    engine_sha256: Sha256 = Field(description="of the engine's library, where the release was built")
 
 
 class CircuitRelease(Predicate):
@@ -93,12 +93,12 @@ class CircuitRelease(Predicate):
     range: Circuit
     srs: Srs
     engine: str = Field(min_length=1, max_length=100)
+    code: Code | None = Field(default=None, exclude_if=lambda code: code is None)
 
     def file_digests(self) -> dict[str, str]:
         """SHA-256 of every file of the release, by role (see ROLES)."""
         digests = {"srs": self.srs.sha256}
         for name, circuit in (("relation", self.relation), ("range", self.range)):
             digests[f"{name}_settings"] = circuit.settings_sha256
-            digests[f"{name}_compiled"] = circuit.compiled_sha256
             digests[f"{name}_vk"] = circuit.vk_sha256
         return digests

@@ -16,7 +16,7 @@ UUID = "01234567-89ab-cdef-0123-456789abcdef"
 SHA = "0f" * 32
 REF = LogRef(index=7, leaf_hash=SHA)
 TIME = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
-CIRCUIT = Circuit(settings_sha256=SHA, compiled_sha256=SHA, vk_sha256=SHA, blinding_rows=6)
+CIRCUIT = Circuit(settings_sha256=SHA, vk_sha256=SHA, blinding_rows=6)
 
 SAMPLES: list[p.Predicate] = [
     p.CircuitRelease(
