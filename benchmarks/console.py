@@ -64,7 +64,7 @@ def main() -> None:
 def set_up(folder: Path) -> None:
     """An empty ledger."""
     os.environ["LEDGER_DATA_DIR"], os.environ["DJANGO_SETTINGS_MODULE"] = str(folder), "ledger.settings"
-    os.environ["DATABASE_URL"] = ""
+    os.environ["DATABASE_URL"] = os.environ["DJANGO_DEBUG"] = ""  # as in production: templates are read once
     import django
 
     django.setup()

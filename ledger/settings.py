@@ -92,8 +92,8 @@ ALLOWED_HOSTS = os.environ.get("LEDGER_ALLOWED_HOSTS", "localhost,127.0.0.1,[::1
 
 INSTALLED_APPS = [
     "ledger.apps.LedgerConfig",
-    "unfold",  # before the admin, whose pages it dresses
-    "django.contrib.admin",
+    "unfold.apps.BasicAppConfig",  # before the admin, whose pages it dresses
+    "ledger.site.ConsoleConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -134,6 +134,7 @@ TEMPLATES = [
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
             ],
+            "libraries": {"console": "ledger.admin.rows"},
         },
     },
 ]

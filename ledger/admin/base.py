@@ -16,7 +16,7 @@ from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.http.response import HttpResponseBase
 from django.template.response import TemplateResponse
-from django.urls import path, reverse
+from django.urls import get_script_prefix, path, reverse
 from django.utils.html import escape, format_html
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import get_language
@@ -217,8 +217,18 @@ def link(row: Model | None, label: str | None = None) -> SafeString | str:
     """A link to the page of `row`; a dash for None."""
     if row is None:
         return "–"
-    url = reverse(f"admin:ledger_{row._meta.model_name}_change", args=[row.pk])  # noqa: SLF001 - Django's public name
+    url = address_of(str(row._meta.model_name), row.pk)  # noqa: SLF001 - Django's public name
     return format_html('<a href="{}">{}</a>', url, label or str(row))
+
+
+def address_of(table: str, key: Any) -> str:
+    """The address of a row's page. A list has hundreds of them: only the key differs."""
+    return _address_of_some(table, get_script_prefix()).replace(_SOME, quote(str(key)))
+
+
+@functools.cache
+def _address_of_some(table: str, _prefix: str) -> str:
+    return reverse(f"admin:ledger_{table}_change", args=[_SOME])
 
 
 def entry_link(field: str, title: StrOrPromise) -> Callable[[Any, Any], SafeString | str]:
@@ -229,7 +239,7 @@ def entry_link(field: str, title: StrOrPromise) -> Callable[[Any, Any], SafeStri
         index = getattr(row, f"{field}_id")  # its row, envelope and all, is not read
         if index is None:
             return "–"
-        return format_html('<a href="{}">#{}</a>', reverse("admin:ledger_logentry_change", args=[index]), index)
+        return format_html('<a href="{}">#{}</a>', address_of("logentry", index), index)
 
     return column
 
