@@ -180,6 +180,7 @@ LEDGER_SESSION_IDLE_MINUTES = int(os.environ.get("LEDGER_SESSION_IDLE_MINUTES") 
 LEDGER_SECOND_FACTOR = _flag("LEDGER_SECOND_FACTOR") if os.environ.get("LEDGER_SECOND_FACTOR") else HTTPS
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Strict"
 CSRF_COOKIE_HTTPONLY = True
+CSRF_FAILURE_VIEW = "ledger.mishaps.foreign_form"
 if HTTPS:  # browsers take such names over TLS only, for this host alone
     SESSION_COOKIE_NAME, CSRF_COOKIE_NAME = "__Host-session", "__Host-csrf"
 SECURE_HSTS_SECONDS = 365 * 24 * 3600 if HTTPS else 0

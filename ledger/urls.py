@@ -30,7 +30,7 @@ urlpatterns = [
     path("tile/<path:path>", tiles.TileView.as_view()),
 ]
 
-handler400 = "ledger.api.problems.bad_request"
-handler403 = "ledger.api.problems.forbidden"
-handler404 = "ledger.api.problems.not_found"
-handler500 = "ledger.api.problems.server_error"
+handler400 = "ledger.mishaps.bad_request"
+handler403 = "ledger.mishaps.forbidden"
+handler404 = "ledger.mishaps.not_found"
+handler500 = "ledger.mishaps.server_error"

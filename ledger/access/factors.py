@@ -52,8 +52,9 @@ def required() -> bool:
 
 
 def needed(user: Any) -> bool:
-    """Whether this account's password alone opens nothing."""
-    return required() or SecondFactor.objects.filter(user=user).exists()
+    """Whether this account's password alone opens nothing. A session's account brings its answer along."""
+    known = getattr(user, "enrolled", None)
+    return required() or (SecondFactor.objects.filter(user=user).exists() if known is None else known)
 
 
 def new_secret() -> bytes:

@@ -13,13 +13,14 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final, TypeVar
 
 from django.contrib.auth.backends import ModelBackend
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Permission, User
+from django.contrib.postgres.expressions import ArraySubquery
 from django.core.exceptions import PermissionDenied
-from django.db.models import Model, Q, QuerySet
+from django.db.models import Exists, Model, OuterRef, Q, QuerySet
 
 from ledger import models
 from ledger.access import attempts
-from ledger.models.access import ModelLimit
+from ledger.models.access import ModelLimit, SecondFactor
 
 Row = TypeVar("Row", bound=Model)
 
@@ -96,6 +97,27 @@ class Accounts(ModelBackend):
         if user is None and request is not None:
             attempts.note_wrong(request, name)
         return user
+
+    def get_user(self, user_id: int) -> Any:
+        """A session's account, with what every page asks about it: its limits, and whether it has a factor."""
+        limited = ArraySubquery(ModelLimit.objects.filter(user=OuterRef("pk")).values("model"))
+        factor = Exists(SecondFactor.objects.filter(user=OuterRef("pk")))
+        user = User.objects.annotate(limited_to=limited, enrolled=factor).filter(pk=user_id).first()
+        if user is None or not self.user_can_authenticate(user):
+            return None
+        user._model_limits = frozenset(user.limited_to)  # type: ignore[attr-defined]  # noqa: SLF001 - see `limits`
+        return user
+
+    def get_all_permissions(self, user_obj: Any, obj: Any = None) -> set[str]:
+        """Those of the account and of its groups, asked for together."""
+        if obj is not None or not user_obj.is_active or user_obj.is_anonymous or user_obj.is_superuser:
+            return super().get_all_permissions(user_obj, obj)
+        if not hasattr(user_obj, "_perm_cache"):
+            given = Permission.objects.filter(Q(user=user_obj.pk) | Q(group__user=user_obj.pk))
+            names = given.order_by().values_list("content_type__app_label", "codename").distinct()
+            user_obj._perm_cache = {f"{app}.{name}" for app, name in names}  # noqa: SLF001 - where Django keeps them
+        known: set[str] = user_obj._perm_cache  # noqa: SLF001
+        return known
 
     def has_perm(self, user_obj: Any, perm: str, obj: Model | None = None) -> bool:
         """Whether a role gives it and no limit takes it away."""

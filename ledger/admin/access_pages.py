@@ -124,7 +124,7 @@ def _change(request: HttpRequest) -> list[str]:
     """Carry out what the page's form asks for; new recovery codes, if there are any to show."""
     said = request.POST
     if said.get("do") == "remove":
-        factors.remove(get_object_or_404(SecondFactor, user=request.user.pk, pk=said.get("factor")))
+        factors.remove(get_object_or_404(SecondFactor, user=request.user.pk, pk=_key(said.get("factor"))))
         messages.success(request, _("The factor is removed."))
         return []
     if said.get("do") == "codes":
@@ -157,7 +157,12 @@ def passkey(request: HttpRequest, step: str) -> HttpResponse:
         request.session[_CHALLENGE] = challenge.hex()
         return HttpResponse(options, content_type="application/json")
     challenge = bytes.fromhex(request.session.pop(_CHALLENGE, ""))
-    said = json.loads(request.body)
+    try:
+        said = json.loads(request.body)
+    except ValueError:
+        said = None
+    if not isinstance(said, dict):
+        return JsonResponse({"error": _("The browser's answer cannot be read: reload the page.")}, status=400)
     answer = json.dumps(said.get("credential"))
     try:
         if not making:
@@ -178,9 +183,8 @@ def api_tokens(request: HttpRequest) -> HttpResponse:
     shown, form = "", TokenForm(request.user)
     if request.method == "POST":
         if request.POST.get("do") == "revoke":
-            tokens.revoke(
-                get_object_or_404(ApiToken, user=request.user.pk, pk=request.POST.get("token")), request.user
-            )
+            key = _key(request.POST.get("token"))
+            tokens.revoke(get_object_or_404(ApiToken, user=request.user.pk, pk=key), request.user)
             return HttpResponseRedirect(reverse("api-tokens"))
         way = session.prove(request, reverse("api-tokens"))
         if way is not None:
@@ -193,6 +197,11 @@ def api_tokens(request: HttpRequest) -> HttpResponse:
     return _page(
         request, "api_tokens.html", {"title": _("API tokens"), "tokens": rows, "form": form, "shown": shown}
     )
+
+
+def _key(text: str | None) -> int:
+    """A row's number; one that no row has, where it is none."""
+    return int(text) if text and text.isdecimal() else 0
 
 
 def _page(request: HttpRequest, template: str, more: dict[str, Any]) -> TemplateResponse:

@@ -20,6 +20,7 @@ from django.urls import get_script_prefix, path, reverse
 from django.utils.html import escape, format_html
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import get_language
+from django.utils.translation import gettext as _
 from unfold.admin import ModelAdmin, checkbox
 
 from ledger.access import scope
@@ -102,13 +103,28 @@ class ReadOnlyAdmin(ModelAdmin):
         }
 
     def response_action(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse:
-        """What was started on a row's page leads back there."""
+        """What was started on a row's page leads back there. Keys that are none are refused, in words."""
         chosen = request.POST.getlist(ACTION_CHECKBOX_NAME)
+        strange = [key for key in chosen if not self._is_key(key)]
+        if strange:
+            words = _("%(key)s names no row, so nothing was done: tick rows on the list, then choose what to do.")
+            messages.error(request, words % {"key": repr(strange[0][:60])})
+            return HttpResponseRedirect(request.get_full_path())
         answer = super().response_action(request, queryset)
         if "_back" in request.POST and len(chosen) == 1 and isinstance(answer, HttpResponseRedirect):
             page = reverse(f"admin:ledger_{self.opts.model_name}_change", args=[quote(chosen[0])])
             return HttpResponseRedirect(page)
         return answer
+
+    def _is_key(self, text: str) -> bool:
+        """Whether the database can be asked for a row with this key."""
+        field = self.opts.pk
+        assert field is not None
+        try:
+            field.run_validators(field.to_python(text))
+        except ValidationError:
+            return False
+        return "\0" not in text
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str

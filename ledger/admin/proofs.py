@@ -58,10 +58,26 @@ class CertificateAdmin(_Logged):
     list_filter = ["complete", "window"]
     search_fields = ["uuid", "request__uuid", "window__uuid"]
     list_select_related = ["request", "window__model"]
+    fields = ("uuid", "request_link", "window_link", "complete", "earlier", "later", "logged")
+
+    def beside(self, request: HttpRequest, row: Certificate) -> dict[str, Any]:
+        return super().beside(request, row) | {"plain_words": plain_words.of_certificate(row)}
 
     @admin.display(description=_("request"))
     def request_link(self, row: Certificate) -> str:
         return link(row.request)
+
+    @admin.display(description=_("window"))
+    def window_link(self, row: Certificate) -> str:
+        return link(row.window)
+
+    @admin.display(description=_("brings up to date"))
+    def earlier(self, row: Certificate) -> str:
+        return link(row.supplements)
+
+    @admin.display(description=_("brought up to date by"))
+    def later(self, row: Certificate) -> str:
+        return link(Certificate.objects.filter(supplements=row).first())
 
 
 @admin.register(Continuation)

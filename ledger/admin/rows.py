@@ -17,7 +17,7 @@ from django.contrib.admin.templatetags.admin_urls import add_preserved_filters
 from django.contrib.admin.utils import lookup_field, quote
 from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import ObjectDoesNotExist
-from django.db.models import BooleanField, DateField, Field, ForeignKey, ManyToOneRel, Model, TimeField
+from django.db.models import BooleanField, DateField, ForeignKey, ManyToOneRel, Model, TimeField
 from django.template import Library
 from django.utils.html import conditional_escape, escape
 from django.utils.safestring import SafeString, mark_safe
@@ -89,11 +89,13 @@ def _cell(tag: str, classes: list[str], label: Any, text: Cell) -> Cell:
 def _linked(cl: ChangeList, text: Cell) -> Cell:
     """The text as the way to the row's page, which leads back to the list as it is now."""
     key = cl.pk_attname
-    kept = {"preserved_filters": cl.preserved_filters, "opts": cl.opts}
-    some = add_preserved_filters(kept, cl.url_for_result(SimpleNamespace(**{key: _SOME})))
-    before, after = (conditional_escape(part) for part in some.split(_SOME, 1))
-    after = f'{after}" class="{" ".join(theme.LINK_CLASSES)}">'
-    return lambda row: f'<a href="{before}{escape(quote(getattr(row, key)))}{after}{text(row)}</a>'
+    some: Any = SimpleNamespace(**{key: _SOME})
+    kept: Any = {"preserved_filters": cl.preserved_filters, "opts": cl.opts}
+    before, after = map(escape, add_preserved_filters(kept, cl.url_for_result(some)).split(_SOME, 1))
+    classes = " ".join(theme.LINK_CLASSES)
+    return lambda row: (
+        f'<a href="{before}{escape(quote(getattr(row, key)))}{after}" class="{classes}">{text(row)}</a>'
+    )
 
 
 def _text(cl: ChangeList, name: str, some: Model) -> tuple[Cell, list[str]]:
@@ -120,7 +122,7 @@ def _look_up(page: Any, name: str, row: Model) -> tuple[Any, Any, Any]:
     return found
 
 
-def _of_field(field: Field[Any, Any], name: str, empty: str) -> Cell:
+def _of_field(field: Any, name: str, empty: str) -> Cell:
     if isinstance(field.remote_field, ManyToOneRel):
 
         def related(row: Any) -> str:
@@ -128,9 +130,13 @@ def _of_field(field: Field[Any, Any], name: str, empty: str) -> Cell:
             return str(conditional_escape(empty if other is None else other))
 
         return related
-    show = lambda value: str(conditional_escape(display_for_field(value, field, empty)))  # noqa: E731
+
+    def show(value: Any) -> str:
+        return str(conditional_escape(display_for_field(value, field, empty)))
+
     if field.choices or isinstance(field, BooleanField):  # few values, the same in many rows
-        show = functools.cache(show)
+        known = functools.cache(show)
+        return lambda row: known(getattr(row, name))
     return lambda row: show(getattr(row, name))
 
 

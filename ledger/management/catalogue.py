@@ -150,7 +150,8 @@ def _words() -> Iterator[Words]:
         yield from (("ledger/texts.py", words, None) for words in register.values())
     yield from (("ledger/models/events.py", words, None) for words in KINDS.values())
     proved = (*certificates.PROVES, *certificates.SAMPLE_PROVES, *certificates.DOES_NOT_PROVE,
-              certificates.SAMPLE_DOES_NOT_PROVE)  # fmt: skip
+              certificates.SAMPLE_DOES_NOT_PROVE, certificates.NOT_CONTINUED,
+              certificates.DEVELOPMENT_SRS)  # fmt: skip
     yield from (("ledger/workflow/certificates.py", words, None) for words in proved)
     yield from (
         ("ledger/statements/predicates", kind, None) for kind in sorted(one.slug for one in PREDICATES.values())

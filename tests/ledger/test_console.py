@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from django.contrib import admin
-from django.contrib.auth.models import Group, User
+from django.contrib.auth.models import Group, Permission, User
 from django.test import Client as Browser
 from django.urls import reverse
 from django.utils import timezone
@@ -20,7 +20,8 @@ from ledger.access import roles
 from ledger.admin import empty, inclusion
 from ledger.admin.base import ReadOnlyAdmin
 from ledger.fsck.run import check_and_record
-from tests.ledger.story import Story
+from ledger.workflow import certificates, proofs
+from tests.ledger.story import Story, verdict
 
 
 def somebody(role: str) -> Browser:
@@ -49,12 +50,9 @@ def under_way(story: Story) -> models.Window:
     return window
 
 
-def test_the_first_page_says_what_needs_somebody(
-    under_way: models.Window, officer: Browser, django_assert_max_num_queries: Any
-) -> None:
+def test_the_first_page_says_what_needs_somebody(under_way: models.Window, officer: Browser) -> None:
     check_and_record()
-    with django_assert_max_num_queries(16):
-        page = officer.get("/admin/")
+    page = officer.get("/admin/")
     text = " ".join(page.content.decode().split())
     assert "<b>1</b> overdue" in text
     assert "3 days late" in text
@@ -70,6 +68,32 @@ def test_the_first_page_says_what_needs_somebody(
     assert "good, " in officer.get("/admin/").content.decode()
     late = officer.get(page.context["requests"]["late_list"])
     assert late.context["cl"].result_count == 1
+
+
+def test_the_first_page_asks_little_whatever_the_role(
+    under_way: models.Window, django_assert_max_num_queries: Any
+) -> None:
+    """With and without work for the workers, limited to a model or not, with a second factor or without."""
+    browsers = {role: somebody(role) for role in roles.ROLES}
+    models.ModelLimit.objects.create(user=User.objects.get(username=roles.AUDITOR), model=under_way.model)
+    for state in (models.Job.State.RUNNING, models.Job.State.QUEUED):
+        models.Job.objects.update(state=state)
+        for role, browser in browsers.items():
+            with django_assert_max_num_queries(15):
+                page = browser.get("/admin/")
+            assert page.context["windows"]["rows"], role
+
+
+def test_what_an_account_may_is_what_its_groups_and_itself_may(db: None) -> None:
+    """They are asked for together, and are the same as Django's own two questions find."""
+    account = User.objects.create(username="both", is_staff=True)
+    account.groups.add(Group.objects.get(name=roles.APPROVER), Group.objects.get(name=roles.OFFICER))
+    account.user_permissions.add(Permission.objects.get(codename="change_job"))
+    again = User.objects.get(pk=account.pk)
+    expected = again.get_user_permissions() | again.get_group_permissions()
+    assert User.objects.get(pk=account.pk).get_all_permissions() == expected > {"ledger.change_job"}
+    User.objects.filter(pk=account.pk).update(is_active=False)
+    assert User.objects.get(pk=account.pk).get_all_permissions() == set()
 
 
 def test_an_empty_first_page_says_what_to_do(officer: Browser) -> None:
@@ -189,6 +213,50 @@ def test_a_verdict_says_in_plain_words_what_it_says(under_way: models.Window, of
     assert "This proves" not in text
     order = officer.get(reverse("admin:ledger_order_change", args=[row.proof.claim.order_id])).content.decode()
     assert "The proof of cheater was rejected" in order
+
+
+def test_a_certificate_says_in_plain_words_what_it_says(
+    under_way: models.Window, officer: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the signed statement: who has not complied, of how much, how sure, and what is not proved; also where
+    the log lists the clients apart, and where a later certificate counts."""
+
+    def page(row: models.Certificate) -> str:
+        shown = officer.get(reverse("admin:ledger_certificate_change", args=[row.pk]))
+        return " ".join(unescape(shown.content.decode()).split())
+
+    monkeypatch.setattr(certificates, "_MOST_REPEATED", 0)  # as with hundreds of clients
+    (row,) = certificates.certify(under_way.uuid)
+    said = log.statement(row.entry).predicate
+    assert said.outcomes == []
+    assert said.outcomes_in is not None
+    text = page(row)
+    assert "was not done by enough clients" in text
+    assert "Clients that were ordered to unlearn: 2. That have proved it: 0, 0 of them late." in text
+    assert "cheater: the proof was rejected" in text
+    assert "quiet: no answer" in text
+    assert "No proof was accepted" in text
+    assert "Whoever made it can forge proofs" in text
+    for line in (*said.proves, *said.does_not_prove):
+        assert line in text
+    assert reverse("console:inclusion", args=[row.entry_id]) in text
+
+
+def test_a_later_certificate_is_the_one_that_counts(story: Story, officer: Browser) -> None:
+    party = story.party("late")
+    window = story.masked_window()
+    window.orders.update(due_at=timezone.now() - timedelta(days=1))
+    (first,) = certificates.certify(window.uuid)
+    proofs.record_verdict(story.proved(party, window.orders.get()).uuid, verdict())
+    (second,) = certificates.latest_certificates(window)
+    texts = [officer.get(reverse("admin:ledger_certificate_change", args=[one.pk])) for one in (first, second)]
+    before, after = (" ".join(unescape(one.content.decode()).split()) for one in texts)
+    assert "A later certificate has brought it up to date: that one counts." in before
+    assert reverse("admin:ledger_certificate_change", args=[second.pk]) in before
+    assert "was done with this model, and proved." in after
+    assert "That have proved it: 1, 1 of them late." in after
+    assert "Coverage: full. Of every client that complied" in after
+    assert "caught with a chance of 100 %." in after
 
 
 def test_charts_are_tables_of_what_was_signed(
