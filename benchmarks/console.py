@@ -8,8 +8,8 @@ after the other. Queries are counted in this process, over the same addresses, a
 taken there too: unlike what a caller waits, it does not depend on who else works on the machine. Chromium opens the
 pages, wide and light, then narrow and dark, and axe-core judges them by WCAG 2.2 AA.
 
-The last line is JSON. `list_page_p95_ms` is over all addresses and rounds, what the caller waits; `cpu_p95_ms` is over
-all addresses, what answering takes. The table names beside it the load on the machine while that was measured.
+The last line is JSON. `list_page_p95_ms` is over all addresses and rounds, what the caller waits; `cpu_p95_ms`
+is over all addresses, what answering takes. The table names the load on the machine while that was measured.
 """
 
 from __future__ import annotations
