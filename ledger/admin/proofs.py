@@ -14,6 +14,7 @@ from ledger.models import Certificate, Challenge, Claim, Continuation, ProofSubm
 
 
 class _Logged(ReadOnlyAdmin):
+    tells = True
     ordering = ["-entry"]
     logged = entry_link("entry", _("log entry"))
 

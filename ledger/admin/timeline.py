@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import Any, Final
 
 from django.db.models import Q, QuerySet
@@ -15,8 +16,21 @@ _STEPS: Final = 200  # the newest ones
 _TELLING: Final = ("reason", "method", "result", "dueAt", "masked", "attempt")
 
 
+#: Evidence has the story of the order or request that it is about.
+_ABOUT: Final = {
+    "claim": attrgetter("order"),
+    "challenge": attrgetter("claim.order"),
+    "proofsubmission": attrgetter("claim.order"),
+    "verdictrecord": attrgetter("proof.claim.order"),
+    "certificate": attrgetter("request"),
+}
+
+
 def of(row: Any) -> list[dict[str, Any]]:
-    """The steps of a row, oldest first, in one or two queries."""
+    """The steps of a row, or of what it is evidence about, oldest first, in one or two queries."""
+    about = _ABOUT.get(row._meta.model_name)  # noqa: SLF001 - Django's public name
+    if about is not None:
+        return of(about(row))
     return [
         {
             "at": event.created_at,

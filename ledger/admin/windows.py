@@ -16,7 +16,7 @@ from unfold.admin import TabularInline
 
 from ledger.access import scope, session
 from ledger.admin import progress
-from ledger.admin.base import ReadOnlyAdmin, ask_each, each, entry_link, link
+from ledger.admin.base import ReadOnlyAdmin, ask_each, entry_link, link
 from ledger.models import DeletionRequest, Order, Window
 from ledger.workflow.actors import officer
 from ledger.workflow.certificates import certify
@@ -129,10 +129,16 @@ class WindowAdmin(ReadOnlyAdmin):
             _("Its requests and its policy go into the log; no window is ever opened again."),
         )  # fmt: skip
 
-    @admin.action(description=_("Certify selected windows"), permissions=["decide"])
-    def certify(self, request: HttpRequest, rows: QuerySet[Window]) -> None:
+    @admin.action(description=_("Certify selected windows …"), permissions=["decide"])
+    def certify(self, request: HttpRequest, rows: QuerySet[Window]) -> HttpResponse | None:
         actor = officer(request.user)
-        each(request, rows, lambda row: certify(row.pk, actor=actor), _("certified"))
+        return ask_each(
+            self, request, rows, "certify", forms.Form,
+            _("Certify the window"), _("certified"),
+            lambda row, _: certify(row.pk, actor=actor),
+            _("A certificate for each of its requests goes into the log and stays there; it names the clients "
+"that have not complied. When one of them does later, a new certificate brings this one up to date."),
+        )  # fmt: skip
 
     def has_decide_permission(self, request: Any) -> bool:
         return bool(request.user.has_perm("ledger.change_window"))

@@ -211,6 +211,7 @@ def test_a_verdict_says_in_plain_words_what_it_says(under_way: models.Window, of
     assert "Whoever made it can forge proofs" in text
     assert said.failures[0].reason in text
     assert "This proves" not in text
+    assert "A client submitted its proofs" in text  # the order's story
     order = officer.get(reverse("admin:ledger_order_change", args=[row.proof.claim.order_id])).content.decode()
     assert "The proof of cheater was rejected" in order
 
@@ -240,6 +241,7 @@ def test_a_certificate_says_in_plain_words_what_it_says(
     for line in (*said.proves, *said.does_not_prove):
         assert line in text
     assert reverse("console:inclusion", args=[row.entry_id]) in text
+    assert "A deletion request was recorded" in text  # the request's story
 
 
 def test_a_later_certificate_is_the_one_that_counts(story: Story, officer: Browser) -> None:

@@ -172,7 +172,7 @@ def test_a_watching_agent_does_not_try_again_by_itself(clients, window_page):
 
 def test_the_certificate_is_issued_and_stands_in_the_log(nora, clients, request_page, window_page):
     nora.goto(window_page)
-    do(nora, "Certify selected windows")
+    do(nora, "Certify selected windows …", "Certify the window")
     says(nora, ": certified")
     nora.goto(request_page)
     nora.locator("#main a[href*='/ledger/certificate/']").click()
