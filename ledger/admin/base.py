@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.utils import quote, unquote
 from django.core.exceptions import BadRequest, PermissionDenied, ValidationError
 from django.db.models import Model, Q, QuerySet
@@ -66,7 +67,12 @@ class ReadOnlyAdmin(ModelAdmin):
         if not self.has_view_permission(request):
             raise PermissionDenied
         _refuse_nul(request)
-        return export.respond(self, request)
+        try:
+            return export.respond(self, request)
+        except IncorrectLookupParameters as error:
+            raise BadRequest(
+                f"got a filter that cannot be read, expected one as the list's links have it: {error}"
+            ) from error
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None

@@ -63,7 +63,7 @@ def of_certificate(row: Certificate) -> dict[str, Any]:
         head = _("What request %(request)s asks for was done with this model, and proved.")
     else:
         head = _("What request %(request)s asks for was not done by enough clients of this model.")
-    waiting = {one.client: one.status for one in outcomes if one.status not in MET}
+    waiting: dict[str, str] = {one.client: one.status for one in outcomes if one.status not in MET}
     waiting |= {one.client: one.reason for one in others}
     return {
         "good": said.is_complete,
