@@ -191,7 +191,7 @@ class RowSums:
         p = layout.parameters
         self._tau = self._damped = self._coefficients = 0
         self._ones: dict[int, int] = {}
-        self._masked = np.zeros((layout.chunk_weights, Z_BITS // _LIMB), dtype=np.uint64)
+        self._masked = np.zeros((layout.chunk_weights, Z_BITS // _LIMB), dtype=np.int64)
         shape = (p.blocks, p.directions, p.block_size, _LIMBS)
         self._in_h, self._in_k = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64)
         self._pushed: dict[int, int] = {}
@@ -203,7 +203,7 @@ class RowSums:
     def add_tau(self, z_tau: int, z_kept: int, masked: Sequence[int]) -> None:
         """The columns tau and tau_kept of a chunk, `masked` being the rows where the second is zero."""
         self._tau += z_tau + z_kept
-        self._masked[np.asarray(masked, dtype=np.int64)] += _limbs(z_kept, Z_BITS // _LIMB).astype(np.uint64)
+        self._masked[np.asarray(masked, dtype=np.int64)] += _limbs(z_kept, Z_BITS // _LIMB)
 
     def add_damped(self, z: int) -> None:
         """The public part of J."""
@@ -243,9 +243,11 @@ class RowSums:
         for n, rho in enumerate(c.rho[p.rank :]):
             for row, value in enumerate(_numbers(self._in_h[:, n])):
                 out[row] += rho * value
+            in_k = _numbers(self._in_k[:, n])
             for block in range(p.blocks):
                 row = self._layout.factor_start + block * p.multipliers + p.rank + n
-                out[row] += sum(map(int.__mul__, c.sigma, _numbers(self._in_k[block, n])))
+                start = block * p.block_size
+                out[row] += sum(map(int.__mul__, c.sigma, in_k[start : start + p.block_size]))
         return out
 
 
@@ -253,7 +255,13 @@ def _limbs(number: int, count: int) -> NDArray[np.int64]:
     return np.array([number >> _LIMB * i & _LOW for i in range(count)], dtype=np.int64)
 
 
-def _numbers(limbs: NDArray[np.int64] | NDArray[np.uint64]) -> list[int]:
+def _numbers(limbs: NDArray[np.int64]) -> list[int]:
     """Inverse of _limbs over the last axis, as a flat list; limbs may have grown past 32 bits, or be negative."""
-    flat = limbs.reshape(-1, limbs.shape[-1]).astype(object)
-    return list(flat @ np.array([1 << _LIMB * i for i in range(limbs.shape[-1])], dtype=object))
+    flat = limbs.reshape(-1, limbs.shape[-1])
+    words, carry = np.empty((len(flat), flat.shape[1] + 2), dtype="<u4"), np.zeros(len(flat), dtype=np.int64)
+    for i in range(flat.shape[1]):
+        total = flat[:, i] + carry
+        words[:, i], carry = total & _LOW, total >> _LIMB
+    words[:, -2], words[:, -1] = carry & _LOW, carry >> _LIMB & _LOW
+    data, size = words.tobytes(), 4 * words.shape[1]
+    return [int.from_bytes(data[k : k + size], "little", signed=True) for k in range(0, len(data), size)]

@@ -16,13 +16,14 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from multiprocessing import get_context, resource_tracker
+from multiprocessing import current_process, get_context, process, resource_tracker
 from typing import Any, TypeVar
 
 from prover_worker.errors import ProvingFailed
 
 Result = TypeVar("Result")
 _PR_SET_PDEATHSIG = 1
+_CURRENT = "_current_process"  # of multiprocessing.process, which has no setter for it
 
 
 def _quiet(parent: int) -> None:
@@ -50,6 +51,22 @@ def _deaf() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
+@contextmanager
+def _as_parent() -> Iterator[None]:
+    """Celery's workers call themselves daemons, which may have no children lest these outlive them; ours do not."""
+    own = current_process()
+    if not own.daemon:
+        yield
+        return
+    substitute = process.BaseProcess(daemon=False)
+    substitute.authkey = os.urandom(32)  # Celery's own is of a kind that is not handed on
+    setattr(process, _CURRENT, substitute)
+    try:
+        yield
+    finally:
+        setattr(process, _CURRENT, own)
+
+
 def run(
     function: Callable[..., Result],
     tasks: Iterable[tuple[Any, ...]],
@@ -66,13 +83,16 @@ def run(
     """
     pending: dict[Future[Result], int] = {}
     numbered = enumerate(tasks)
-    with ProcessPoolExecutor(
-        jobs,
-        mp_context=get_context("spawn"),
-        initializer=_quiet,
-        initargs=(os.getpid(),),
-        max_tasks_per_child=per_process,
-    ) as pool:
+    with (
+        _as_parent(),
+        ProcessPoolExecutor(
+            jobs,
+            mp_context=get_context("spawn"),
+            initializer=_quiet,
+            initargs=(os.getpid(),),
+            max_tasks_per_child=per_process,
+        ) as pool,
+    ):
         try:
             while True:
                 while len(pending) <= jobs and (task := next(numbered, None)) is not None:
@@ -105,6 +125,6 @@ def _done(pending: dict[Future[Result], int], patience: float | None) -> list[Fu
 
 def _end(pool: ProcessPoolExecutor) -> None:
     """End the processes now. Leaving the pool would wait for their tasks, which may take minutes."""
-    for process in list((pool._processes or {}).values()):  # noqa: SLF001 - public only from Python 3.14 on
-        process.kill()  # one that is stopped would not hear of SIGTERM
+    for worker in list((pool._processes or {}).values()):  # noqa: SLF001 - public only from Python 3.14 on
+        worker.kill()  # one that is stopped would not hear of SIGTERM
     pool.shutdown(wait=False, cancel_futures=True)

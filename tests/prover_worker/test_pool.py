@@ -3,9 +3,11 @@ import signal
 import subprocess
 import sys
 import time
+from multiprocessing import current_process
 from pathlib import Path
 
 import pytest
+from billiard import Process
 
 from prover_worker import pool
 from prover_worker.errors import PointError, ProvingFailed
@@ -136,3 +138,21 @@ def test_processes_end_with_their_parent(number, tmp_path):
     while any(map(alive, children)) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not any(map(alive, children))
+
+
+def in_a_worker_of_celery():
+    assert sorted(pool.run(square, [(2,), (3,)], 2)) == [(0, 4), (1, 9)]
+    assert current_process().daemon
+
+
+def test_workers_of_celery_may_start_processes():
+    """Celery's are billiard's, daemons to multiprocessing; which they are again afterwards."""
+    worker = Process(target=in_a_worker_of_celery, daemon=True)
+    worker.start()
+    worker.join()
+    assert worker.exitcode == 0
+
+
+def test_a_process_that_hangs_is_ended_and_told_of():
+    with pytest.raises(ProvingFailed, match=r"finished a task within 1\.5 s"):
+        list(pool.run(time.sleep, [(600,)], 1, patience=1.5))

@@ -16,9 +16,11 @@ from packaging.requirements import Requirement
 from ledger.statements import keys, predicates
 from ledger.statements.statement import sign_statement
 from ledger.tlog.checkpoint import Checkpoint, sign_checkpoint
+from prover_worker.audit import proofs as checking
 from prover_worker.audit.command import main
 from prover_worker.bundle import ProofBundle, format_bundle, parse_bundle
 from tests.bundles import Bundle
+from tests.prover_worker.dying import Killed
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 HIDDEN = ("celery", "django", "ezkl", "httpx2", "onnx", "psycopg", "rest_framework", "safetensors", "timm", "torch")
@@ -86,6 +88,14 @@ def test_a_bundle_without_proofs(verify, window):
     assert (status, document["holds"]) == (3, False)
     assert "leaves the proofs out" in said
     assert verify(bundle.pack(), "--proofs", "none")[0] == 0
+
+
+def test_a_verifying_process_that_dies_finds_nothing_out(verify, window, monkeypatch):
+    """No outcome is neither acceptance nor a proof that the log is wrong."""
+    monkeypatch.setattr(checking, "_backend", lambda _choice: Killed())
+    status, document, said = verify(window.data, "--jobs", "1")
+    assert (status, document["holds"], document["failed"]) == (3, False, "proofs")
+    assert "nothing was found out about them" in said
 
 
 class TestKeptCheckpoints:
