@@ -63,9 +63,9 @@ class Stages:
         figures = self._kept[name]
         print(f"{name}: {figures['wall']:.0f} s, {figures['cpu']:.0f} s CPU, {figures['peak_mb']} MB", flush=True)
 
-    def report(self, stage: str, done: int, total: int) -> None:
+    def report(self, stage: str, done: int, total: int, at_once: int = 1) -> None:
         """What the agent's steps say of their progress."""
-        self._show(stage, done, total)
+        self._show(stage, done, total, at_once)
         if self._name:
             self._keep()
 

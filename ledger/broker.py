@@ -9,8 +9,8 @@
 | reports | exports, imports, the daily check of the log | minutes |
 
 A worker takes all queues unless `-Q` names some. Compensation and proving are no queues here: clients do them, on
-machines of their own. A message only wakes a worker (see `ledger.queue`), so brokers need neither persistence nor
-mirrors, and each may lose or repeat what it likes.
+machines of their own, and where these are several, over a broker of their own. A message only wakes a worker (see
+`ledger.queue`), so brokers need neither persistence nor mirrors, and each may lose or repeat what it likes.
 """
 
 from __future__ import annotations
@@ -37,8 +37,14 @@ _GRACE: Final = 60
 PATIENCE: Final = max(LIMITS.values()) + 3600
 
 
-def configuration(url: str, folder: Path, memory_mb: int, routes: Mapping[str, str]) -> dict[str, Any]:
-    """Settings for Celery, without its beat. `routes`: queues of tasks; `folder`: of the spool, if no `url`."""
+def configuration(
+    url: str, folder: Path, memory_mb: int, routes: Mapping[str, str], limits: Mapping[str, int] = LIMITS
+) -> dict[str, Any]:
+    """Settings for Celery, without its beat. `routes`: queues of tasks; `folder`: of the spool, if no `url`.
+
+    `limits`: the queues and their seconds, the first one for what has no route. The provider's, unless it is a
+    client that configures its own workers (`prover_worker.work_queue`).
+    """
     scheme = urlsplit(url).scheme
     return {
         "broker_url": url or "spool://localhost",
@@ -53,12 +59,12 @@ def configuration(url: str, folder: Path, memory_mb: int, routes: Mapping[str, s
         "task_ignore_result": True,
         "task_acks_late": True,
         "task_reject_on_worker_lost": True,
-        "task_queues": [Queue(name, queue_arguments=_arguments(scheme)) for name in LIMITS],
-        "task_default_queue": LEDGER,
+        "task_queues": [Queue(name, queue_arguments=_arguments(scheme)) for name in limits],
+        "task_default_queue": next(iter(limits)),
         "task_create_missing_queues": False,  # `-Q verfication` is a mistake, not a queue
         "task_routes": {task: {"queue": queue} for task, queue in routes.items()},
         "task_annotations": {
-            task: {"soft_time_limit": LIMITS[queue], "time_limit": LIMITS[queue] + _GRACE}
+            task: {"soft_time_limit": limits[queue], "time_limit": limits[queue] + _GRACE}
             for task, queue in routes.items()
         },
         "worker_prefetch_multiplier": 1,  # what waits, waits where other workers can take it

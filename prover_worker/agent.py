@@ -40,12 +40,15 @@ from prover_worker.agent_log import logging_to, versions
 from prover_worker.agent_parser import parser
 from prover_worker.agent_progress import reporter
 from prover_worker.agent_state import Folder
+from prover_worker.backend import Backend
 from prover_worker.client import ALL, PROVE, SUBMIT, UNLEARN, Agent
 from prover_worker.client_base import Report
+from prover_worker.crew import Crew
 from prover_worker.damage import Limits
 from prover_worker.errors import AgentError, LedgerAway, LimitExceeded, ProverError
 from prover_worker.profiles import PROFILES, STEADY
 from prover_worker.watching import Outcome, carry_out, watch
+from prover_worker.work_folder import Site
 from unlearning.errors import UnlearningError
 
 logger = logging.getLogger("prover_worker.agent")  # __name__ is "__main__" under python -m
@@ -134,7 +137,7 @@ def _terminable() -> Iterator[None]:
 def _run(make_agent: Callable[..., Agent], options: argparse.Namespace, report: Report) -> tuple[int, list[str]]:
     if options.command == "support-bundle":
         return DONE, [f"wrote {support.write_bundle(Folder(options.state), options.out)}; it holds no secrets"]
-    backend = None
+    backend: Backend | None = None
     if options.command in _PROVING:
         from prover_worker.ezkl_backend import EzklBackend
 
@@ -144,13 +147,26 @@ def _run(make_agent: Callable[..., Agent], options: argparse.Namespace, report: 
     profile.apply()
     jobs = profile.jobs if options.jobs is None else options.jobs
     agent = make_agent(
-        options.state, backend, jobs, options.cache, report, limits, per_process=profile.proofs_per_process
-    )
+        options.state, backend, jobs, options.cache, report, limits, per_process=profile.proofs_per_process,
+        crew=_crew(options, backend) if options.workers and backend else None,
+    )  # fmt: skip
     if options.command in _TELLING:
         return DONE, _TELLING[options.command](agent, options)
     if options.command == "watch":
         watch(agent, _say)
     return _carry_out(agent, options)
+
+
+def _crew(options: argparse.Namespace, backend: Backend) -> Crew:
+    """The client's own workers, over its own broker."""
+    try:
+        from prover_worker.work_queue import Messages
+    except ModuleNotFoundError as error:
+        raise AgentError(
+            f"--workers needs the package {error.name}: pip install 'unlearning-ledger[client,workers]'"
+        ) from error
+    site = Site.open(options.workers, make=True)
+    return Crew(site, Messages(site, options.broker), backend)
 
 
 def _enrol(agent: Agent, options: argparse.Namespace) -> list[str]:

@@ -15,6 +15,7 @@ from prover_worker.profiles import PROFILES
 
 REASONS: Final = get_args(OrderObjection.model_fields["reason"].annotation)
 STATE_VARIABLE: Final = "UNLEARNING_AGENT_STATE"
+BROKER_VARIABLE: Final = "UNLEARNING_WORKERS_BROKER"
 
 
 def parser(prog: str = "unlearning-agent") -> argparse.ArgumentParser:
@@ -39,6 +40,18 @@ def parser(prog: str = "unlearning-agent") -> argparse.ArgumentParser:
         "--jobs",
         type=int,
         help="processes that prove at once, each with its memory (default: the profile's, or 1)",
+    )
+    top.add_argument(
+        "--workers",
+        type=Path,
+        metavar="DIR",
+        help="let workers of your own prove (`python -m prover_worker.work --shared DIR` on each machine); "
+        "DIR is a folder that all of them see and nobody else",
+    )
+    top.add_argument(
+        "--broker",
+        default=os.environ.get(BROKER_VARIABLE, ""),
+        help=f"your own Redis or RabbitMQ that wakes them (or ${BROKER_VARIABLE}); default: files in DIR",
     )
     top.add_argument("--progress", choices=("bar", "json", "none"), default="bar")
     top.add_argument("--log-level", choices=LEVELS, default="info", help="of logs/agent.log in the state folder")

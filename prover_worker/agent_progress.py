@@ -1,20 +1,33 @@
 """How the agent shows what it is doing: bars with the time left, JSON lines, or nothing; and always its log.
 
-The time left of a stage is what its remaining parts take at the pace of this run. Parts that an earlier run had
-finished do not count towards the pace: a resumed proof would otherwise promise to be over at once.
+The time left of a stage is what its remaining parts take, at the pace of the later half of those made in this run:
+that of this hour, and not of a morning when the machine was idle. Parts that an earlier run had finished do not
+count: a resumed proof would otherwise promise to be over at once. Of parts that are made several at once, the last
+round takes as long as every other one, however few are left.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import math
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
+from rich.text import Text
 
 from prover_worker.client_base import Report
 
@@ -26,17 +39,33 @@ class Estimate:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._stage, self._total = "", 0
-        self._first, self._last, self._since = 0, 0, 0.0
+        self._stage, self._total, self._now = "", 0, 0.0
+        self._spent: list[tuple[int, float]] = []  # parts done, and seconds spent on them by all that were at it
 
-    def left(self, stage: str, done: int, total: int) -> float | None:
-        """Take note of `done` of `total` parts; None until a part was finished in this run."""
+    def left(self, stage: str, done: int, total: int, at_once: int = 1) -> float | None:
+        """Take note of `done` of `total` parts, `at_once` under way; None until a part was finished in this run."""
         now = self._clock()
-        if (stage, total) != (self._stage, self._total) or done < self._last:
-            self._stage, self._total, self._first, self._since = stage, total, done, now
-        self._last = done
-        made = done - self._first
-        return (now - self._since) / made * (total - done) if made else None
+        if (stage, total) != (self._stage, self._total) or done < self._spent[-1][0]:
+            self._stage, self._total, self._spent = stage, total, [(done, 0.0)]
+        elif done > self._spent[-1][0]:
+            self._spent.append((done, self._spent[-1][1] + at_once * (now - self._now)))
+        else:
+            return self._ahead(done, total, at_once)
+        self._now = now
+        return self._ahead(done, total, at_once)
+
+    def _ahead(self, done: int, total: int, at_once: int) -> float | None:
+        first, made = self._spent[0][0], done - self._spent[0][0]
+        if not made:
+            return None
+        begun = at_once * math.ceil(made / at_once)
+        if made < 2 * at_once:  # the first ones end together, and were all paid for when the first one ends
+            each = self._spent[-1][1] / begun
+        else:
+            before, spent = next(entry for entry in reversed(self._spent) if entry[0] <= first + made // 2)
+            each = (self._spent[-1][1] - spent) / (done - before)
+        rounds = math.ceil((total - first) / at_once) - made / at_once
+        return each * rounds
 
 
 def name_of(stage: str) -> str:
@@ -60,9 +89,9 @@ def reporter(style: str) -> Iterator[Report]:
 def _json(log: Report) -> Report:
     estimate = Estimate()
 
-    def report(stage: str, done: int, total: int) -> None:
+    def report(stage: str, done: int, total: int, at_once: int = 1) -> None:
         log(stage, done, total)
-        left = estimate.left(name_of(stage), done, total)
+        left = estimate.left(name_of(stage), done, total, at_once)
         line = {"stage": stage, "done": done, "total": total}
         if left is not None:
             line["secondsLeft"] = round(left)
@@ -75,7 +104,8 @@ def _logged() -> Report:
     """Into the log: the beginning of each stage, and its end."""
     current = ""
 
-    def report(stage: str, done: int, total: int) -> None:
+    def report(stage: str, done: int, total: int, at_once: int = 1) -> None:
+        del at_once
         nonlocal current
         name = name_of(stage)
         if name != current:
@@ -90,22 +120,21 @@ def _logged() -> Report:
 @contextmanager
 def _bars(log: Report) -> Iterator[Report]:
     columns = (
-        TextColumn("{task.description:<36}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
-        TextColumn("{task.fields[left]}"),
+        TextColumn("{task.description:<36}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), _Left(),
     )  # fmt: skip
     with Progress(*columns, console=Console(stderr=True)) as bars:
         shown: dict[str, TaskID] = {}
         estimate = Estimate()
 
-        def show(stage: str, done: int, total: int) -> None:
+        def show(stage: str, done: int, total: int, at_once: int = 1) -> None:
             log(stage, done, total)
             name = name_of(stage)
             if name not in shown:
                 _complete(bars)  # one stage follows another: what came before is over
-                shown[name] = bars.add_task(name, total=total, left="")
-            seconds = estimate.left(name, done, total)
-            left = f"{_duration(seconds)} left" if seconds is not None and done < total else ""
-            bars.update(shown[name], completed=done, total=total, description=stage, left=left)
+                shown[name] = bars.add_task(name, total=total, end=None)
+            seconds = estimate.left(name, done, total, at_once)
+            end = time.monotonic() + seconds if seconds is not None and done < total else None
+            bars.update(shown[name], completed=done, total=total, description=stage, end=end)
 
         yield show
         _complete(bars)
@@ -113,7 +142,15 @@ def _bars(log: Report) -> Iterator[Report]:
 
 def _complete(bars: Progress) -> None:
     for task in bars.tasks:
-        bars.update(task.id, completed=task.total, left="")
+        bars.update(task.id, completed=task.total, end=None)
+
+
+class _Left(ProgressColumn):
+    """The time left, which goes down between one part and the next."""
+
+    def render(self, task: Task) -> Text:
+        end = task.fields["end"]
+        return Text("" if end is None else f"{_duration(max(0.0, end - time.monotonic()))} left")
 
 
 def _duration(seconds: float) -> str:

@@ -224,11 +224,11 @@ class Claiming(Committing):
         missing = [chunk for chunk in solutions if not made.has(chunk)]
         tasks = ((release, layout, solutions[chunk]) for chunk in missing)
         done = len(solutions) - len(missing)
-        self.report("committing to the solution", done, len(solutions))
+        self.report("committing to the solution", done, len(solutions), self.jobs)
         for number, (weight, record) in pool.run(_commit_solution, tasks, self.jobs) if missing else ():
             made.write(missing[number], weight + record)
             done += 1
-            self.report("committing to the solution", done, len(solutions))
+            self.report("committing to the solution", done, len(solutions), self.jobs)
         for chunk in solutions:
             weights[chunk] = made.read(chunk)[: curve.POINT_BYTES]
         folder.write("weights.points", b"".join(weights))

@@ -141,6 +141,7 @@ class Agent(Claiming):
         rows = layout.masked_rows(parse_mask(folder.read("mask.bin"))[1])
         solutions, steered = self._solutions(folder), self._directions(folder, layout)
         secret_of = self._secrets_of(layout)
+        jobs = fitting_jobs(self.jobs, release.relation)
         bundle, figures = prove_claim(
             self.backend,
             release,
@@ -149,9 +150,10 @@ class Agent(Claiming):
             lambda c: ChunkWitness(secret_of(c), solutions[c], rows[c], steered.get(c)),
             challenge,
             proofs,
-            fitting_jobs(self.jobs, release.relation),
-            lambda done, total: self.report("proving", done, total),
+            jobs,
+            self.report_proofs("proving", jobs),
             self.per_process,
+            self.crew,
         )
         size = len(format_bundle(bundle))
         folder.write_json("figures.json", asdict(figures) | {"bundle_bytes": size, "chunks": len(bundle.relations)})

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,23 +21,30 @@ from prover_worker.agent_state import Folder
 from prover_worker.backend import Backend
 from prover_worker.client_keys import ClientKeys
 from prover_worker.commitments import ChunkSecrets
+from prover_worker.crew import Crew
 from prover_worker.damage import DEFAULT_MAX_DROP, Limits
 from prover_worker.errors import AgentError
 from prover_worker.layout import Layout
 from prover_worker.ledger_client import LedgerClient, News, Trust
 from prover_worker.release import Release
 
-Report = Callable[[str, int, int], None]
+
+class Report(Protocol):
+    """Is told of progress."""
+
+    def __call__(self, stage: str, done: int, total: int, at_once: int = 1) -> None:
+        """So many parts of a stage are done; `at_once` are under way together."""
 
 
-def silent(stage: str, done: int, total: int) -> None:
+def silent(stage: str, done: int, total: int, at_once: int = 1) -> None:
     """Report progress to nobody."""
 
 
 class ClientBase:
     """One client on one machine. All state is in `folder`; `cache` keeps proving keys.
 
-    `jobs` processes prove at once, and each ends after `per_process` proofs, if that is a number.
+    `jobs` processes prove at once, and each ends after `per_process` proofs, if that is a number. With a crew,
+    other machines of this client prove instead.
     """
 
     def __init__(
@@ -49,10 +56,12 @@ class ClientBase:
         report: Report = silent,
         limits: Limits | None = None,
         per_process: int | None = None,
+        crew: Crew | None = None,
     ) -> None:
         self.state = Folder(folder)
         self.backend, self.jobs, self.report, self.per_process = backend, jobs, report, per_process
-        self.cache = cache or folder / "keys"
+        self.crew = crew
+        self.cache = cache or (crew.site.keys if crew else folder / "keys")
         self._limits = limits or Limits()
 
     @property
@@ -69,6 +78,10 @@ class ClientBase:
             self.state.write_json(
                 "agent.json", self.state.read_json("agent.json") | {"maxDrop": self._limits.max_drop}
             )
+
+    def report_proofs(self, stage: str, jobs: int) -> Callable[[int, int], None]:
+        """How proofs report their progress, by `jobs` processes or the crew."""
+        return lambda done, total: self.report(stage, done, total, self.crew.working if self.crew else jobs)
 
     @property
     def keys(self) -> ClientKeys:

@@ -231,11 +231,11 @@ class Committing(Continuing):
         missing = [chunk for chunk in range(layout.chunks) if not made.has(chunk)]
         tasks = ((release, layout, secrets_of(chunk)) for chunk in missing)
         done = layout.chunks - len(missing)
-        self.report("committing to weights and curvature", done, layout.chunks)
+        self.report("committing to weights and curvature", done, layout.chunks, self.jobs)
         for number, (weight, curvature) in pool.run(_commit_chunk, tasks, self.jobs) if missing else ():
             made.write(missing[number], weight + curvature)
             done += 1
-            self.report("committing to weights and curvature", done, layout.chunks)
+            self.report("committing to weights and curvature", done, layout.chunks, self.jobs)
         records = [made.read(chunk) for chunk in range(layout.chunks)]
         folder.write("weights.points", b"".join(record[: curve.POINT_BYTES] for record in records))
         folder.write("curvature.points", b"".join(record[curve.POINT_BYTES :] for record in records))

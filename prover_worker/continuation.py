@@ -17,7 +17,7 @@ The proofs of one commitment travel in one file:
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
@@ -26,17 +26,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ledger.tlog.checkpoint import Checkpoint
-from prover_worker import combining, curve, pool
+from prover_worker import combining, curve
 from prover_worker.backend import Backend
 from prover_worker.bundle import Section, format_section, parse_section
 from prover_worker.challenge import Challenge, derive_continuation
 from prover_worker.combining import Item, RowSums, draw_z
 from prover_worker.commitments import ChunkSecrets, parse_record, split_records
+from prover_worker.crew import Crew
 from prover_worker.curve import IDENTITY, Point, linear
 from prover_worker.errors import BundleError, CircuitError, PointError, ProverError
 from prover_worker.field import R, Vector, combine
 from prover_worker.layout import RELATION_COLUMNS, Layout, column_lengths
-from prover_worker.prove import Figures, ProofFolder, measured
+from prover_worker.prove import Figures, ProofFolder, elsewhere, here, measured
 from prover_worker.release import Release
 from prover_worker.verify import Verification
 from unlearning.errors import UnlearningError
@@ -46,6 +47,7 @@ Indices = NDArray[np.int64]
 Progress = Callable[[int, int], None]
 
 _MAGIC: Final = b"unlearning-continuation/v2\n"
+_KIND: Final = "continuation"
 
 
 def union(masks: Sequence[bytes], total: int) -> Indices:
@@ -86,23 +88,29 @@ def prove_chunk(
 def prove(
     backend: Backend, release: Release, layout: Layout, rows: Mapping[int, Sequence[int]],
     secrets_of: Callable[[int], ChunkSecrets], challenge: Challenge, folder: ProofFolder, jobs: int,
-    progress: Progress, per_process: int | None = None,
+    progress: Progress, per_process: int | None = None, crew: Crew | None = None,
 ) -> bytes:  # fmt: skip
     """Make every proof that is not in the folder yet; returns the file of all. `rows`: those to show, by chunk."""
     chunks = sorted(rows)
-    missing = [chunk for chunk in chunks if not folder.file("continuation", chunk).exists()]
+    missing = [(_KIND, chunk) for chunk in chunks if not folder.file(_KIND, chunk).exists()]
 
-    def tasks() -> Iterator[tuple[object, ...]]:
-        for chunk in missing:
-            yield backend, release, layout, secrets_of(chunk), rows[chunk], challenge
+    def task(_kind: str, chunk: int) -> tuple[object, ...]:
+        return prove_chunk, backend, release, layout, secrets_of(chunk), rows[chunk], challenge
+
+    def columns_of(_kind: str, chunk: int) -> list[Vector]:
+        return columns(layout, secrets_of(chunk), rows[chunk], challenge)
 
     done = len(chunks) - len(missing)
     progress(done, len(chunks))
-    for number, (proof, _) in pool.run(prove_chunk, tasks(), jobs, per_process) if missing else ():
-        folder.write("continuation", missing[number], proof)
+    for item, proof, _ in (
+        here(missing, task, jobs, per_process)
+        if crew is None
+        else elsewhere(missing, columns_of, release, challenge, crew)
+    ):
+        folder.write(*item, proof)
         done += 1
         progress(done, len(chunks))
-    return format_continuation({chunk: folder.read("continuation", chunk) for chunk in chunks})
+    return format_continuation({chunk: folder.read(_KIND, chunk) for chunk in chunks})
 
 
 def format_continuation(proofs: Section) -> bytes:

@@ -141,7 +141,7 @@ class Continuing(ClientBase):
             self.backend, release.with_keys(self.backend, self.cache), layout,
             layout.masked_rows(folder.read_arrays(ZEROS)["zeros"]), self._secrets_of(layout), challenge,
             ProofFolder(folder.file(f"proofs-{challenge_ref.leaf_hash[:16]}")), self.jobs,
-            lambda done, total: self.report("proving that zeros were kept", done, total), self.per_process,
+            self.report_proofs("proving that zeros were kept", self.jobs), self.per_process, self.crew,
         )  # fmt: skip
         digest = ledger.upload(data)
         proof = ContinuationProof(

@@ -1,4 +1,4 @@
-"""How many proving processes the machine's free memory takes.
+"""How many proving processes the machine's free memory takes, and how much one has taken.
 
 A process that proves peaks at some 2.4 times its proving key at logrows 14 and 15 (docs/protocol.md, section 11);
 3 leaves some room. Below that the interpreter and its libraries count: 300 MB.
@@ -7,6 +7,7 @@ A process that proves peaks at some 2.4 times its proving key at logrows 14 and 
 from __future__ import annotations
 
 import logging
+import resource
 from pathlib import Path
 from typing import Final
 
@@ -18,6 +19,7 @@ _PER_KEY_BYTE: Final = 3.0
 _BASE_BYTES: Final = 300_000_000
 _MEMINFO: Final = Path("/proc/meminfo")
 _CGROUP: Final = Path("/sys/fs/cgroup")
+_STATUS: Final = Path("/proc/self/status")
 
 
 def fitting_jobs(wanted: int, circuit: CircuitFiles) -> int:
@@ -33,6 +35,19 @@ def fitting_jobs(wanted: int, circuit: CircuitFiles) -> int:
             free // 10**6, each // 10**6, fitting, wanted,
         )  # fmt: skip
     return fitting
+
+
+def peak_bytes(status: Path = _STATUS) -> int:
+    """The most memory that this process has held since it began (Linux: VmHWM).
+
+    getrusage would not do: what the parent held when it started this process counts there as well.
+    """
+    try:
+        lines = status.read_text().splitlines()
+    except OSError:
+        lines = []
+    amounts = [line.split()[1] for line in lines if line.startswith("VmHWM:")]
+    return 1024 * (int(amounts[0]) if amounts else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 
 
 def free_bytes(meminfo: Path = _MEMINFO, cgroup: Path = _CGROUP) -> int | None:

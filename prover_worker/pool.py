@@ -26,8 +26,10 @@ _PR_SET_PDEATHSIG = 1
 _CURRENT = "_current_process"  # of multiprocessing.process, which has no setter for it
 
 
-def _quiet(parent: int) -> None:
-    """Die at once on signals (Rust code would not notice them for seconds) and keep the terminal clean."""
+def follow(parent: int) -> None:
+    """Begin a process that proves: die at once on signals (Rust code would not notice them for seconds) and with
+    the thread of `parent` that made it, and keep the terminal clean.
+    """
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # one that came meanwhile ends us here
@@ -42,7 +44,7 @@ def _quiet(parent: int) -> None:
 
 @contextmanager
 def _deaf() -> Iterator[None]:
-    """What is started in here hears of Ctrl-C only in `_quiet`: while it imports, it would print a traceback."""
+    """What is started in here hears of Ctrl-C only in `follow`: while it imports, it would print a traceback."""
     resource_tracker.ensure_running()  # or it would be started with the first process, and unblock the signal
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
@@ -88,7 +90,7 @@ def run(
         ProcessPoolExecutor(
             jobs,
             mp_context=get_context("spawn"),
-            initializer=_quiet,
+            initializer=follow,
             initargs=(os.getpid(),),
             max_tasks_per_child=per_process,
         ) as pool,

@@ -6,10 +6,10 @@ stopped, and a folder of another challenge is never looked at.
 
 from __future__ import annotations
 
-import resource
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from prover_worker import pool
@@ -18,12 +18,17 @@ from prover_worker.backend import Backend, CircuitFiles
 from prover_worker.bundle import ProofBundle
 from prover_worker.challenge import Challenge
 from prover_worker.commitments import ChunkSecrets, ChunkSolution, check_digits
+from prover_worker.crew import Crew, name_of
 from prover_worker.directing import ChunkDirections, added
 from prover_worker.field import R, Vector, combine
 from prover_worker.layout import Layout, column_lengths
+from prover_worker.memory import peak_bytes
 from prover_worker.release import Release
+from prover_worker.work_run import circuit_of, item_name
 
 Progress = Callable[[int, int], None]
+#: Kind of a proof, and its chunk or the number of its group.
+Item = tuple[str, int]
 
 
 @dataclass
@@ -86,8 +91,7 @@ def measured(backend: Backend, files: CircuitFiles, columns: list[Vector]) -> tu
     """A proof, and what it cost."""
     start = time.process_time()
     proof = backend.prove(files, columns)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return proof, Figures(cpu_seconds=time.process_time() - start, peak_mb=peak, proofs=1)
+    return proof, Figures(cpu_seconds=time.process_time() - start, peak_mb=peak_bytes() / 2**20, proofs=1)
 
 
 def prove_relation(
@@ -123,7 +127,7 @@ class ProofFolder:
 
     def file(self, kind: str, key: int) -> Path:
         """Where the proof of a chunk or group lies once it is finished."""
-        return self.path / f"{kind}-{key:06d}"
+        return self.path / item_name(kind, key)
 
     def read(self, kind: str, key: int) -> bytes:
         """A finished proof."""
@@ -132,6 +136,34 @@ class ProofFolder:
     def write(self, kind: str, key: int, proof: bytes) -> None:
         """A proof file is whole or absent. Raises AgentError when the disk is full."""
         Folder(self.path).write(self.file(kind, key).name, proof)
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """What a claim's proofs are made from, by kind and key: a chunk, or a group's number."""
+
+    backend: Backend
+    release: Release
+    layout: Layout
+    witness_of: Callable[[int], ChunkWitness]
+    challenge: Challenge
+    groups: list[list[int]]
+
+    def task(self, kind: str, key: int) -> tuple[object, ...]:
+        """A function and its arguments, for a process of this machine."""
+        if kind == "relation":
+            return prove_relation, self.backend, self.release, self.layout, self.witness_of(key), self.challenge
+        return prove_range, self.backend, self.release, self.layout, self._solutions(key)
+
+    def columns(self, kind: str, key: int) -> list[Vector]:
+        """The columns, for another machine."""
+        if kind == "relation":
+            base = self.release.predicate.digit_base
+            return relation_columns(self.layout, self.witness_of(key), self.challenge, base)
+        return range_columns(self.release, self.layout, self._solutions(key))
+
+    def _solutions(self, group: int) -> list[ChunkSolution]:
+        return [self.witness_of(chunk).solution for chunk in self.groups[group]]
 
 
 def prove_claim(
@@ -145,27 +177,28 @@ def prove_claim(
     jobs: int = 1,
     progress: Progress | None = None,
     per_process: int | None = None,
+    crew: Crew | None = None,
 ) -> tuple[ProofBundle, Figures]:
     """Make every proof of `chunks` that is not in the folder yet, then read them all.
 
-    Proofs already there cost nothing and are not in the figures. Raises ProvingFailed.
+    `jobs` processes of this machine make them, or the client's other machines, if there is a crew. A range proof
+    follows its last chunk, so what is left is made of the same parts as what is done, and takes as long. Proofs
+    that are there already cost nothing and are not in the figures. Raises ProvingFailed.
     """
-    groups = layout.groups(chunks)
-    wanted = [("relation", c) for c in chunks] + [("range", g) for g in range(len(groups))]
+    parts = _Parts(backend, release, layout, witness_of, challenge, layout.groups(chunks))
+    wanted = list[Item]()
+    for number, group in enumerate(parts.groups):
+        wanted += [*(("relation", chunk) for chunk in group), ("range", number)]
     missing = [item for item in wanted if not folder.file(*item).exists()]
     figures, start = Figures(), time.monotonic()
-
-    def tasks() -> Iterator[tuple[object, ...]]:
-        for kind, key in missing:
-            if kind == "relation":
-                yield prove_relation, backend, release, layout, witness_of(key), challenge
-            else:
-                yield prove_range, backend, release, layout, [witness_of(c).solution for c in groups[key]]
-
     if progress:
         progress(len(wanted) - len(missing), len(wanted))
-    for number, (proof, one) in pool.run(_apply, tasks(), jobs, per_process) if missing else ():
-        folder.write(*missing[number], proof)
+    for item, proof, one in (
+        here(missing, parts.task, jobs, per_process)
+        if crew is None
+        else elsewhere(missing, parts.columns, release, challenge, crew)
+    ):
+        folder.write(*item, proof)
         figures.add(one)
         if progress:
             progress(len(wanted) - len(missing) + figures.proofs, len(wanted))
@@ -176,6 +209,29 @@ def prove_claim(
         {key: proof for (kind, key), proof in read.items() if kind == "range"},
     )
     return bundle, figures
+
+
+def here(
+    missing: Sequence[Item], task_of: Callable[[str, int], tuple[object, ...]], jobs: int, per_process: int | None
+) -> Iterator[tuple[Item, bytes, Figures]]:
+    """Make proofs in processes of this machine, in the order in which they are finished."""
+    tasks = (task_of(*item) for item in missing)
+    for number, (proof, figures) in pool.run(_apply, tasks, jobs, per_process) if missing else ():
+        yield missing[number], proof, figures
+
+
+def elsewhere(
+    missing: Sequence[Item],
+    columns_of: Callable[[str, int], list[Vector]],
+    release: Release,
+    challenge: Challenge,
+    crew: Crew,
+) -> Iterator[tuple[Item, bytes, Figures]]:
+    """Let the client's other machines make proofs, in the order in which they are finished."""
+    items = {item_name(*item): item for item in missing}
+    wanted = {name: (circuit_of(kind), partial(columns_of, kind, key)) for name, (kind, key) in items.items()}
+    for name, proof, seconds, peak in crew.prove(name_of(release, challenge), release, wanted) if missing else ():
+        yield items[name], proof, Figures(cpu_seconds=seconds, peak_mb=peak, proofs=1)
 
 
 def _apply(function: Callable[..., tuple[bytes, Figures]], *arguments: object) -> tuple[bytes, Figures]:

@@ -1,0 +1,260 @@
+"""Chunks proved by a client's own workers: real Celery workers as processes, killed while they work."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from prover_worker.crew import Crew
+from prover_worker.errors import AgentError, ProvingFailed
+from prover_worker.prove import ChunkWitness, ProofFolder, prove_claim
+from prover_worker.work_columns import Made
+from prover_worker.work_folder import Site
+from prover_worker.work_queue import Messages
+from prover_worker.work_run import Terms
+from tests.prover_worker.story import BACKEND, failures
+
+TERMS = Terms(lease=2.5, attempts=3)
+
+
+def prove(claim, folder, crew, progress=None):
+    return prove_claim(
+        BACKEND, claim.client.release, claim.client.layout, sorted(claim.solutions),
+        lambda c: ChunkWitness(claim.client.secrets[c], claim.solutions[c], claim.rows[c]),
+        claim.challenge, folder, progress=progress, crew=crew,
+    )  # fmt: skip
+
+
+def make_crew(path, bell=None, terms=TERMS):
+    site = Site.open(path, make=True)
+    return Crew(site, bell or Messages(site), BACKEND, terms, poll_seconds=0.05)
+
+
+def until(condition, seconds=60):
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.02)
+    return found
+
+
+class Worker:
+    """`python -m prover_worker.work` as a process."""
+
+    def __init__(self, shared, cache):
+        command = [sys.executable, "-m", "prover_worker.work", "--shared", shared, "--cache", cache]
+        self.process = subprocess.Popen([*map(str, command), "--processes", "1"], stderr=subprocess.PIPE)
+
+    def end(self, number):
+        self.process.send_signal(number)
+        _, said = self.process.communicate(timeout=30)
+        return self.process.returncode, said.decode()
+
+
+@pytest.fixture
+def start(tmp_path, cache):
+    workers = []
+
+    def one():
+        workers.append(Worker(tmp_path / "shared", cache))
+        return workers[-1]
+
+    yield one
+    for worker in workers:
+        worker.end(signal.SIGKILL)
+
+
+def proving(shared):
+    """Processes that prove for this folder now."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = path.read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if b"prover_worker.work_proving" in words and str(shared).encode() in words:
+            found.append(int(path.parent.name))
+    return found
+
+
+def files(shared, kind):
+    return {path.name: path for path in Path(shared).glob(f"runs/*/{kind}/[!.]*")}
+
+
+def test_agent_and_worker_are_killed_while_they_work_and_others_finish(claim, tmp_path, start):
+    shared, proofs = tmp_path / "shared", ProofFolder(tmp_path / "proofs")
+    crew = make_crew(shared)
+    agent = os.fork()
+    if agent == 0:
+        prove(claim, proofs, crew)  # nobody works: it waits
+        os._exit(0)
+    until(lambda: len(list((shared / "queue" / "messages").glob("*.msg"))) == 3)
+    os.kill(agent, signal.SIGKILL)
+    os.waitpid(agent, 0)
+    assert len(files(shared, "inputs")) == 3
+
+    first = start()  # there is no agent, and it works on what is there
+    until(lambda: files(shared, "made"))
+    finished = {name: path.read_bytes() for name, path in files(shared, "made").items()}
+    until(lambda: set(files(shared, "leases")) - {f"{name}.1" for name in files(shared, "made")})
+    until(lambda: proving(shared))
+    lost = set(files(shared, "leases")) - {f"{name}.1" for name in files(shared, "made")}
+    assert first.end(signal.SIGKILL)[0] == -signal.SIGKILL
+    until(lambda: not proving(shared))  # its process has gone with it
+    finished = {name: path.read_bytes() for name, path in files(shared, "made").items()}
+    assert len(finished) < 3
+
+    second, seen, kept = start(), [], {}
+
+    def progress(done, total):
+        seen.append((done, total))
+        kept.update({lease: True for lease in files(shared, "leases")})
+
+    made, figures = prove(claim, proofs, crew, progress)
+    assert failures(claim.case(made)) == {}
+    assert figures.proofs == 3
+    assert figures.peak_mb > 50
+    assert seen == [(0, 3), (1, 3), (2, 3), (3, 3)]
+    for name, data in finished.items():  # what was finished was not done again
+        kind, key = name.split("-")
+        assert proofs.read(kind, int(key)).hex() in data.decode()
+    assert {lease.replace(".1", ".2") for lease in lost} <= set(kept)
+    assert not files(shared, "*")  # no secrets are left
+    status, said = second.end(signal.SIGTERM)
+    assert status == 0, said
+
+
+def test_what_is_stopped_stops_everywhere_and_goes_on_later(claim, tmp_path, start):
+    """Ctrl-C in the agent after one proof, while the worker makes the next one."""
+    shared, proofs = tmp_path / "shared", ProofFolder(tmp_path / "proofs")
+    crew = make_crew(shared)
+    worker = start()
+
+    def stop(done, _total):
+        if done:
+            until(lambda: proving(shared))
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        prove(claim, proofs, crew, stop)
+    assert not files(shared, "inputs")
+    until(lambda: not proving(shared))
+    assert len(list(proofs.path.iterdir())) == 1
+    made, figures = prove(claim, proofs, crew)
+    assert figures.proofs == 2
+    assert failures(claim.case(made)) == {}
+    assert worker.process.poll() is None
+
+
+# What goes wrong, without a proof made
+
+
+class Bell:
+    """Workers that are functions: each message is answered at once."""
+
+    def __init__(self, answer):
+        self.answer, self.told = answer, []
+
+    def wake(self, run, item):
+        self.told.append(item)
+        self.answer(run, item)
+
+
+def test_a_machine_that_computes_wrongly_costs_attempts_and_not_the_claim(claim, bundle, tmp_path):
+    good = {f"relation-{chunk:06d}": proof for chunk, proof in bundle.relations.items()}
+    good["range-000000"] = bundle.ranges[0]
+
+    def answer(name, item):
+        run = crew.site.run(name)
+        assert run.take(item, "here")
+        proof = good[item] if run.attempt(item) == 2 else good[item][:-1] + b"\1"
+        run.hand_in(item, Made(proof=proof.hex(), seconds=1, peak_mb=1))
+
+    crew = make_crew(tmp_path / "shared", bell := Bell(answer))
+    made, _ = prove(claim, ProofFolder(tmp_path / "proofs"), crew)
+    assert made == bundle
+    assert sorted(bell.told) == sorted([*good, *good])
+
+
+def test_after_so_many_attempts_the_last_reason_is_told(claim, tmp_path):
+    def answer(name, item):
+        lease = crew.site.run(name).take(item, "here")
+        lease.give_up("host, process 7: no memory")
+
+    crew = make_crew(tmp_path / "shared", bell := Bell(answer))
+    with pytest.raises(ProvingFailed, match=r"relation-000000 was tried 3 times, .*: host, process 7: no memory;"):
+        prove(claim, ProofFolder(tmp_path / "proofs"), crew)
+    assert bell.told.count("relation-000000") == 3
+    assert not files(tmp_path / "shared", "inputs")
+    with pytest.raises(ProvingFailed):  # again, with all attempts
+        prove(claim, ProofFolder(tmp_path / "proofs"), crew)
+    assert bell.told.count("relation-000000") == 6
+
+
+def test_lost_messages_are_sent_again(claim, bundle, tmp_path):
+    lost = []
+
+    def answer(name, item):
+        if item not in lost:
+            lost.append(item)
+            return
+        run = crew.site.run(name)
+        run.take(item, "here")
+        kind, key = item.split("-")
+        proof = bundle.ranges[0] if kind == "range" else bundle.relations[int(key)]
+        run.hand_in(item, Made(proof=proof.hex(), seconds=1, peak_mb=1))
+
+    crew = make_crew(tmp_path / "shared", Bell(answer), Terms(lease=0.2))
+    assert prove(claim, ProofFolder(tmp_path / "proofs"), crew)[0] == bundle
+
+
+def test_a_command_takes_all_work_back(claim, tmp_path):
+    shared = tmp_path / "shared"
+    crew = make_crew(shared, Bell(lambda _run, _item: None))
+    command = [sys.executable, "-m", "prover_worker.work", "--shared", str(shared), "--cancel"]
+    said = []
+
+    def cancel():
+        until(lambda: len(files(shared, "inputs")) == 3)
+        said.append(subprocess.run(command, capture_output=True, text=True, check=False))
+
+    thread = threading.Thread(target=cancel)
+    thread.start()
+    with pytest.raises(AgentError, match="this work was taken back"):
+        prove(claim, ProofFolder(tmp_path / "proofs"), crew)
+    thread.join()
+    assert (said[0].returncode, said[0].stdout[:31]) == (0, "3 proofs were still to be made;")
+    assert not list((shared / "runs").iterdir())
+
+
+def test_a_broker_hears_of_names_only(claim, tmp_path):
+    """The attack: who reads the queue looks for weights. There is no more in a message than these names."""
+    shared = tmp_path / "shared"
+    crew = make_crew(shared)
+
+    def look():
+        until(lambda: len(files(shared, "inputs")) == 3)
+        crew.site.cancel()
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    with pytest.raises(AgentError):
+        prove(claim, ProofFolder(tmp_path / "proofs"), crew)
+    thread.join()
+    told = []
+    with crew.bell._app.connection() as connection:
+        queue = connection.SimpleQueue("proving")
+        for _ in range(3):
+            message = queue.get(timeout=5)
+            arguments, named, _ = message.payload
+            told.append(arguments)
+            assert named == {}
+            assert len(str(message.headers)) < 1000
+        queue.close()
+    assert sorted(item for _, item in told) == ["range-000000", "relation-000000", "relation-000002"]
+    assert {len(run) for run, _ in told} == {32}
