@@ -58,14 +58,16 @@ class Estimate:
         first, made = self._spent[0][0], done - self._spent[0][0]
         if not made:
             return None
-        begun = at_once * math.ceil(made / at_once)
-        if made < 2 * at_once:  # the first ones end together, and were all paid for when the first one ends
-            each = self._spent[-1][1] / begun
+        spent = self._spent[-1][1]
+        if made < 2 * at_once:  # who began together ends together: the first one's end has paid for all of a round
+            each = spent / (at_once * math.ceil(made / at_once))
+        elif made < 4 * at_once:  # half of what is under way is paid for
+            each = spent / (made + (at_once - 1) / 2)
         else:
-            before, spent = next(entry for entry in reversed(self._spent) if entry[0] <= first + made // 2)
-            each = (self._spent[-1][1] - spent) / (done - before)
-        rounds = math.ceil((total - first) / at_once) - made / at_once
-        return each * rounds
+            begin = first + made - made // (2 * at_once) * at_once  # whole rounds
+            before, earlier = next(entry for entry in reversed(self._spent) if entry[0] <= begin)
+            each = (spent - earlier) / (done - before)
+        return each * (math.ceil((total - first) / at_once) - made / at_once)
 
 
 def name_of(stage: str) -> str:

@@ -25,10 +25,12 @@ from prover_worker.profiles import PROFILES
 from prover_worker.work_folder import Site
 from prover_worker.work_proving import work_on
 
+logger = logging.getLogger(__name__)
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Work until a signal comes, or cancel. Status 2: something is wrong, one line on stderr says what."""
-    options = _parser().parse_args(arguments)
+    options = parser().parse_args(arguments)
     os.umask(0o077)
     logging.basicConfig(format="%(asctime)s %(message)s", level=logging.WARNING)
     try:
@@ -51,27 +53,31 @@ def _serve(site: Site, options: argparse.Namespace) -> int:
     worker = f"{socket.gethostname()}, process {os.getpid()}"
 
     def prove(run: str, item: str) -> None:
-        work_on(site, cache, run, item, worker)
+        try:
+            work_on(site, cache, run, item, worker)
+        except (ProverError, OSError) as error:
+            logger.warning("%s", error)
 
     Messages(site, options.broker).serve(prove, options.processes or profile.jobs)
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    """The options."""
+    top = argparse.ArgumentParser(
         prog="python -m prover_worker.work", description="Prove for a client's agents on this machine."
     )
-    parser.add_argument("--shared", type=Path, required=True, help="the folder that the agent's --workers names")
-    parser.add_argument(
+    top.add_argument("--shared", type=Path, required=True, help="the folder that the agent's --workers names")
+    top.add_argument(
         "--broker",
         default=os.environ.get(BROKER_VARIABLE, ""),
         help=f"your own Redis or RabbitMQ (or ${BROKER_VARIABLE}); default: files in the shared folder",
     )
-    parser.add_argument("--cache", type=Path, help="folder for proving keys (default: in the shared folder)")
-    parser.add_argument("--profile", choices=tuple(PROFILES), default="server")
-    parser.add_argument("--processes", type=int, help="proofs at once (default: the profile's number)")
-    parser.add_argument("--cancel", action="store_true", help="take all work back, and end")
-    return parser
+    top.add_argument("--cache", type=Path, help="folder for proving keys (default: in the shared folder)")
+    top.add_argument("--profile", choices=tuple(PROFILES), default="server")
+    top.add_argument("--processes", type=int, help="proofs at once (default: the profile's number)")
+    top.add_argument("--cancel", action="store_true", help="take all work back, and end")
+    return top
 
 
 if __name__ == "__main__":

@@ -32,9 +32,10 @@ def _helps() -> Iterator[tuple[str, str]]:
     from prover_worker.agent_parser import parser as agent
     from prover_worker.audit.command import parser as verify
     from prover_worker.release import parser as release
+    from prover_worker.work import parser as work
     from unlearning.__main__ import parser as unlearning
 
-    for top in (agent(), verify(), witness(), release(), unlearning()):
+    for top in (agent(), work(), verify(), witness(), release(), unlearning()):
         yield top.prog, top.format_help()
         yield from _below(top)
     yield from _manage()

@@ -1,6 +1,8 @@
 """The time that is left, and what the three ways of showing progress write."""
 
+import heapq
 import json
+import random
 
 import pytest
 
@@ -56,6 +58,61 @@ def test_a_stage_that_begins_again_is_measured_anew(clock):
     assert estimate.left("proving", 0, 4) is None
     clock.now += 2
     assert estimate.left("proving", 1, 4) == pytest.approx(6)
+
+
+def run(workers, parts, seconds_of, clock, estimate, first=0):
+    """Workers that take one part after the other: (share done, seconds left as estimated, as it came) of each."""
+    start, waiting, told = clock.now, list(range(first, parts)), []
+    under_way = [start + seconds_of(0.0, waiting.pop(0)) for _ in range(min(workers, len(waiting)))]
+    heapq.heapify(under_way)
+    estimate.left("proving", first, parts, workers)
+    for done in range(first + 1, parts + 1):
+        clock.now = heapq.heappop(under_way)
+        told.append((done - first, clock.now, estimate.left("proving", done, parts, workers)))
+        if waiting:
+            heapq.heappush(under_way, clock.now + seconds_of(clock.now - start, waiting.pop(0)))
+    return [((done / (parts - first)), left, clock.now - now) for done, now, left in told]
+
+
+@pytest.mark.parametrize("workers", [1, 2, 8])
+@pytest.mark.parametrize("first", [0, 150])
+def test_the_estimate_holds(workers, first, clock):
+    """Three proofs of chunks and one of ranges in turn, each by up to a fifth longer or shorter: once a tenth is
+    done and every worker has made two, what is said differs by at most a tenth of what is left and one proof.
+    """
+    noise = random.Random(workers)
+
+    def seconds_of(_now, part):
+        return (11 if part % 4 == 3 else 17) * noise.uniform(0.8, 1.2)
+
+    told = run(workers, 300, seconds_of, clock, Estimate(clock), first)
+    later = told[max(len(told) // 10, 2 * workers) :]
+    assert all(abs(said - came) <= 0.1 * came + 17 for _, said, came in later)
+
+
+@pytest.mark.parametrize("workers", [2, 8])
+def test_the_first_proofs_are_not_taken_for_the_only_ones(workers, clock):
+    """The attack on trust: eight workers finish their first proofs together, and eight times too much is said."""
+    (_, said, came), *_ = run(workers, 80, lambda _now, _part: 10, clock, Estimate(clock))
+    assert said == pytest.approx(came, rel=0.12)
+
+
+def test_a_machine_that_becomes_slower_is_noticed(clock):
+    """Half the pace from the middle on: three quarters of the way, the estimate is right to a fifth again."""
+    told = run(2, 200, lambda now, _part: 10 if now < 500 else 20, clock, Estimate(clock))
+    late = [(said, came) for share, said, came in told if 0.75 < share < 0.99]
+    assert all(said == pytest.approx(came, rel=0.2, abs=20) for said, came in late)
+
+
+def test_workers_that_join_are_counted(clock):
+    estimate, now = Estimate(clock), clock.now
+    estimate.left("proving", 0, 100, 2)
+    for done in range(1, 21):
+        clock.now += 5  # two workers, ten seconds each
+        estimate.left("proving", done, 100, 2)
+    assert clock.now - now == 100
+    clock.now += 2.5
+    assert estimate.left("proving", 21, 100, 4) == pytest.approx(79 * 2.5, rel=0.05)
 
 
 def test_json_lines_are_for_programs(capsys):

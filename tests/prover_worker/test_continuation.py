@@ -15,14 +15,16 @@ import pytest
 from ledger.statements.predicates import ModelRelease
 from ledger.statements.predicates.model_release import TargetTensor
 from ledger.tlog.checkpoint import Checkpoint
-from prover_worker import challenge, continuation
+from prover_worker import challenge, continuation, work_columns
 from prover_worker.bundle import ProofBundle
 from prover_worker.challenge import derive_continuation
 from prover_worker.commitments import ChunkSecrets
 from prover_worker.continuing import keep_zeros, mute_factors
+from prover_worker.crew import Crew
 from prover_worker.errors import AgentError, BundleError, CircuitError, ProverError
 from prover_worker.field import R
 from prover_worker.prove import ProofFolder
+from prover_worker.work_folder import Site
 from tests.prover_worker.crafted import OTHER_X, RELATION, G, moved
 from tests.prover_worker.dying import Believing
 from tests.prover_worker.story import (
@@ -140,6 +142,26 @@ def test_making_the_proofs_goes_on_where_it_stopped(line, proofs, tmp_path):
     )  # fmt: skip
     assert made == continuation.format_continuation(proofs)
     assert seen == [(2, 2)]
+
+
+def test_other_machines_get_the_same_columns(line, proofs, tmp_path):
+    class Bell:
+        def wake(self, name, item):
+            run, chunk = crew.site.run(name), int(item.split("-")[1])
+            assert run.take(item, "here")
+            client = line.client
+            expected = continuation.columns(
+                client.layout, client.secrets[chunk], line.rows()[chunk], line.challenge
+            )
+            assert work_columns.parse_columns(run.columns(item)) == expected
+            run.hand_in(item, work_columns.Made(proof=proofs[chunk].hex(), seconds=1, peak_mb=1))
+
+    crew = Crew(Site.open(tmp_path / "shared", make=True), Bell(), BACKEND, poll_seconds=0)
+    made = continuation.prove(
+        BACKEND, line.client.release, line.client.layout, line.rows(), line.client.secrets.get, line.challenge,
+        ProofFolder(tmp_path / "proofs"), 1, lambda _done, _total: None, crew=crew,
+    )  # fmt: skip
+    assert made == continuation.format_continuation(proofs)
 
 
 @pytest.mark.parametrize("what", ["weights", "factors"])

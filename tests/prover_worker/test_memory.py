@@ -1,11 +1,16 @@
 """How many processes fit, from files as the kernel writes them."""
 
 import logging
+import resource
+import subprocess
+import sys
 
+import numpy as np
 import pytest
 
 from prover_worker import memory
 from prover_worker.backend import CircuitFiles
+from prover_worker.memory import peak_bytes
 
 MEMINFO = "MemTotal: 16000000 kB\nMemFree: 100000 kB\nMemAvailable: 4000000 kB\n"
 
@@ -57,3 +62,23 @@ def test_processes_that_would_not_fit_are_not_started(tmp_path, monkeypatch, cap
             caplog.clear()
             assert memory.fitting_jobs(wanted, circuit) == fitting
         assert bool(caplog.records) == (fitting < wanted)
+
+
+_CHILD = """
+import resource
+from prover_worker.memory import peak_bytes
+print(peak_bytes(), 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+def test_a_processs_peak_is_its_own_and_not_its_parents():
+    """What subprocess and multiprocessing start begins, for getrusage, with what its parent held."""
+    held = np.ones(200_000_000, dtype=np.uint8)
+    child = subprocess.run([sys.executable, "-c", _CHILD], capture_output=True, text=True, check=True)
+    own, said = map(int, child.stdout.split())
+    assert own < 150_000_000 < 200_000_000 <= said
+    assert peak_bytes() >= held.nbytes
+
+
+def test_where_the_kernel_does_not_say_the_peak_getrusage_does(tmp_path):
+    assert peak_bytes(tmp_path / "none") == 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from prover_worker import agent
 from prover_worker.crew import Crew
 from prover_worker.errors import AgentError, ProvingFailed
 from prover_worker.prove import ChunkWitness, ProofFolder, prove_claim
@@ -35,7 +36,7 @@ def make_crew(path, bell=None, terms=TERMS):
     return Crew(site, bell or Messages(site), BACKEND, terms, poll_seconds=0.05)
 
 
-def until(condition, seconds=60):
+def until(condition, seconds=300):
     deadline = time.monotonic() + seconds
     while not (found := condition()):
         assert time.monotonic() < deadline, "it did not happen"
@@ -86,69 +87,52 @@ def files(shared, kind):
     return {path.name: path for path in Path(shared).glob(f"runs/*/{kind}/[!.]*")}
 
 
+def under_way(shared):
+    """Items that have a lease and no proof."""
+    return {lease.split(".")[0] for lease in files(shared, "leases")} - set(files(shared, "made"))
+
+
 def test_agent_and_worker_are_killed_while_they_work_and_others_finish(claim, tmp_path, start):
+    """One agent is killed before there is a worker, a second one stopped; one worker is killed while it proves."""
     shared, proofs = tmp_path / "shared", ProofFolder(tmp_path / "proofs")
     crew = make_crew(shared)
-    agent = os.fork()
-    if agent == 0:
+    child = os.fork()
+    if child == 0:
         prove(claim, proofs, crew)  # nobody works: it waits
         os._exit(0)
     until(lambda: len(list((shared / "queue" / "messages").glob("*.msg"))) == 3)
-    os.kill(agent, signal.SIGKILL)
-    os.waitpid(agent, 0)
-    assert len(files(shared, "inputs")) == 3
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
 
     first = start()  # there is no agent, and it works on what is there
     until(lambda: files(shared, "made"))
-    finished = {name: path.read_bytes() for name, path in files(shared, "made").items()}
-    until(lambda: set(files(shared, "leases")) - {f"{name}.1" for name in files(shared, "made")})
-    until(lambda: proving(shared))
-    lost = set(files(shared, "leases")) - {f"{name}.1" for name in files(shared, "made")}
-    assert first.end(signal.SIGKILL)[0] == -signal.SIGKILL
-    until(lambda: not proving(shared))  # its process has gone with it
-    finished = {name: path.read_bytes() for name, path in files(shared, "made").items()}
-    assert len(finished) < 3
-
-    second, seen, kept = start(), [], {}
+    finished = [path.read_text() for path in files(shared, "made").values()]
+    lost, seen = [], []
 
     def progress(done, total):
         seen.append((done, total))
-        kept.update({lease: True for lease in files(shared, "leases")})
-
-    made, figures = prove(claim, proofs, crew, progress)
-    assert failures(claim.case(made)) == {}
-    assert figures.proofs == 3
-    assert figures.peak_mb > 50
-    assert seen == [(0, 3), (1, 3), (2, 3), (3, 3)]
-    for name, data in finished.items():  # what was finished was not done again
-        kind, key = name.split("-")
-        assert proofs.read(kind, int(key)).hex() in data.decode()
-    assert {lease.replace(".1", ".2") for lease in lost} <= set(kept)
-    assert not files(shared, "*")  # no secrets are left
-    status, said = second.end(signal.SIGTERM)
-    assert status == 0, said
-
-
-def test_what_is_stopped_stops_everywhere_and_goes_on_later(claim, tmp_path, start):
-    """Ctrl-C in the agent after one proof, while the worker makes the next one."""
-    shared, proofs = tmp_path / "shared", ProofFolder(tmp_path / "proofs")
-    crew = make_crew(shared)
-    worker = start()
-
-    def stop(done, _total):
-        if done:
+        if done == 1:
+            lost.extend(until(lambda: proving(shared) and under_way(shared)))
+            assert first.end(signal.SIGKILL)[0] == -signal.SIGKILL
+            until(lambda: not proving(shared))  # its process has gone with it
+            start()
+        if done == 2:
             until(lambda: proving(shared))
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        prove(claim, proofs, crew, stop)
+        prove(claim, proofs, crew, progress)
     assert not files(shared, "inputs")
-    until(lambda: not proving(shared))
-    assert len(list(proofs.path.iterdir())) == 1
-    made, figures = prove(claim, proofs, crew)
-    assert figures.proofs == 2
+    until(lambda: not proving(shared))  # nor does the worker go on with it
+    assert Made.read(finished[0].encode()).proof in {path.read_bytes().hex() for path in proofs.path.iterdir()}
+    assert {f"{lost[0]}.1", f"{lost[0]}.2"} <= set(files(shared, "leases"))
+
+    made, figures = prove(claim, proofs, crew, lambda done, total: seen.append((done, total)))
+    assert seen == [(0, 3), (1, 3), (2, 3), (2, 3), (3, 3)]
+    assert figures.proofs == 1  # what was finished was not done again
+    assert figures.peak_mb > 50
     assert failures(claim.case(made)) == {}
-    assert worker.process.poll() is None
+    assert not files(shared, "*")  # no secrets are left, nor anything else
 
 
 # What goes wrong, without a proof made
@@ -230,6 +214,25 @@ def test_a_command_takes_all_work_back(claim, tmp_path):
     thread.join()
     assert (said[0].returncode, said[0].stdout[:31]) == (0, "3 proofs were still to be made;")
     assert not list((shared / "runs").iterdir())
+
+
+def test_the_agent_is_told_of_its_workers(tmp_path, monkeypatch, capsys):
+    given = {}
+
+    def make_agent(*_arguments, **named):
+        given.update(named)
+        raise AgentError("that is enough")
+
+    command = ["--state", tmp_path / "state", "--workers", tmp_path / "shared", "--progress", "none", "prove"]
+    assert agent.main([*map(str, command)], make_agent) == 2
+    assert given["crew"].site == Site.open(tmp_path / "shared")
+    assert isinstance(given["crew"].bell, Messages)
+
+    monkeypatch.delitem(sys.modules, "prover_worker.work_queue")
+    monkeypatch.setitem(sys.modules, "celery", None)  # as where the extra is not installed
+    assert agent.main([*map(str, command)], make_agent) == 2
+    said = capsys.readouterr().err
+    assert "--workers needs the package celery: pip install 'unlearning-ledger[client,workers]'" in said
 
 
 def test_a_broker_hears_of_names_only(claim, tmp_path):
