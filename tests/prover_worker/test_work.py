@@ -87,6 +87,10 @@ def files(shared, kind):
     return {path.name: path for path in Path(shared).glob(f"runs/*/{kind}/[!.]*")}
 
 
+def messages(shared):
+    return list((shared / "queue" / "messages").glob("*.msg"))
+
+
 def under_way(shared):
     """Items that have a lease and no proof."""
     return {lease.split(".")[0] for lease in files(shared, "leases")} - set(files(shared, "made"))
@@ -100,7 +104,7 @@ def test_agent_and_worker_are_killed_while_they_work_and_others_finish(claim, tm
     if child == 0:
         prove(claim, proofs, crew)  # nobody works: it waits
         os._exit(0)
-    until(lambda: len(list((shared / "queue" / "messages").glob("*.msg"))) == 3)
+    until(lambda: len(messages(shared)) == 3)
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
 
@@ -241,7 +245,7 @@ def test_a_broker_hears_of_names_only(claim, tmp_path):
     crew = make_crew(shared)
 
     def look():
-        until(lambda: len(files(shared, "inputs")) == 3)
+        until(lambda: len(messages(shared)) == 3)
         crew.site.cancel()
 
     thread = threading.Thread(target=look)
