@@ -1,7 +1,7 @@
 """How many proving processes the machine's free memory takes, and how much one has taken.
 
-A process that proves peaks at some 2.4 times its proving key at logrows 14 and 15 (docs/protocol.md, section 11);
-3 leaves some room. Below that the interpreter and its libraries count: 300 MB.
+A process that proves peaks at some 2.3 times its proving key above the 60 MB of the interpreter and its libraries, if
+it stays for both kinds of proofs (docs/results/proving.md, "Memory"). 2.5, and 150 MB, leave some room.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from prover_worker.backend import CircuitFiles
 
 logger = logging.getLogger(__name__)
 
-_PER_KEY_BYTE: Final = 3.0
-_BASE_BYTES: Final = 300_000_000
+_PER_KEY_BYTE: Final = 2.5
+_BASE_BYTES: Final = 150_000_000
 _MEMINFO: Final = Path("/proc/meminfo")
 _CGROUP: Final = Path("/sys/fs/cgroup")
 _STATUS: Final = Path("/proc/self/status")

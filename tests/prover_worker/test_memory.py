@@ -54,9 +54,9 @@ def test_processes_that_would_not_fit_are_not_started(tmp_path, monkeypatch, cap
     key = tmp_path / "pk"
     key.write_bytes(b"")
     with key.open("r+b") as file:
-        file.truncate(100_000_000)  # a sparse file: each process then takes some 600 MB
+        file.truncate(100_000_000)  # a sparse file: each process then takes some 400 MB
     circuit = CircuitFiles(key, key, key, key, key)
-    for available, wanted, fitting in ((10**10, 4, 4), (1_300_000_000, 4, 2), (10**8, 4, 1), (None, 4, 4)):
+    for available, wanted, fitting in ((10**10, 4, 4), (900_000_000, 4, 2), (10**8, 4, 1), (None, 4, 4)):
         monkeypatch.setattr(memory, "free_bytes", lambda available=available: available)
         with caplog.at_level(logging.WARNING):
             caplog.clear()
