@@ -1,7 +1,7 @@
 """How many proving processes the machine's free memory takes, and how much one has taken.
 
-A process that proves peaks at some 2.3 times its proving key above the 60 MB of the interpreter and its libraries, if
-it stays for both kinds of proofs (docs/results/proving.md, "Memory"). 2.5, and 150 MB, leave some room.
+A process that proves peaks at some 2.3 times its proving key above the 60 MB of the interpreter and its libraries,
+if it stays for both kinds of proofs (docs/results/proving.md, "Memory"). 2.5, and 150 MB, leave some room.
 """
 
 from __future__ import annotations
