@@ -71,15 +71,15 @@ def start(tmp_path, cache):
 
 
 def proving(shared):
-    """Processes that prove for this folder now."""
-    found = []
+    """Items of this folder that processes prove now."""
+    found = set()
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
-            words = path.read_bytes().split(b"\0")
+            words = path.read_bytes().decode().split("\0")
         except OSError:
             continue
-        if b"prover_worker.work_proving" in words and str(shared).encode() in words:
-            found.append(int(path.parent.name))
+        if "prover_worker.work_proving" in words and str(shared) in words:
+            found.add(words[words.index(str(shared)) + 3])
     return found
 
 
@@ -116,12 +116,12 @@ def test_agent_and_worker_are_killed_while_they_work_and_others_finish(claim, tm
     def progress(done, total):
         seen.append((done, total))
         if done == 1:
-            lost.extend(until(lambda: proving(shared) and under_way(shared)))
+            lost.extend(until(lambda: proving(shared) & under_way(shared)))
             assert first.end(signal.SIGKILL)[0] == -signal.SIGKILL
             until(lambda: not proving(shared))  # its process has gone with it
             start()
         if done == 2:
-            until(lambda: proving(shared))
+            until(lambda: f"{lost[0]}.2" in files(shared, "leases") and proving(shared) & under_way(shared))
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
