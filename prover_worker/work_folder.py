@@ -2,7 +2,7 @@
 of it. It is the truth; a message of the broker only wakes a worker, and may be lost or come twice.
 
     circuits/VK/       circuit releases: the logged predicate and its files
-    keys/              proving keys, made once for all machines
+    keys/              circuits and proving keys, made once for all machines
     queue/             messages, where no other broker is named
     runs/RUN/          one claim's proofs, or one continuation's
       run.json         circuit and terms; who wants to know the file system's time touches it
@@ -116,6 +116,5 @@ class Site:
 def _paths(release: Release) -> dict[str, Path]:
     found = {"srs": release.relation.srs}
     for kind, files in (("relation", release.relation), ("range", release.range)):
-        assert files.compiled is not None, "a prover's release has all its files"
-        found |= {f"{kind}_settings": files.settings, f"{kind}_compiled": files.compiled, f"{kind}_vk": files.vk}
+        found |= {f"{kind}_settings": files.settings, f"{kind}_vk": files.vk}
     return found
