@@ -19,6 +19,9 @@ from django.db import connection
 
 DATA_DIR = Path(tempfile.mkdtemp(prefix="ledger-test-"))
 os.environ["LEDGER_DATA_DIR"] = str(DATA_DIR)  # for processes that tests start
+# Tests run side by side already: threads of ezkl and torch within them would only wait for each other.
+os.environ.setdefault("RAYON_NUM_THREADS", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 settings.LEDGER_DATA_DIR = DATA_DIR
 
 
