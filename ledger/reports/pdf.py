@@ -24,8 +24,8 @@ import typst
 from ledger.reports.errors import ReportError
 from ledger.reports.schema import Report
 
-#: Rows of a table that are printed; the attached files have all of them.
-PRINTED: Final = 1_500
+#: Rows of a table that are printed; the attached files have all of them. Typesetting takes memory for each.
+PRINTED: Final = {"requests": 300, "orders": 1_000, "certificates": 300, "steps": 100}
 #: Longer words, as digests, are given places where they may break.
 _LONG_WORD: Final = re.compile(r"\S{21,}")  # a time has 20 characters
 _ZERO_WIDTH_SPACE: Final = "\u200b"
@@ -76,7 +76,7 @@ def _page_data(report: Report, data: bytes, attached: Sequence[tuple[str, str, b
     said["timeline"] = [json.loads(one.model_dump_json(by_alias=True)) for one in ends]
     for name in ("requests", "orders", "certificates"):
         rows = getattr(report, name)
-        said[name] = [json.loads(row.model_dump_json(by_alias=True)) for row in rows[:PRINTED]]
+        said[name] = [json.loads(row.model_dump_json(by_alias=True)) for row in rows[: PRINTED[name]]]
         said[f"{name}Total"] = len(rows)
     said = printable(said)
     said["checkpointLines"] = report.log.checkpoint.splitlines()
@@ -106,7 +106,7 @@ def _steps(report: Report) -> dict[str, Any]:
         rows[-1] |= {"until": at, "end": event.entry, "number": rows[-1]["number"] + 1}
         kind = kinds.setdefault(event.what, {"what": event.what, "since": at, "from": share, "number": 0})
         kind |= {"to": share, "number": kind["number"] + 1}
-    return {"steps": rows[:PRINTED], "stepsTotal": len(rows), "kindsOfSteps": list(kinds.values())}
+    return {"steps": rows[: PRINTED["steps"]], "stepsTotal": len(rows), "kindsOfSteps": list(kinds.values())}
 
 
 def _rfc3339(time: datetime) -> str:

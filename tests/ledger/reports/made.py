@@ -9,7 +9,6 @@ from ledger.reports.metrics import metrics
 from ledger.reports.schema import About, Certificate, Event, Log, Order, Report, Request, Scope, Window
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
-SCOPES: tuple[Scope, ...] = ("request", "window", "client", "period")
 _NOTE = """\
 ledger.example/log
 2000
