@@ -64,8 +64,7 @@ def publish(*, insist: bool = False) -> Checkpoint:
     rules = policy()
     if not rules.witnesses:
         return log.publish_checkpoint()
-    if connection.in_atomic_block:
-        raise RuntimeError("witnesses are asked outside of transactions only: others would wait for the log's lock")
+    _expect_no_transaction()
     for _ in range(_HEADS):
         proposal = _propose()
         if not Checkpoint.objects.filter(size=proposal.size).exists():
@@ -76,6 +75,19 @@ def publish(*, insist: bool = False) -> Checkpoint:
         if log.size() == proposal.size:
             break
     raise NotCosignedError(_why(proposal, rules))
+
+
+def ask_all() -> list[WitnessState]:
+    """Ask every witness about the head, those too that have cosigned it before. Returns how it stands with each.
+
+    For a database that may be an older copy: that it holds a witness's cosignature says nothing of what this
+    witness has cosigned since. Raises RuntimeError inside a transaction.
+    """
+    rules = policy()
+    _expect_no_transaction()
+    if rules.witnesses:
+        _collect(_propose(), rules, insist=True, again=True)
+    return [_row(witness) for witness in rules.witnesses]
 
 
 def try_to_publish() -> None:
@@ -90,6 +102,11 @@ def try_to_publish() -> None:
             logger.info("%s", error)
 
 
+def _expect_no_transaction() -> None:
+    if connection.in_atomic_block:
+        raise RuntimeError("witnesses are asked outside of transactions only: others would wait for the log's lock")
+
+
 @transaction.atomic
 def _propose() -> CheckpointProposal:
     """Step 1."""
@@ -99,10 +116,10 @@ def _propose() -> CheckpointProposal:
     return known or CheckpointProposal.objects.create(size=size, root=log.root_at(size))
 
 
-def _collect(proposal: CheckpointProposal, rules: Policy, *, insist: bool) -> None:
-    """Steps 2 and 3, until nobody is left to ask."""
+def _collect(proposal: CheckpointProposal, rules: Policy, *, insist: bool, again: bool = False) -> None:
+    """Steps 2 and 3, until nobody is left to ask; with `again` those are asked too that have cosigned this head."""
     note = log.sign_head(proposal.size, bytes(proposal.root))
-    done = set(proposal.cosignatures.values_list("vkey", flat=True))
+    done = set() if again else set(proposal.cosignatures.values_list("vkey", flat=True))
     rows = [(witness, _row(witness)) for witness in rules.witnesses if witness.vkey not in done]
     asking = [(witness, min(row.size, proposal.size)) for witness, row in rows if insist or _due(row)]
     with ThreadPoolExecutor(len(rules.witnesses), "witness") as pool:

@@ -30,6 +30,7 @@ from prover_worker.audit.proofs import Choice
 from prover_worker.audit.report import Report
 from prover_worker.errors import AuditError
 from tests.bundles import Bundle
+from tests.docs.fences import blocks
 
 ROOT = Path(__file__).resolve().parent.parent
 DEMO = [sys.executable, "manage.py", "demo", "--profile", "small"]
@@ -150,15 +151,43 @@ def run_audit(bundle, published=None, proofs="none"):
     return report
 
 
-def test_the_bundle_is_verified_without_the_server(packed, published, tmp_path):
+@pytest.fixture(scope="module")
+def followed(story, folder, tmp_path_factory):
+    """docs/tutorial.md from beginning to end, in a folder where its first command has been run: output, folder."""
+    here = tmp_path_factory.mktemp("tutorial")
+    for name in (".venv", "manage.py", "ledger", "prover_worker"):
+        (here / name).symlink_to(ROOT / name)
+    (here / "var").mkdir()
+    (here / "var" / "demo").symlink_to(folder)
+    first, *rest = blocks(ROOT / "docs" / "tutorial.md", "sh")
+    assert first == "make demo PROFILE=small\n"
+    assert "make serve\n" in rest
+    script = "\n".join(block for block in rest if block != "make serve\n")
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", script], cwd=here, env=environment(folder),
+        capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return done.stdout + done.stderr, here
+
+
+def test_the_tutorials_operator_checks_reports_and_saves(followed):
+    assert "entries" in followed[0]
+    assert json.loads((followed[1] / "report.json").read_text())
+    assert (followed[1] / "var" / "backup" / "manifest.json").exists()
+
+
+def test_a_changed_byte_is_noticed(followed):
+    """The tutorial's attack on the bundle."""
+    assert "not noticed" not in followed[0]
+    assert (followed[1] / "changed.zip").stat().st_size > 0
+
+
+def test_the_bundle_is_verified_without_the_server(followed):
     """The command as an auditor runs it: every proof again, and every verdict compared."""
-    path = tmp_path / "bundle.zip"
-    path.write_bytes(packed)
-    command = [sys.executable, "-m", "prover_worker.audit", str(path), "--provider-key", published[0], "--json"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "everything that was checked holds" in done.stderr
-    figures = json.loads(done.stdout)
+    said, here = followed
+    assert "everything that was checked holds" in said
+    figures = json.loads((here / "verified.json").read_text())
     assert figures["holds"]
     assert (figures["accepted"], figures["rejected"], figures["certificates"]) == (2, len(CHEATS), 1)
     assert figures["srs"] == ["development"]

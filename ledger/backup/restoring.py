@@ -3,7 +3,8 @@
 1. The dump is checked against the manifest, and read in one transaction.
 2. Files are checked against their names and stored; what is there already stays.
 3. The log's head is that of the manifest, and fsck finds nothing. (fsck needs the keys: put them back before.)
-4. The witnesses are asked: one that has cosigned more entries than the backup has knows that it is an older one.
+4. All witnesses are asked, whatever they have cosigned before: one that has cosigned more entries than the backup
+   has knows that it is an older one. Who does not answer is named.
 
 What was logged after the backup is lost. If it was published, nobody outside will take this log for the same any
 more: see docs/operations.md, Backup.
@@ -24,7 +25,6 @@ from ledger.backup import manifest, postgres
 from ledger.backup.errors import BackupError
 from ledger.fsck.errors import FsckError
 from ledger.fsck.run import rebuild
-from ledger.log import NotCosignedError
 from ledger.models import WitnessState
 
 Report = Callable[[str, int, int], None]
@@ -32,11 +32,11 @@ Report = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class Restored:
-    """What came of it: `alarms` are witnesses that hold another history, in words."""
+    """What came of it: `alarms` of witnesses that hold another history, and `unheard` ones, in words."""
 
     manifest: manifest.Manifest
-    published: int
     alarms: list[str]
+    unheard: list[str]
 
 
 def restore_backup(folder: Path, report: Report) -> Restored:
@@ -48,14 +48,11 @@ def restore_backup(folder: Path, report: Report) -> Restored:
     report("database", 1, 1)
     _store_files(folder, given, report)
     _expect_whole(given, report)
-    published = 0
-    try:
-        published = publication.publish(insist=True).size
-    except NotCosignedError:
-        head = log.latest_checkpoint()
-        published = 0 if head is None else head.size
-    bad = [row for row in WitnessState.objects.all() if row.alarm]
-    return Restored(given, published, [f"{row.name}: {row.message}" for row in bad])
+    rows = publication.ask_all()
+    publication.try_to_publish()
+    alarms = [f"{row.name}: {row.message}" for row in rows if row.alarm]
+    unheard = [row for row in rows if not row.alarm and row.state != WitnessState.State.COSIGNED]
+    return Restored(given, alarms, [f"{row.name}: {row.message or row.get_state_display()}" for row in unheard])
 
 
 def _expect_room(given: manifest.Manifest) -> None:

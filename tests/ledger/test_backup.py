@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,13 @@ from ledger import keys
 from ledger.backup import manifest
 from ledger.backup.errors import BackupError
 from ledger.backup.keysfile import restore_keys, save_keys
+from ledger.statements.keys import load_private
+from ledger.tlog import merkle
+from ledger.tlog.checkpoint import Checkpoint, sign_checkpoint
+from ledger.tlog.note import NoteSigner
+from ledger.witness.protocol import AddCheckpoint
+from ledger.witness.store import open_signer
+from tests.ledger.witness.parts import serving, witness_in
 
 ROOT = Path(__file__).resolve().parents[2]
 PASSPHRASE = "correct horse battery staple"
@@ -23,14 +31,20 @@ PASSPHRASE = "correct horse battery staple"
 SCRIPT = """
 import os, sys, django
 django.setup()
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 from django.conf import settings
 from ledger import embedded
 try:
     for command in sys.argv[1:]:
-        call_command(*command.split("|"))
+        status = 0
+        try:
+            call_command(*command.split("|"))
+        except CommandError as error:
+            status = error.returncode
+            print(f"status {status}: {error}", file=sys.stderr)
 finally:
     embedded.stop(settings.LEDGER_DATA_DIR)
+sys.exit(status)
 """
 
 
@@ -45,10 +59,10 @@ class Place:
             "LEDGER_BACKUP_PASSPHRASE": PASSPHRASE,
         }
 
-    def call(self, *commands: str) -> subprocess.CompletedProcess[str]:
+    def call(self, *commands: str, **more: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-c", SCRIPT, *commands],
-            cwd=ROOT, env=self.environment, capture_output=True, text=True, check=False,
+            cwd=ROOT, env=self.environment | more, capture_output=True, text=True, check=False,
         )  # fmt: skip
 
 
@@ -68,14 +82,29 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 @pytest.mark.slow
 def test_a_round_trip(made: tuple[Path, Path], tmp_path: Path) -> None:
+    """Of two witnesses one has gone on with the log since the backup, and one has gone away."""
     kept, locked = made
     said = manifest.read(kept)
     assert said.entries == 2
     assert kept.stat().st_mode & 0o077 == 0
     place = Place(tmp_path / "second")
-    done = place.call(f"restore|--keys|{locked}", f"restore|{kept}", f"restore|{kept}")
+    log = NoteSigner(said.origin, load_private(kept.parent / "first" / "keys" / "log.pem"))
+    root = merkle.node_hash(bytes.fromhex(said.root), merkle.leaf_hash(b"what the backup lacks"))
+    later = AddCheckpoint(0, (), sign_checkpoint(Checkpoint(said.origin, 3, root), log))
+    there = witness_in(tmp_path / "there", [log], "there.example")
+    assert there.add_checkpoint(later.format()).status == 200
+    gone = open_signer(tmp_path / "gone", "gone.example").vkey
+    with serving(there) as url:
+        vkey = (tmp_path / "there" / "witness.vkey").read_text().strip()
+        witnesses = f"{url} {vkey}, http://127.0.0.1:9 {gone}"
+        done = place.call(
+            f"restore|--keys|{locked}", f"restore|{kept}", f"restore|{kept}", LEDGER_WITNESSES=witnesses
+        )
     assert "2 entries as of" in done.stdout, done.stderr
     assert "restored, and they hold" in done.stdout
+    assert "not the newest copy: there.example: the witness has cosigned 3 entries, this log has 2" in done.stderr
+    assert re.findall("status ([0-9]):", done.stderr) == ["3", "1"]
+    assert "could not say whether this is the newest copy: gone.example: no answer" in done.stderr
     assert "the database is not empty" in done.stderr  # the second time
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
-import hmac
 import json
 from datetime import timedelta
 from typing import Any
@@ -13,12 +11,14 @@ import pytest
 from django.db import connection
 from django.test import Client as Browser
 from django.utils import timezone
+from standardwebhooks.webhooks import WebhookVerificationError
 
 from ledger import keys
 from ledger.models import DeletionRequest, Event, WebhookDelivery, WebhookEndpoint
 from ledger.statements import httpsig
 from ledger.workflow import events, webhooks
 from ledger.workflow.errors import WorkflowError
+from tests.docs.fences import ROOT, blocks
 from tests.ledger.story import Party, Story
 from tests.ledger.test_api import expect_problem, officer, post, send
 from tests.ledger.test_outbound import Receiver, receiver
@@ -33,12 +33,23 @@ def _private_allowed(settings: Any) -> None:
     settings.LEDGER_WEBHOOKS_ALLOW_PRIVATE = True
 
 
+#: What docs/api.md tells receivers to do, by hand and with a library of the Standard Webhooks convention.
+LIBRARY, BY_HAND = blocks(ROOT / "docs" / "api.md", "python")
+
+
 def genuine(secret: str, headers: dict[str, str], body: bytes) -> bool:
-    """The check of the Standard Webhooks convention, written from its text and not from our code."""
-    key = base64.b64decode(secret[len("whsec_") :])
-    signed = headers["webhook-id"].encode() + b"." + headers["webhook-timestamp"].encode() + b"." + body
-    wanted = "v1," + base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()
-    return wanted in headers["webhook-signature"].split(" ")
+    """Both ways agree, or this raises."""
+    given: dict[str, Any] = {"headers": headers, "body": body, "print": lambda *words: given.update(said=words)}
+    exec(BY_HAND, given)
+    good = bool(given["genuine"](secret, headers, body))
+    try:
+        exec(LIBRARY.replace("whsec_…", secret), given)
+    except WebhookVerificationError:
+        assert not good
+    else:
+        assert good
+        assert given["said"] == (json.loads(body)["type"], json.loads(body)["data"])
+    return good
 
 
 def later(seconds: float = 0) -> None:

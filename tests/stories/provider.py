@@ -9,6 +9,7 @@ import sys
 import urllib.error
 import urllib.request
 import uuid
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
@@ -159,8 +160,9 @@ class Provider:
         """A management command's output. Raises where it fails."""
         return self._run([sys.executable, "manage.py", *command])
 
+    @cached_property
     def public_keys(self) -> tuple[str, str]:
-        """What the provider publishes elsewhere: the log's verifier key and its own key."""
+        """What the provider publishes elsewhere: the log's verifier key and its own key. No story rotates them."""
         lines = self.manage("init").splitlines()
         said = dict(line.split(": ", 1) for line in lines if ": " in line)
         return said["log key"], said["provider key"]

@@ -156,7 +156,7 @@ def test_nothing_is_lost(story, provider):
 
 
 def test_an_outsider_finds_the_same(story, provider, tmp_path):
-    log_vkey, provider_key = provider.public_keys()
+    log_vkey, provider_key = provider.public_keys
     status, said = audit(story["bundle"], tmp_path / "b.zip", log_vkey=log_vkey, provider_key=provider_key)
     assert status == 0, said
     assert said.count(": accepted, ") == CLIENTS - 2

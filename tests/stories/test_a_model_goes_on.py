@@ -88,7 +88,7 @@ def test_later_orders_leave_the_old_zeros_alone(unlearned, officer, model, provi
     assert any(where.any() for where in zeros.values())
     assert all(not result[name][where].any() for name, where in zeros.items())
     bundle = officer.fetch(f"windows/{window}/bundle")
-    log_vkey, provider_key = provider.public_keys()
+    log_vkey, provider_key = provider.public_keys
     status, said = audit(bundle, tmp_path / "bundle.zip", log_vkey=log_vkey, provider_key=provider_key)
     assert status == 0, said
     assert re.search(r"continuation \d+ of client \w{8}: accepted, as the log's verdict says", said)

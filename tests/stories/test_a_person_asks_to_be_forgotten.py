@@ -60,7 +60,7 @@ def test_the_request_is_fulfilled_by_a_certificate_that_names_all_clients(story,
 
 
 def test_anybody_can_check_it_without_the_server(story, provider, tmp_path):
-    log_vkey, provider_key = provider.public_keys()
+    log_vkey, provider_key = provider.public_keys
     status, said = audit(story[3], tmp_path / "bundle.zip", log_vkey=log_vkey, provider_key=provider_key)
     assert status == 0, said
     assert "everything that was checked holds" in said

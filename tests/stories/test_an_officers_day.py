@@ -206,7 +206,7 @@ def test_the_report_is_made_and_fetched(nora, window_page):
 
 
 def test_an_outsider_sees_all_attempts(officer, provider, window_page, tmp_path):
-    log_vkey, provider_key = provider.public_keys()
+    log_vkey, provider_key = provider.public_keys
     bundle = officer.fetch(f"windows/{window_page.split('/')[-3]}/bundle")
     status, heard = audit(bundle, tmp_path / "bundle.zip", log_vkey=log_vkey, provider_key=provider_key)
     assert status == 0, heard

@@ -34,6 +34,8 @@ class Command(BaseCommand):
             raise CommandError(str(error)) from error
         when = done.manifest.made_at.isoformat(timespec="seconds")
         self.stdout.write(f"{done.manifest.entries} entries as of {when} restored, and they hold")
+        for words in done.unheard:
+            self.stderr.write(f"a witness could not say whether this is the newest copy: {words}")
         if done.alarms:
             alarms = "; ".join(done.alarms)
             sentence = (

@@ -214,6 +214,30 @@ def test_a_rollback_is_refused_and_seen(witnesses: Witnesses) -> None:
     assert (witnesses.state("a").state, shown()["alarm"]) == (State.COSIGNED, False)
 
 
+def test_an_older_copy_with_cosignatures_is_seen(witnesses: Witnesses) -> None:
+    """The copy's head was published and cosigned by everybody. Publishing it again asks nobody; `ask_all` does."""
+    witnesses.start("a", "b")
+    witnesses.configure("1")
+    history = append(*some(5))
+    publication.publish()
+    assert [row.state for row in publication.ask_all()] == [State.COSIGNED, State.COSIGNED]
+    tables = CheckpointProposal, Cosignature, Checkpoint, WitnessState
+    copy = [(table, list(table.objects.all())) for table in tables]
+    witnesses.stop("b")
+    append(*some(3))
+    publication.publish()
+    overwrite_log_with(history)
+    for table, rows in copy:
+        table.objects.bulk_create(rows)
+    witnesses.start("b")
+    assert publication.publish(insist=True).size == 5
+    assert not any(row.alarm for row in WitnessState.objects.all())
+    assert [row.state for row in publication.ask_all()] == [State.LOST, State.COSIGNED]
+    assert "has cosigned 8 entries, this log has 5: entries were lost" in witnesses.state("a").message
+    with pytest.raises(RuntimeError, match="outside of transactions"), transaction.atomic():
+        publication.ask_all()
+
+
 def test_a_rewritten_entry_is_refused_and_seen(witnesses: Witnesses) -> None:
     witnesses.start("a")
     witnesses.configure()
