@@ -13,6 +13,7 @@ ledger.E010  LEDGER_WITNESSES or LEDGER_WITNESS_QUORUM makes no sense
 ledger.E011  LEDGER_SECURITY_CONTACT is no address
 ledger.E012 to W019: see ledger.production
 ledger.E021  LEDGER_BLOB_STORE cannot be read
+ledger.W022  traces are asked for, and their packages are not installed
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from typing import Any
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register  # noqa: A004 - Django's name
 
-from ledger import keys
+from ledger import keys, traces
 from ledger.kms import KmsError, key_manager
 from ledger.shelf.address import Address, AddressError
 from ledger.statements.errors import KeyMaterialError
@@ -132,3 +133,14 @@ def check_blob_store(**_: Any) -> list[CheckMessage]:
     except AddressError as error:
         return [Error(str(error), hint="see docs/operations.md, Several machines", id="ledger.E021")]
     return []
+
+
+@register()
+def check_traces(**_: Any) -> list[CheckMessage]:
+    """W022: a collector is named, and nothing will be sent to it."""
+    if traces.installed() or not traces.wanted():
+        return []
+    hint = 'install "unlearning-ledger[server,traces]", or unset the variable'
+    return [
+        Warning("OTEL_EXPORTER_OTLP_ENDPOINT is set without the packages of traces", hint=hint, id="ledger.W022")
+    ]

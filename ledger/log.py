@@ -17,7 +17,7 @@ from django.conf import settings
 from django.db import connection, models, transaction
 from django.utils import timezone
 
-from ledger import keys
+from ledger import keys, traces
 from ledger.models import Checkpoint, LogEntry
 from ledger.statements.dsse import Envelope
 from ledger.statements.predicates.base import LogRef
@@ -26,6 +26,9 @@ from ledger.tlog import checkpoint as tlog_checkpoint
 from ledger.tlog import merkle
 
 _LOCK = 0x756E6C6561726E  # "unlearn": an arbitrary number of our own among the database's advisory locks
+
+
+_NAMED = 20  # kinds of so many statements of one transaction stand in its span
 
 
 class NotCosignedError(RuntimeError):
@@ -132,7 +135,9 @@ def write(leaves: Iterable[Leaf]) -> dict[str, LogRef]:
     new = [leaf for digest, leaf in reversed(wanted.items()) if digest not in placed]
     if new:
         first = 0 if last is None else last + 1
-        _insert(first, new)
+        kinds = [leaf.predicate_type.split(":")[-2] for leaf in new[:_NAMED]]
+        with traces.span("log", ledger__statements=kinds, ledger__first_index=first):
+            _insert(first, new)
         placed |= {leaf.statement_sha256: _ref(first + at, leaf.leaf_hash) for at, leaf in enumerate(new)}
     return placed
 

@@ -13,7 +13,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils import translation
 from django.utils.cache import patch_vary_headers
 
-from ledger import logs
+from ledger import logs, traces
 
 POLICY: Final = (
     "default-src 'self'; img-src 'self' data:; object-src 'none'; frame-ancestors 'none'; form-action 'self'; "
@@ -33,20 +33,25 @@ _GIVEN_ID: Final = re.compile(r"[0-9A-Za-z._-]{8,64}")
 def named(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[..., HttpResponse]:
     """Gives the request an id, which stands in all its log lines, those of the jobs it starts, and its answer.
 
-    The proxy's id is kept where there is a proxy (LEDGER_HTTPS). The line about the request names the address's
-    pattern and not the address, in which links to exports carry their right to be read.
+    The proxy's id is kept where there is a proxy (LEDGER_HTTPS), and its trace goes on. The line about the request
+    names the address's pattern and not the address, in which links to exports carry their right to be read.
     """
 
     def respond(request: HttpRequest) -> HttpResponse:
         given = request.headers.get(REQUEST_ID, "") if settings.HTTPS else ""
         name = given if _GIVEN_ID.fullmatch(given) else str(uuid.uuid4())
         started = time.perf_counter()
-        with logs.about(request=name):
+        above = request.headers.get(traces.PARENT) if settings.HTTPS else None
+        with (
+            traces.span(request.method or "", server=True, parent=above) as span,
+            logs.about(request=name, **traces.current()),
+        ):
             response = get_response(request)
             spent = round((time.perf_counter() - started) * 1000, 1)
             route = request.resolver_match.route if request.resolver_match else None
             what = {"method": request.method, "route": route, "status": response.status_code, "ms": spent}
             logs.HTTP.info("request", extra=what | {"who": _who(request)})
+            traces.answered(span, request.method or "", route, response.status_code)
         response.headers[REQUEST_ID] = name
         return response
 

@@ -22,12 +22,12 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from celery import Celery
-from celery.signals import task_postrun, task_prerun, worker_process_shutdown
+from celery.signals import task_failure, task_postrun, task_prerun, worker_process_shutdown
 from django.conf import settings
 from django.db import DatabaseError, connection, models, transaction
 from django.utils import timezone
 
-from ledger import broker, logs
+from ledger import broker, logs, traces
 from ledger.models import Job
 
 logger = logging.getLogger(__name__)
@@ -112,20 +112,28 @@ def message_patience() -> timedelta:
 
 @task_prerun.connect
 def _say_what_runs(task: Any, args: Any = (), **_: Any) -> None:
-    """The lines of a task name it, its job, and the request that caused it."""
+    """The lines of a task name it, its job, and the request that caused it, whose trace it goes on with."""
     cause = task.request.get(CAUSE)
     job = {"job": str(args[0])} if args else {}
-    logs.begin(task=task.name, **job, **({"request": str(cause)} if cause else {}))
+    traces.begin(task.name, task.request.get(traces.PARENT), {f"ledger__{name}": one for name, one in job.items()})
+    logs.begin(task=task.name, **job, **({"request": str(cause)} if cause else {}), **traces.current())
+
+
+@task_failure.connect
+def _say_that_it_failed(exception: BaseException | None = None, **_: Any) -> None:
+    traces.end(exception)
 
 
 @task_postrun.connect
 def _say_that_it_is_over(**_: Any) -> None:
+    traces.end()
     logs.begin()
 
 
 def enqueue(kind: Job.Kind, target: uuid.UUID) -> Job:
     """Record a job and wake a worker once the transaction has committed. One job per kind and target."""
-    job, created = Job.objects.get_or_create(kind=kind, target=target, defaults={"queued_at": timezone.now()})
+    made = {"queued_at": timezone.now(), **_cause()}
+    job, created = Job.objects.get_or_create(kind=kind, target=target, defaults=made)
     if created:
         _wake_after_commit(job)
     return job
@@ -213,7 +221,7 @@ def retry(job_id: uuid.UUID | str) -> bool:
     """An officer gives a failed job a fresh set of attempts. Returns whether it was a failed one."""
     now = timezone.now()
     failed = Job.objects.filter(uuid=job_id, state=Job.State.FAILED)
-    if not failed.update(state=Job.State.QUEUED, attempts=0, error="", queued_at=now):
+    if not failed.update(state=Job.State.QUEUED, attempts=0, error="", queued_at=now, **_cause()):
         return False
     _wake_after_commit(Job.objects.get(uuid=job_id))
     return True
@@ -244,13 +252,19 @@ def _lease(seconds: float | None = None) -> datetime:
     return timezone.now() + timedelta(seconds=settings.LEDGER_JOB_LEASE_SECONDS if seconds is None else seconds)
 
 
+def _cause() -> dict[str, str]:
+    """What makes a job now: the request and the span that its log lines and its trace belong to."""
+    return {"cause": logs.current("request") or "", "trace_parent": traces.parent()}
+
+
 def _wake_after_commit(job: Job) -> None:
     transaction.on_commit(lambda: _send(job), robust=True)
 
 
 def _send(job: Job) -> None:
     try:
-        app.send_task(TASKS[Job.Kind(job.kind)], args=[str(job.uuid)], headers={CAUSE: logs.current("request")})
+        headers = {CAUSE: job.cause or None, traces.PARENT: job.trace_parent or None}
+        app.send_task(TASKS[Job.Kind(job.kind)], args=[str(job.uuid)], headers=headers)
     except Exception:
         # The row is safe; the sweep sends the message again when the broker is back.
         logger.exception("no message was sent for %s", job)

@@ -37,6 +37,8 @@ class Job(models.Model):
     progress = models.FloatField(default=0.0, help_text="0 to 1")
     message = models.CharField(max_length=300, blank=True, default="")
     error = models.TextField(blank=True, default="")
+    cause = models.CharField(max_length=64, blank=True, default="", db_default="", editable=False)  # a request's id
+    trace_parent = models.CharField(max_length=55, blank=True, default="", db_default="", editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

@@ -30,7 +30,7 @@ SMALL = " ".join(
 SESSION = [
     ("manage.py migrate", "-v 0"),
     ("manage.py init", ""),
-    ("manage.py check", ""),
+    ("manage.py check --deploy", ""),
     ("manage.py createsuperuser", "--noinput --username olga --email olga@ledger.example"),  # else it asks
     ("python -m prover_worker.release --out DIR", f"--profile small {SMALL}"),
     ("manage.py register_circuit DIR", ""),
@@ -215,7 +215,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str
     }
     return folder, kept | {
         "LEDGER_DATA_DIR": str(folder / "data"), "DJANGO_SUPERUSER_PASSWORD": "a long password of olga",
-        "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "UNLEARNING_AGENT_STATE": str(folder),
+        "PYTHONPATH": str(ROOT), "PGOPTIONS": "-c lock_timeout=5s", "OMP_NUM_THREADS": "1",
+        "UNLEARNING_AGENT_STATE": str(folder),
     }  # fmt: skip
 
 

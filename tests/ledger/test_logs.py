@@ -179,10 +179,9 @@ def test_the_id_goes_on_into_the_worker(monkeypatch: pytest.MonkeyPatch) -> None
         done.set()
 
     monkeypatch.setitem(queue.TASKS, models.Job.Kind.MASK, "tests.logs.echo")
-    job = models.Job(kind=models.Job.Kind.MASK, target=uuid.uuid4())
+    job = models.Job(kind=models.Job.Kind.MASK, target=uuid.uuid4(), cause="the-cause")
     with start_worker(queue.app, pool="solo", perform_ping_check=False, loglevel="info", shutdown_timeout=30):
-        with logs.about(request="the-cause"):
-            queue._send(job)
+        queue._send(job)
         assert done.wait(30)
     logger.removeHandler(handler)
     del queue.app.tasks["tests.logs.echo"]  # other tests look at all of them

@@ -20,6 +20,7 @@ from prover_worker.audit import proofs as checking
 from prover_worker.audit.command import main
 from prover_worker.bundle import ProofBundle, format_bundle, parse_bundle
 from tests.bundles import Bundle
+from tests.ledger.witness.parts import signer
 from tests.prover_worker.dying import Killed
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -117,6 +118,12 @@ class TestKeptCheckpoints:
     def test_another_logs(self, verify, window, tmp_path):
         (tmp_path / "kept").write_text(window.early.replace("ledger.example/log", "ledger.example/gol"))
         assert verify(window.data, "--checkpoint", str(tmp_path / "kept"))[0] == 1
+
+
+def test_a_witness_that_has_not_cosigned(verify, window):
+    status, document, said = verify(window.data, "--proofs", "none", "--witness", signer().vkey, "--quorum", "1")
+    assert (status, document["failed"]) == (1, "witnesses")
+    assert "cosigned by 0 trusted witnesses" in said
 
 
 def test_other_keys(window, tmp_path, capsys):
