@@ -136,7 +136,7 @@ def write(leaves: Iterable[Leaf]) -> dict[str, LogRef]:
     if new:
         first = 0 if last is None else last + 1
         kinds = [leaf.predicate_type.split(":")[-2] for leaf in new[:_NAMED]]
-        with traces.span("log", ledger__statements=kinds, ledger__first_index=first):
+        with traces.span("log", {"ledger.statements": kinds, "ledger.first_index": first}):
             _insert(first, new)
         placed |= {leaf.statement_sha256: _ref(first + at, leaf.leaf_hash) for at, leaf in enumerate(new)}
     return placed

@@ -86,7 +86,7 @@ def ask_all() -> list[WitnessState]:
     rules = policy()
     _expect_no_transaction()
     if rules.witnesses:
-        _collect(_propose(), rules, insist=True, again=True)
+        _collect(_propose(), rules, insist=True, everybody=True)
     return [_row(witness) for witness in rules.witnesses]
 
 
@@ -116,10 +116,10 @@ def _propose() -> CheckpointProposal:
     return known or CheckpointProposal.objects.create(size=size, root=log.root_at(size))
 
 
-def _collect(proposal: CheckpointProposal, rules: Policy, *, insist: bool, again: bool = False) -> None:
-    """Steps 2 and 3, until nobody is left to ask; with `again` those are asked too that have cosigned this head."""
+def _collect(proposal: CheckpointProposal, rules: Policy, *, insist: bool, everybody: bool = False) -> None:
+    """Steps 2 and 3, until nobody is left to ask; `everybody`: those too that have cosigned this head."""
     note = log.sign_head(proposal.size, bytes(proposal.root))
-    done = set() if again else set(proposal.cosignatures.values_list("vkey", flat=True))
+    done = set() if everybody else set(proposal.cosignatures.values_list("vkey", flat=True))
     rows = [(witness, _row(witness)) for witness in rules.witnesses if witness.vkey not in done]
     asking = [(witness, min(row.size, proposal.size)) for witness, row in rows if insist or _due(row)]
     with ThreadPoolExecutor(len(rules.witnesses), "witness") as pool:

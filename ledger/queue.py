@@ -97,8 +97,11 @@ app.add_defaults(_configuration)
 
 
 @worker_process_shutdown.connect
-def _leave_database(**_: Any) -> None:
-    """Celery's children end without exit handlers: let go of the embedded server, or it would run on for ever."""
+def _leave(**_: Any) -> None:
+    """Celery's children end without exit handlers: send the last spans, and let go of the embedded server, or it
+    would run on for ever.
+    """
+    traces.flush()
     if settings.DATABASES["default"]["ENGINE"] == "ledger.embedded":
         from ledger import embedded
 
@@ -115,7 +118,7 @@ def _say_what_runs(task: Any, args: Any = (), **_: Any) -> None:
     """The lines of a task name it, its job, and the request that caused it, whose trace it goes on with."""
     cause = task.request.get(CAUSE)
     job = {"job": str(args[0])} if args else {}
-    traces.begin(task.name, task.request.get(traces.PARENT), {f"ledger__{name}": one for name, one in job.items()})
+    traces.begin(task.name, task.request.get(traces.PARENT), {f"ledger.{name}": one for name, one in job.items()})
     logs.begin(task=task.name, **job, **({"request": str(cause)} if cause else {}), **traces.current())
 
 

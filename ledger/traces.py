@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 NAME: Final = "unlearning-ledger"
 PARENT: Final = "traceparent"  # of W3C Trace Context: version, trace, span, flags
 _ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+_FLUSH_MS: Final = 5000
 _OFF: Final = {"OTEL_SDK_DISABLED": "true", "OTEL_TRACES_EXPORTER": "none"}
 
 Value = str | int | list[str]
@@ -67,7 +68,9 @@ def _provider() -> TracerProvider | None:
 
 
 @contextmanager
-def span(name: str, *, server: bool = False, parent: str | None = None, **what: Value) -> Iterator[Span | None]:
+def span(
+    name: str, what: Mapping[str, Value] | None = None, *, server: bool = False, parent: str | None = None
+) -> Iterator[Span | None]:
     """A span around the block; None where traces are off. Its parent is the one around it, or `parent`."""
     provider = _provider()
     if provider is None:
@@ -77,10 +80,9 @@ def span(name: str, *, server: bool = False, parent: str | None = None, **what: 
     from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
     around = TraceContextTextMapPropagator().extract({PARENT: parent}) if parent else None
-    attributes = {name.replace("__", "."): value for name, value in what.items()}
     kind = SpanKind.SERVER if server else SpanKind.INTERNAL
     with provider.get_tracer(NAME).start_as_current_span(
-        name, around, kind, attributes, record_exception=False, set_status_on_exception=False
+        name, around, kind, dict(what or {}), record_exception=False, set_status_on_exception=False
     ) as made:
         try:
             yield made
@@ -123,7 +125,7 @@ def current() -> dict[str, str]:
 
 def begin(name: str, above: str | None, what: Mapping[str, Value]) -> None:
     """A span from now on until `end`: for signals that say when, and leave no block."""
-    block = span(name, parent=above, **what)
+    block = span(name, what, parent=above)
     block.__enter__()
     _open.set(block)
 
@@ -140,7 +142,7 @@ def end(error: BaseException | None = None) -> None:
 
 
 def flush() -> None:
-    """Send what waits to be sent: spans are sent by a thread, now and then."""
+    """Send what waits to be sent, for some seconds: spans are sent by a thread, now and then."""
     provider = _provider()
     if provider is not None:
-        provider.force_flush()
+        provider.force_flush(_FLUSH_MS)

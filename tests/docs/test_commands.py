@@ -61,11 +61,10 @@ ELSEWHERE = {
          "tests/prover_worker/test_attacks_witness.py"],
         "prover_worker.audit",
     ),
-    "unlearning-agent enrol": (["tests/stories/client.py", "tests/stories/test_a_client_changes_its_keys.py",
-                                "tests/stories/test_a_provider_lies.py"], '"enrol"'),
+    "unlearning-agent enrol": (["tests/ledger/test_agent_keys.py"], '"enrol"'),
     "unlearning-agent commit": (["tests/stories/client.py", "tests/stories/test_a_model_goes_on.py"], '"commit"'),
     "unlearning-agent watch": (["tests/stories/test_an_officers_day.py"], '.start("watch")'),
-    **{f"unlearning-agent keys {name}": (["tests/stories/test_a_client_changes_its_keys.py"], f'"keys", "{name}"')
+    **{f"unlearning-agent keys {name}": (["tests/ledger/test_agent_keys.py"], f'"keys", "{name}"')
        for name in ("list", "add", "rotate", "revoke", "use")},
     "gunicorn": (["tests/ledger/test_installation.py", "ledger/services.py"], '"gunicorn", "ledger.wsgi"'),
     "celery": (

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import os
+import re
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
 
+from ledger import keys as provider
 from ledger import log, models
 from ledger.fsck.run import rebuild
 from ledger.statements import keys
 from ledger.statements.statement import sign_statement
 from ledger.workflow.clients import reenrol_client
 from prover_worker import client_keys
+from prover_worker.agent import main
 from prover_worker.agent_state import Folder
 from prover_worker.client import Agent
 from prover_worker.client_keys import ClientKeys
@@ -73,6 +77,37 @@ def test_a_life_of_keys(agent: Agent, party: Party, tmp_path: Path) -> None:
         agent.keys.revoke("", "lost")
     assert agent.keys.use(spare) == own(agent) == added
     assert agent.keys.revoke(second[:10], "stolen") == second
+    rebuild(lambda *_: None)
+
+
+def test_all_of_it_by_commands(
+    agent: Agent, party: Party, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In a folder of its own, in the words of docs/agent.md."""
+
+    def call(*words: Any) -> str:
+        mask = os.umask(0o077)
+        try:
+            status = main(["--state", str(tmp_path / "another"), "--progress", "none", *map(str, words)])
+        finally:
+            os.umask(mask)
+        said = capsys.readouterr()
+        assert status == 0, said
+        return said.out
+
+    published = "--log-vkey", provider.log_signer().vkey, "--provider-key", keys.public_hex(provider.provider_key())
+    _, token = reenrol_client(party.row.uuid, "lost")
+    call("enrol", "--server", "http://testserver", "--client", party.uuid, "--token", token, *published)
+    assert "added key" in call("keys", "add", "--out", tmp_path / "spare.pem", "--label", "safe")
+    assert "this folder now signs with key" in call("keys", "rotate")
+    listed = call("keys", "list")
+    assert "safe" in listed
+    (mine,) = (line for line in listed.splitlines() if "this folder's" in line)
+    call("keys", "use", tmp_path / "spare.pem")
+    said = call("keys", "revoke", re.findall("[0-9a-f]{16}", mine)[0], "--reason", "stolen")
+    assert said.startswith("revoked key")
+    _, token = reenrol_client(party.row.uuid, "lost")
+    assert "enrolled a new key" in call("enrol", "--replace", "--token", token)
     rebuild(lambda *_: None)
 
 
