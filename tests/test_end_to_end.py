@@ -155,7 +155,7 @@ def run_audit(bundle, published=None, proofs="none"):
 def followed(story, folder, tmp_path_factory):
     """docs/tutorial.md from beginning to end, in a folder where its first command has been run: output, folder."""
     here = tmp_path_factory.mktemp("tutorial")
-    for name in (".venv", "manage.py", "ledger", "prover_worker"):
+    for name in (".venv", "manage.py", "ledger", "prover_worker", "unlearning"):
         (here / name).symlink_to(ROOT / name)
     (here / "var").mkdir()
     (here / "var" / "demo").symlink_to(folder)

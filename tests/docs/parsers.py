@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import importlib.util
 import re
 import subprocess
@@ -75,20 +76,19 @@ def _parser(command: Command) -> tuple[argparse.ArgumentParser, list[str]]:
     ), words[1:]
 
 
-def _module(name: str) -> argparse.ArgumentParser:
-    from ledger.witness.__main__ import parser as witness
-    from prover_worker.agent_parser import parser as agent
-    from prover_worker.audit.command import parser as verify
-    from prover_worker.release import parser as release
-    from unlearning.__main__ import parser as unlearning
+#: Programs whose parser is not where they start.
+_PARSERS = {
+    "prover_worker.agent": "prover_worker.agent_parser", "prover_worker.audit": "prover_worker.audit.command",
+    "ledger.witness": "ledger.witness.__main__", "unlearning": "unlearning.__main__",
+}  # fmt: skip
 
-    makers: dict[str, Callable[[], argparse.ArgumentParser]] = {
-        "ledger.witness": witness, "prover_worker.agent": agent, "prover_worker.audit": verify,
-        "prover_worker.release": release, "unlearning": unlearning,
-    }  # fmt: skip
-    if name not in makers:
-        raise NotUnderstoodError(f"there is no program python -m {name}")
-    return makers[name]()
+
+def _module(name: str) -> argparse.ArgumentParser:
+    try:
+        made: argparse.ArgumentParser = importlib.import_module(_PARSERS.get(name, name)).parser()
+    except (ImportError, AttributeError) as error:
+        raise NotUnderstoodError(f"there is no program python -m {name}: {error}") from error
+    return made
 
 
 def _below(parser: argparse.ArgumentParser) -> list[argparse.ArgumentParser]:
