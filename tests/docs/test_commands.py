@@ -63,10 +63,7 @@ ELSEWHERE = {
     ),
     "unlearning-agent enrol": (["tests/ledger/test_agent_keys.py"], '"enrol"'),
     "unlearning-agent commit": (["tests/stories/client.py", "tests/stories/test_a_model_goes_on.py"], '"commit"'),
-    "unlearning-agent watch": (
-        ["tests/stories/test_an_officers_day.py", "tests/prover_worker/test_work.py"], '.start("watch")'
-    ),
-    "python -m prover_worker.work": (["tests/prover_worker/test_work.py"], '"-m", "prover_worker.work"'),
+    "unlearning-agent watch": (["tests/stories/test_an_officers_day.py"], '.start("watch")'),
     **{f"unlearning-agent keys {name}": (["tests/ledger/test_agent_keys.py"], f'"keys", "{name}"')
        for name in ("list", "add", "rotate", "revoke", "use")},
     "gunicorn": (["tests/ledger/test_installation.py", "ledger/services.py"], '"gunicorn", "ledger.wsgi"'),

@@ -3,7 +3,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("ledger", "0024_bulk_actions"),
+        ("ledger", "0025_export_steps"),
     ]
 
     operations = [
