@@ -49,6 +49,13 @@ class Command:
         """Names of its options."""
         return frozenset(word for word in self.words if re.fullmatch(r"--?[a-zA-Z][\w-]*", word))
 
+    @property
+    def standing(self) -> frozenset[str]:
+        """Those options that stand before the agent's command, and count for all of them."""
+        own = len(self.program.split()) - 1
+        words = [at for at, word in enumerate(self.words) if word in self.program.split()[-own:]] if own else [0]
+        return frozenset(word for word in self.words[: words[0]] if word.startswith("--"))
+
     def __str__(self) -> str:
         """As in a message."""
         return f"{self.page}: {shlex.join(self.words)}"

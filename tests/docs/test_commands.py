@@ -1,4 +1,4 @@
-"""Every command in the documentation is run: here, by another test that is named, or not, for a reason.
+"""Every command in the documentation is run: here, by another test, or not, for a reason that is told.
 
 Whatever runs it, each is first given to its program's own parser. Readers' names are replaced by something small.
 """
@@ -11,6 +11,7 @@ import re
 import shlex
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -46,31 +47,26 @@ SESSION = [
     ("manage.py report period --since 2026-01-01 --until 2027-01-01 --format csv", "--output report.zip"),
 ]
 
-#: Commands that other tests run, by program: in which files, and which words there are the program's.
+#: Commands that other tests run, by program: how these tests write it. Options must stand in the same files.
 ELSEWHERE = {
-    "manage.py serve": (["tests/stories/provider.py"], '"serve"'),
-    "manage.py demo": (["tests/test_end_to_end.py"], '"manage.py", "demo"'),
-    "manage.py setup_roles": (["tests/ledger/test_roles.py"], '"setup_roles"'),
-    "manage.py backup": (["tests/ledger/test_backup.py"], "backup|"),
-    "manage.py restore": (["tests/ledger/test_backup.py"], "restore|"),
-    "manage.py report window": (["tests/ledger/reports/test_command.py"], '"report", "window"'),
-    "python -m prover_worker.release": (["tests/prover_worker/test_release.py"], "release.main(options) == 0"),
-    "python -m ledger.witness": (["tests/ledger/witness/parts.py"], '"-m", "ledger.witness"'),
-    "unlearning-verify": (
-        ["tests/prover_worker/test_verifier.py", "tests/stories/provider.py",
-         "tests/prover_worker/test_attacks_witness.py"],
-        "prover_worker.audit",
-    ),
-    "unlearning-agent enrol": (["tests/ledger/test_agent_keys.py"], '"enrol"'),
-    "unlearning-agent commit": (["tests/stories/client.py", "tests/stories/test_a_model_goes_on.py"], '"commit"'),
-    "unlearning-agent watch": (["tests/stories/test_an_officers_day.py"], '.start("watch")'),
-    **{f"unlearning-agent keys {name}": (["tests/ledger/test_agent_keys.py"], f'"keys", "{name}"')
-       for name in ("list", "add", "rotate", "revoke", "use")},
-    "gunicorn": (["tests/ledger/test_installation.py", "ledger/services.py"], '"gunicorn", "ledger.wsgi"'),
-    "celery": (
-        ["tests/ledger/test_installation.py", "tests/faults/house.py", "ledger/services.py"], '"celery", "-A"'
-    ),
-}  # fmt: skip
+    "manage.py serve": '"serve"',
+    "manage.py demo": '"manage.py", "demo"',
+    "manage.py setup_roles": 'call_command("setup_roles"',
+    "manage.py backup": "backup|",
+    "manage.py restore": "restore|",
+    "manage.py report window": '"report", "window"',
+    "python -m prover_worker.release": "release.main(options) == 0",
+    "unlearning-verify": "prover_worker.audit.command import main",
+    "unlearning-agent enrol": 'call("enrol"',
+    "unlearning-agent commit": '"commit"',
+    "unlearning-agent watch": '.start("watch")',
+    **{
+        f"unlearning-agent keys {name}": f'call("keys", "{name}"'
+        for name in ("list", "add", "rotate", "revoke", "use")
+    },
+    "gunicorn": '"gunicorn", "ledger.wsgi"',
+    "celery": '"celery", "-A"',
+}
 
 NOT_RUN = {
     "pip": "downloads; tests/stories/test_the_agent_stands_alone.py builds the package and installs it",
@@ -121,11 +117,25 @@ def covered() -> dict[str, list[Command]]:
     return found
 
 
-def named(options: frozenset[str], files: list[str], words: str) -> list[str]:
-    """What `files` lack of a command: the words that run it, or an option of it."""
-    text = "\n".join((ROOT / file).read_text() for file in files)
-    wanted = [words, *sorted(options - {"-m", "--state"})]
-    return [one for one in wanted if one not in text]
+@cache
+def sources() -> list[str]:
+    """Texts of all tests, and of what they start web and worker with."""
+    mine = Path(__file__).parent
+    files = [path for path in (ROOT / "tests").rglob("*.py") if mine not in path.parents]
+    return [path.read_text() for path in [*files, ROOT / "ledger" / "services.py"]]
+
+
+def lacking(command: Command) -> list[str]:
+    """What no test has of a command: the words that run it; in the same files an option; anywhere one before it."""
+    words = ELSEWHERE.get(command.program)
+    if words is None and command.program.startswith("python -m "):
+        words = f'"-m", "{command.words[2]}"'
+    if words is None:
+        return ["any test"]
+    there = "\n".join(text for text in sources() if words in text)
+    everywhere = "\n".join(sources())
+    return [one for one in (words, *sorted(command.options - {"-m"})) if one not in there
+            and not (one in command.standing and f'"{one}"' in everywhere)]  # fmt: skip
 
 
 def unaccounted(command: Command) -> list[str]:
@@ -138,9 +148,7 @@ def unaccounted(command: Command) -> list[str]:
         return [f"nothing runs what `{program}` runs: {one}" for one in made - set(covered()) - set(ELSEWHERE)]
     if any(command.options <= other.options for other in covered().get(program, [])):
         return []
-    if program not in ELSEWHERE:
-        return [f"nothing runs it: {command}"]
-    return [f"{command}: nothing runs it with {one}" for one in named(command.options, *ELSEWHERE[program])]
+    return [f"{command}: no test runs it with {one}" for one in lacking(command)]
 
 
 @pytest.fixture(autouse=True)
