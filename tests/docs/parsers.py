@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 from django.core.management import ManagementUtility
+from packaging.requirements import Requirement
 
 from tests.docs.fences import ROOT, Command
 
@@ -133,8 +134,9 @@ def made_by(words: list[str]) -> list[list[str]]:
 
 def _pip(words: list[str]) -> None:
     told = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    name, _, extra = words[1].rstrip("]").partition("[")
-    if words[0] != "install" or name != told["name"] or (extra and extra not in told["optional-dependencies"]):
+    wanted = Requirement(words[1])
+    known = wanted.name == told["name"] and wanted.extras <= set(told["optional-dependencies"])
+    if words[0] != "install" or not known:
         raise NotUnderstoodError(f"pyproject.toml knows no {words[1]}")
 
 
