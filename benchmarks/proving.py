@@ -173,7 +173,7 @@ def main() -> None:
         "--chunks",
         type=int,
         default=12,
-        help="whole groups of a range proof are fairest, and a claim has a share of its own",
+        help="in a claim (default 12); few of them bear its own share alone",
     )
     options = parser.parse_args()
     p = release.DEFAULTS.model_copy(update={"directions": 1})
