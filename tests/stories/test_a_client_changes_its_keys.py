@@ -5,6 +5,7 @@ key that was revoked does nothing any more, from that moment on.
 """
 
 import shutil
+from signal import SIGTERM
 
 import pytest
 
@@ -35,10 +36,22 @@ def order(client, stolen, officer, model):
     return officer.close_window(model, request)
 
 
-def test_a_key_is_changed_between_claim_and_proof(client, order, officer):
+def test_a_key_is_changed_between_claim_and_proof(client, order, officer, nursery, tmp_path):
+    """Another machine of the client's proves. It never sees a key, and nothing is left there afterwards."""
+    shared = tmp_path / "shared"
+    shared.mkdir(mode=0o700)
+    worker = nursery.start(
+        "prover_worker.work", "--shared", shared, "--cache", client.cache, "--profile", "edge",
+        out=tmp_path / "worker.txt",
+    )  # fmt: skip
     client.call("unlearn")
     assert "this folder now signs with key" in client.call("keys", "rotate")
-    client.call("prove")
+    client.call("prove", options=("--workers", str(shared)))
+    assert client.figures()["proofs"] > 1
+    worker.kill(SIGTERM)
+    assert worker.wait() == 0, worker.text
+    assert list((shared / "runs").iterdir()) == []
+    assert b"PRIVATE KEY" not in b"".join(path.read_bytes() for path in shared.rglob("*") if path.is_file())
     assert "accepted at log index" in client.call("submit")
     assert officer.get(f"windows/{order}")["orders"][0]["state"] == "met"
 
