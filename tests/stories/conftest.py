@@ -22,7 +22,7 @@ from tests.stories.provider import Officer, Provider
 #: The smallest circuit in which everything happens: 128 weights a proof, three proofs and a range proof a claim.
 PARAMETERS = CircuitParameters(
     logrows=10, columns=2, blocks=8, block_size=16, rank=2, damping=64, factor_limit=15, grid_bits=20, form=2,
-    salt_rows=12, range_group=4, table_columns=1, noise_rows=224,
+    salt_rows=12, range_group=4, noise_rows=640,
 )  # fmt: skip
 ARCHITECTURE = {
     "library": "timm", "model": "vision_transformer", "img_size": 8, "patch_size": 2, "in_chans": 1,
