@@ -47,7 +47,10 @@ class TermsForm(forms.ModelForm):
 @admin.register(RegulationTerms)
 class RegulationTermsAdmin(ModelAdmin):
     form = TermsForm
-    list_display = ["regulation", *PERIODS, *POLICY]
+    list_display = [  # the rest, and sentences, stand on each regulation's own page
+        "regulation", "months", "days", "extension_months", "extension_days", "acknowledge_business_days",
+        "identity_required", "four_eyes",
+    ]  # fmt: skip
     readonly_fields = ["regulation"]
     fields = ["regulation", *PERIODS, *POLICY]
     actions = None
