@@ -42,6 +42,15 @@ def data_dir() -> Iterator[Path]:
 
 
 @pytest.fixture(autouse=True)
+def _umask() -> Iterator[None]:
+    """Programs that keep secrets set it for their process, which may be the tests' own."""
+    before = os.umask(0o022)
+    os.umask(before)
+    yield
+    os.umask(before)
+
+
+@pytest.fixture(autouse=True)
 def _answers_as_declared(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every JSON answer of the REST interface that a test sees is what its operation declares."""
     from pydantic import TypeAdapter
