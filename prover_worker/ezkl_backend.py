@@ -112,9 +112,10 @@ class EzklBackend:
         with tempfile.TemporaryDirectory(prefix="proof-") as name:
             inputs, witness, proof = (Path(name) / part for part in ("input", "witness", "proof"))
             inputs.write_text(json.dumps({"input_data": [encode(column) for column in columns]}))
-            vk, srs, compiled = str(files.vk), str(files.srs), str(files.compiled)
+            srs, compiled = str(files.srs), str(files.compiled)
             try:
-                _call("fill the circuit", ezkl.gen_witness, str(inputs), compiled, str(witness), vk, srs)
+                # With vk and SRS it would commit to every input column, which proving does again.
+                _call("fill the circuit", ezkl.gen_witness, str(inputs), compiled, str(witness))
                 made = _call("prove", ezkl.prove, str(witness), compiled, str(files.pk), str(proof), srs)
             except CircuitError as error:
                 raise ProvingFailed(str(error)) from error
