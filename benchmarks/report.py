@@ -43,7 +43,7 @@ def main() -> None:
     clients, requests, runs = min(options.clients, MOST_CLIENTS), max(options.requests, 1), max(options.runs, 1)
     with tempfile.TemporaryDirectory(prefix="bench-report-") as name:
         folder = Path(name)
-        set_up(folder)
+        set_up(folder, new=True)
         try:
             window = seed(folder, clients, requests)
             found = {form: measure(folder, window, form, runs) for form in _FORMS}
