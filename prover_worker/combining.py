@@ -99,8 +99,7 @@ def check_items(backend: Backend, release: Release, items: Sequence[Item]) -> Ch
         scalars += [*item.scalars, *(-z for z in item.z)]
         points += own + given
         joined.append(True)
-        files = release.relation if item.kind == "relation" else release.range
-        holds.append(backend.verify(item.kind, files, item.proof))
+        holds.append(backend.verify(item.kind, release.files(item.kind), item.proof))
     return Checked(curve.format_point(linear(scalars, points)), tuple(joined), tuple(holds))
 
 

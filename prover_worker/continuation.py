@@ -37,7 +37,7 @@ from prover_worker.curve import IDENTITY, Point, linear
 from prover_worker.errors import BundleError, CircuitError, PointError, ProverError
 from prover_worker.field import R, Vector, combine
 from prover_worker.layout import RELATION_COLUMNS, Layout, column_lengths
-from prover_worker.prove import Figures, ProofFolder, elsewhere, here, measured
+from prover_worker.prove import Figures, ProofFolder, made, measured
 from prover_worker.release import Release
 from prover_worker.verify import Verification
 from unlearning.errors import UnlearningError
@@ -102,11 +102,7 @@ def prove(
 
     done = len(chunks) - len(missing)
     progress(done, len(chunks))
-    for item, proof, _ in (
-        here(missing, task, jobs, per_process)
-        if crew is None
-        else elsewhere(missing, columns_of, release, challenge, crew)
-    ):
+    for item, proof, _ in made(missing, task, columns_of, release, challenge, jobs, per_process, crew):
         folder.write(*item, proof)
         done += 1
         progress(done, len(chunks))

@@ -124,10 +124,9 @@ class Crew:
 
     def _checked(self, run: WorkRun, release: Release, kind: Kind, item: str) -> Proved | None:
         """A proof that was handed in, unless it is none: then that attempt was in vain."""
-        files = release.relation if kind == "relation" else release.range
         try:
             made = run.read(item)
-            if self.backend.verify(kind, files, bytes.fromhex(made.proof)):
+            if self.backend.verify(kind, release.files(kind), bytes.fromhex(made.proof)):
                 return item, bytes.fromhex(made.proof), made.seconds, made.peak_mb
             reason = "the proof that was handed in does not verify"
         except AgentError as error:

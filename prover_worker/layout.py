@@ -98,8 +98,7 @@ class Layout:
     @property
     def commit_rows(self) -> int:
         """Rows that any committed column can reach."""
-        p = self.parameters
-        return max(self.chunk_weights, 3 * self.factor_rows + p.noise_rows) + p.salt_rows
+        return max(column_lengths(self.parameters).values())
 
     def blocks_of(self, flat: Integers, chunk: int) -> Integers:
         """The (blocks, B) integers of one chunk, zero blocks where the flat vector has ended."""

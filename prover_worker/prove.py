@@ -193,11 +193,7 @@ def prove_claim(
     figures, start = Figures(), time.monotonic()
     if progress:
         progress(len(wanted) - len(missing), len(wanted))
-    for item, proof, one in (
-        here(missing, parts.task, jobs, per_process)
-        if crew is None
-        else elsewhere(missing, parts.columns, release, challenge, crew)
-    ):
+    for item, proof, one in made(missing, parts.task, parts.columns, release, challenge, jobs, per_process, crew):
         folder.write(*item, proof)
         figures.add(one)
         if progress:
@@ -211,26 +207,45 @@ def prove_claim(
     return bundle, figures
 
 
-def here(
+def made(
+    missing: Sequence[Item],
+    task_of: Callable[[str, int], tuple[object, ...]],
+    columns_of: Callable[[str, int], list[Vector]],
+    release: Release,
+    challenge: Challenge,
+    jobs: int,
+    per_process: int | None,
+    crew: Crew | None,
+) -> Iterator[tuple[Item, bytes, Figures]]:
+    """Make proofs, on this machine or by the crew, in the order in which they are finished."""
+    if not missing:
+        return
+    if crew is None:
+        yield from _here(missing, task_of, jobs, per_process)
+    else:
+        yield from _elsewhere(missing, columns_of, release, challenge, crew)
+
+
+def _here(
     missing: Sequence[Item], task_of: Callable[[str, int], tuple[object, ...]], jobs: int, per_process: int | None
 ) -> Iterator[tuple[Item, bytes, Figures]]:
-    """Make proofs in processes of this machine, in the order in which they are finished."""
+    """In processes of this machine."""
     tasks = (task_of(*item) for item in missing)
-    for number, (proof, figures) in pool.run(_apply, tasks, jobs, per_process) if missing else ():
+    for number, (proof, figures) in pool.run(_apply, tasks, jobs, per_process):
         yield missing[number], proof, figures
 
 
-def elsewhere(
+def _elsewhere(
     missing: Sequence[Item],
     columns_of: Callable[[str, int], list[Vector]],
     release: Release,
     challenge: Challenge,
     crew: Crew,
 ) -> Iterator[tuple[Item, bytes, Figures]]:
-    """Let the client's other machines make proofs, in the order in which they are finished."""
+    """On the client's other machines."""
     items = {item_name(*item): item for item in missing}
     wanted = {name: (circuit_of(kind), partial(columns_of, kind, key)) for name, (kind, key) in items.items()}
-    for name, proof, seconds, peak in crew.prove(name_of(release, challenge), release, wanted) if missing else ():
+    for name, proof, seconds, peak in crew.prove(name_of(release, challenge), release, wanted):
         yield items[name], proof, Figures(cpu_seconds=seconds, peak_mb=peak, proofs=1)
 
 

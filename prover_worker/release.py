@@ -20,7 +20,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from pydantic import ValidationError
 
@@ -90,12 +90,49 @@ class Release:
         Both circuits are built here, from the release's parameters. Raises CircuitError when that yields another
         vk than the logged one: the provider's is then of another circuit, which might tell more than it should.
         """
-        p = self.predicate.parameters
-        return replace(
-            self,
-            relation=_keyed(backend, "relation", p, self.relation, self.predicate.relation, cache),
-            range=_keyed(backend, "range", p, self.range, self.predicate.range, cache),
-        )
+        kept = {kind: self._with_key(kind, backend, cache) for kind in _KINDS}
+        return replace(self, relation=kept["relation"], range=kept["range"])
+
+    def files(self, kind: Kind) -> CircuitFiles:
+        """The files of one circuit."""
+        return self.relation if kind == "relation" else self.range
+
+    def paths(self) -> dict[str, Path]:
+        """The files by role, as `open` takes them."""
+        found = {"srs": self.relation.srs}
+        for kind in _KINDS:
+            found |= {f"{kind}_settings": self.files(kind).settings, f"{kind}_vk": self.files(kind).vk}
+        return found
+
+    def _with_key(self, kind: Kind, backend: Backend, cache: Path) -> CircuitFiles:
+        vk = self._logged_vk(kind)
+        compiled, pk = (cache / f"{vk}.{part}" for part in ("circuit", "pk"))
+        if not (pk.exists() and compiled.exists()):
+            cache.mkdir(parents=True, exist_ok=True)
+            with (cache / ".lock").open("a") as lock:  # agents may share the folder: one makes the key, others wait
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                if not (pk.exists() and compiled.exists()):
+                    self._make_key(kind, backend, compiled, pk)
+        return replace(self.files(kind), compiled=compiled, pk=pk)
+
+    def _make_key(self, kind: Kind, backend: Backend, compiled: Path, pk: Path) -> None:
+        """Make a circuit and its proving key. Whoever was killed doing so has left a folder, which goes first."""
+        for left in pk.parent.glob(f"{_MAKING}*"):
+            shutil.rmtree(left, ignore_errors=True)
+        with tempfile.TemporaryDirectory(dir=pk.parent, prefix=_MAKING) as name:
+            settings, circuit = backend.compile(kind, self.predicate.parameters, Path(name))
+            vk, made = backend.make_keys(settings, circuit, self.files(kind).srs, Path(name))
+            if sha256_file(vk) != self._logged_vk(kind):
+                raise CircuitError(
+                    f"the {kind} circuit of this version has a verifying key with SHA-256 {sha256_file(vk)}; the "
+                    f"logged one has {self._logged_vk(kind)}: the release is of another circuit or version of the "
+                    f"engine than {backend.name}, and nothing is proved under it"
+                )
+            circuit.replace(compiled)
+            made.replace(pk)  # whole or not at all: a killed process leaves no half key
+
+    def _logged_vk(self, kind: Kind) -> str:
+        return self.predicate.file_digests()[f"{kind}_vk"]
 
 
 def _check_files(predicate: CircuitRelease, paths: Mapping[str, Path]) -> None:
@@ -115,44 +152,6 @@ def _check_files(predicate: CircuitRelease, paths: Mapping[str, Path]) -> None:
 
 def _files(kind: Kind, paths: Mapping[str, Path]) -> CircuitFiles:
     return CircuitFiles(paths[f"{kind}_settings"], paths[f"{kind}_vk"], paths["srs"])
-
-
-def _keyed(
-    backend: Backend, kind: Kind, p: CircuitParameters, files: CircuitFiles, logged: Circuit, cache: Path
-) -> CircuitFiles:
-    compiled, pk = (cache / f"{logged.vk_sha256}.{part}" for part in ("circuit", "pk"))
-    if not (pk.exists() and compiled.exists()):
-        cache.mkdir(parents=True, exist_ok=True)
-        with (cache / ".lock").open("a") as lock:  # agents may share the folder: one makes the key, others wait
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            if not (pk.exists() and compiled.exists()):
-                _make_key(backend, kind, p, files, logged, compiled, pk)
-    return replace(files, compiled=compiled, pk=pk)
-
-
-def _make_key(
-    backend: Backend,
-    kind: Kind,
-    p: CircuitParameters,
-    files: CircuitFiles,
-    logged: Circuit,
-    compiled: Path,
-    pk: Path,
-) -> None:
-    """Make a circuit and its proving key. Whoever was killed doing so has left a folder, which goes first."""
-    for left in pk.parent.glob(f"{_MAKING}*"):
-        shutil.rmtree(left, ignore_errors=True)
-    with tempfile.TemporaryDirectory(dir=pk.parent, prefix=_MAKING) as name:
-        settings, circuit = backend.compile(kind, p, Path(name))
-        vk, made = backend.make_keys(settings, circuit, files.srs, Path(name))
-        if sha256_file(vk) != logged.vk_sha256:
-            raise CircuitError(
-                f"the {kind} circuit of this version has a verifying key with SHA-256 {sha256_file(vk)}; the "
-                f"logged one has {logged.vk_sha256}: the release is of another circuit or version of the engine "
-                f"than {backend.name}, and nothing is proved under it"
-            )
-        circuit.replace(compiled)
-        made.replace(pk)  # whole or not at all: a killed process leaves no half key
 
 
 def build(
@@ -261,33 +260,30 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Build or check a release from the command line."""
     options = vars(parser().parse_args(arguments))
-    if options["check"] is not None:
-        return _check(options["check"])
-    changed = {name: options[name] for name in _NAMES if options[name] is not None}
-    from prover_worker.ezkl_backend import EzklBackend
-
     try:
-        p = CircuitParameters(**PROFILES[options["profile"]].model_dump() | changed)
-        predicate, _ = build(EzklBackend(), p, options["out"], options["srs"], options["provenance"])
-    except (ProverError, ValidationError) as error:
-        print(f"release: {error}", file=sys.stderr)
-        return 2
-    (options["out"] / "predicate.json").write_text(predicate.model_dump_json(by_alias=True, indent=1) + "\n")
-    print(f"wrote a circuit release with a {predicate.srs.provenance} SRS to {options['out']}")
-    return 0
-
-
-def _check(folder: Path) -> int:
-    from prover_worker.ezkl_backend import EzklBackend
-
-    try:
-        predicate = CircuitRelease.model_validate_json((folder / "predicate.json").read_bytes())
-        check(EzklBackend(), predicate, folder / "srs")
+        print(_build(options) if options["check"] is None else _check(options["check"]))
     except (OSError, ProverError, ValidationError) as error:
         print(f"release: {error}", file=sys.stderr)
         return 2
-    print("both circuits were built again and give the release's verifying keys")
     return 0
+
+
+def _build(options: Mapping[str, Any]) -> str:
+    from prover_worker.ezkl_backend import EzklBackend
+
+    changed = {name: options[name] for name in _NAMES if options[name] is not None}
+    p = CircuitParameters(**PROFILES[options["profile"]].model_dump() | changed)
+    predicate, _ = build(EzklBackend(), p, options["out"], options["srs"], options["provenance"])
+    (options["out"] / "predicate.json").write_text(predicate.model_dump_json(by_alias=True, indent=1) + "\n")
+    return f"wrote a circuit release with a {predicate.srs.provenance} SRS to {options['out']}"
+
+
+def _check(folder: Path) -> str:
+    from prover_worker.ezkl_backend import EzklBackend
+
+    predicate = CircuitRelease.model_validate_json((folder / "predicate.json").read_bytes())
+    check(EzklBackend(), predicate, folder / "srs")
+    return "both circuits were built again and give the release's verifying keys"
 
 
 if __name__ == "__main__":

@@ -89,7 +89,7 @@ class Site:
         circuit = release.predicate.relation.vk_sha256
         folder = Folder(self.path).sub("circuits", circuit)
         if not folder.has("predicate.json"):
-            for role, path in _paths(release).items():
+            for role, path in release.paths().items():
                 folder.write(role, path.read_bytes())
             folder.write("predicate.json", release.predicate.model_dump_json(by_alias=True).encode())
         return circuit
@@ -111,10 +111,3 @@ class Site:
         for run in sorted((self.path / "runs").glob("*")):
             remove(run)
         return waiting
-
-
-def _paths(release: Release) -> dict[str, Path]:
-    found = {"srs": release.relation.srs}
-    for kind, files in (("relation", release.relation), ("range", release.range)):
-        found |= {f"{kind}_settings": files.settings, f"{kind}_vk": files.vk}
-    return found

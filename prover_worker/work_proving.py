@@ -91,7 +91,7 @@ def _prove(site: Site, cache: Path, run: WorkRun, item: str) -> Made:
     from prover_worker.ezkl_backend import EzklBackend
 
     release = site.release(run.about.circuit).with_keys(EzklBackend(), cache)
-    files = release.range if circuit_of(item.split("-", maxsplit=1)[0]) == "range" else release.relation
+    files = release.files(circuit_of(item.split("-", maxsplit=1)[0]))
     proof, figures = measured(EzklBackend(), files, parse_columns(run.columns(item)))
     return Made(proof=proof.hex(), seconds=figures.cpu_seconds, peak_mb=figures.peak_mb)
 

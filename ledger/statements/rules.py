@@ -171,14 +171,7 @@ def references(value: BaseModel) -> list[LogRef]:
 
 def _collect(value: BaseModel, found: list[LogRef]) -> None:
     members = value.__dict__
-    for name in _with_parts(type(value)):
-        member = members[name]
-        if type(member) is LogRef:
-            found.append(member)
-        elif type(member) is list:
-            _collect_items(member, found)
-        elif isinstance(member, BaseModel):
-            _collect(member, found)
+    _collect_items([members[name] for name in _with_parts(type(value))], found)
 
 
 def _collect_items(items: list[Any], found: list[LogRef]) -> None:

@@ -16,7 +16,7 @@ from prover_worker.challenge import drawn_chunks
 from prover_worker.continuation import ContinuationCase
 from prover_worker.drawing import draw_of
 from prover_worker.errors import AuditError
-from prover_worker.layout import Layout
+from prover_worker.layout import Layout, column_lengths
 from prover_worker.release import Release
 from prover_worker.verify import Case
 from unlearning.errors import UnlearningError
@@ -165,8 +165,7 @@ def check_masks(cases: Cases) -> None:
 def _expect_sane(circuit: kinds.CircuitRelease) -> None:
     """Parameters for which columns fit the circuit: whatever follows is bounded by its size."""
     p, rows = circuit.parameters, 1 << circuit.parameters.logrows
-    longest = max(p.blocks * p.block_size, 3 * p.blocks * p.multipliers + p.noise_rows) + p.salt_rows
-    if longest > rows or p.range_group > rows:
+    if max(column_lengths(p).values()) > rows or p.range_group > rows:
         raise AuditError(f"the circuit release has columns of more than its 2^{p.logrows} rows: nothing fits it")
 
 

@@ -167,15 +167,7 @@ def test_a_proof_under_another_srs(claim, bundle, tmp_path):
     # Nor can the verifier be handed another SRS under the logged release.
     paths = {role: tmp_path / "release" / role for role in ROLES}
     with pytest.raises(CircuitError, match="srs has SHA-256"):
-        release.Release.open(claim.client.release.predicate, real_files(claim) | {"srs": paths["srs"]})
-
-
-def real_files(claim):
-    files = claim.client.release
-    return {
-        "relation_settings": files.relation.settings, "relation_vk": files.relation.vk, "srs": files.relation.srs,
-        "range_settings": files.range.settings, "range_vk": files.range.vk,
-    }  # fmt: skip
+        release.Release.open(claim.client.release.predicate, claim.client.release.paths() | {"srs": paths["srs"]})
 
 
 def test_a_proof_of_another_circuit_under_the_same_srs(claim, bundle, tmp_path):
