@@ -46,7 +46,7 @@ def page(request: HttpRequest) -> HttpResponse:
 def _due(rows: QuerySet[DeletionRequest]) -> dict[str, Any]:
     """Requests that are not over, by when they are due."""
     live = rows.filter(state__in=lifecycle.LIVE)
-    bars = home.due_bars(live.annotate(bin=home.due_bin(timezone.now())).values_list("bin").annotate(Count("pk")))
+    bars = home.due_bars(live.aggregate(**home.due_counts(timezone.now())))
     return {"bars": bars, "total": sum(bar["count"] for bar in bars)}
 
 

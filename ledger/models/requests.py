@@ -144,8 +144,12 @@ class DeletionRequest(models.Model):
     class Meta:
         ordering = ["due_at"]
         indexes = [
-            models.Index(fields=["due_at"], name="requests_by_due_date"),
+            models.Index(fields=["due_at", "-uuid"], name="requests_by_due_order"),
             models.Index(fields=["received_at"], name="requests_by_receipt"),
+            models.Index(fields=["state", "due_at", "-uuid"], include=["received_at"], name="requests_by_state"),
+            models.Index(
+                fields=["regulation", "due_at", "-uuid"], include=["received_at"], name="requests_by_regulation"
+            ),
         ]
         permissions = [
             ("decide_deletionrequest", "Can approve and deny deletion requests"),
