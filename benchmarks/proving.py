@@ -172,8 +172,8 @@ def main() -> None:
     parser.add_argument(
         "--chunks",
         type=int,
-        default=12,
-        help="in a claim (default 12); few of them bear its own share alone",
+        default=15,
+        help="in a claim (default 15: whole groups of range proofs); few of them bear its own share alone",
     )
     options = parser.parse_args()
     p = release.DEFAULTS.model_copy(update={"directions": 1})

@@ -47,8 +47,9 @@ def until(condition, seconds=300):
 class Worker:
     """`python -m prover_worker.work` as a process."""
 
-    def __init__(self, shared, cache):
+    def __init__(self, shared, cache, broker=""):
         command = [sys.executable, "-m", "prover_worker.work", "--shared", shared, "--cache", cache]
+        command += ["--broker", broker] if broker else []
         self.process = subprocess.Popen([*map(str, command), "--processes", "1"], stderr=subprocess.PIPE)
 
     def end(self, number):
