@@ -97,7 +97,7 @@ def measured(backend: Backend, files: CircuitFiles, columns: list[Vector]) -> tu
 def prove_relation(
     backend: Backend, release: Release, layout: Layout, witness: ChunkWitness, challenge: Challenge
 ) -> tuple[bytes, Figures]:
-    """One touched chunk. Raises ProvingFailed. A false claim yields a proof of another output than zero."""
+    """One touched chunk. Raises ProvingFailed. A false claim yields a proof that does not hold."""
     columns = relation_columns(layout, witness, challenge, release.predicate.digit_base)
     return measured(backend, release.relation, columns)
 

@@ -139,38 +139,46 @@ def test_rows_and_positions_that_hold_different_factors(client, mask, solved_for
 # Outputs, the mask, the challenge
 
 
-def test_a_proof_whose_public_output_is_not_zero(alone, opened, tmp_path):
-    """The proof is sound, for outputs that say the claim is false."""
-    nudged = nudge(alone.solutions[0], chunk_mask(alone.client, alone.mask, 0))
-    crafted = make_claim(alone.client, alone.mask, {**alone.solutions, 0: nudged})
-    proofs = crafted.prove()
-    witness = prove.ChunkWitness(alone.client.secrets[0], nudged, alone.rows[0])
-    output = scalar(prove.relation_columns(alone.client.layout, witness, crafted.challenge, 2048))
-    document = tmp_path / "proof"
-    document.write_text(json.dumps({"instances": [encode([output])], "proof": list(proofs.relations[0])}))
-    files = (str(path) for path in (opened.relation.settings, opened.relation.vk, opened.relation.srs))
-    assert output
-    assert ezkl.verify(str(document), *files)
-    assert failures(crafted.case(proofs)) == {0: RELATION}
-
-
-def test_zeros_written_over_the_outputs_of_a_false_witness(alone, opened, tmp_path):
-    """ezkl proves what the witness file says; the constraints do not let it say zero."""
+def false_claim(alone):
+    """A claim with one weight nudged, its proofs, and the true columns of its relation circuit."""
     nudged = nudge(alone.solutions[0], chunk_mask(alone.client, alone.mask, 0))
     crafted = make_claim(alone.client, alone.mask, {**alone.solutions, 0: nudged})
     witness = prove.ChunkWitness(alone.client.secrets[0], nudged, alone.rows[0])
     columns = prove.relation_columns(alone.client.layout, witness, crafted.challenge, 2048)
-    inputs, filled, made = (tmp_path / name for name in ("input", "witness", "proof"))
+    return crafted, crafted.prove(), columns
+
+
+def prove_with_output(files, columns, output, folder):
+    """A proof whose witness file says that this is what comes out; and what ezkl itself says."""
+    inputs, filled, made = (folder / name for name in ("input", "witness", "proof"))
     inputs.write_text(json.dumps({"input_data": [encode(column) for column in columns]}))
-    files, compiled = opened.relation, str(opened.relation.compiled)
-    ezkl.gen_witness(str(inputs), compiled, str(filled), str(files.vk), str(files.srs))
+    ezkl.gen_witness(str(inputs), str(files.compiled), str(filled), str(files.vk), str(files.srs))
     document = json.loads(filled.read_text())
-    assert document["outputs"] != [["00" * 32]]
-    filled.write_text(json.dumps(document | {"outputs": [["00" * 32]]}))
-    proof = ezkl.prove(str(filled), compiled, str(files.pk), str(made), str(files.srs))["proof"]
-    proofs = crafted.prove()
-    forged = replace(proofs, relations={**proofs.relations, 0: bytes.fromhex(proof.removeprefix("0x"))})
-    assert failures(crafted.case(forged)) == {0: RELATION}
+    filled.write_text(json.dumps(document | {"outputs": [encode([output])]}))
+    proof = ezkl.prove(str(filled), str(files.compiled), str(files.pk), str(made), str(files.srs))["proof"]
+    return bytes.fromhex(proof.removeprefix("0x")), document["outputs"]
+
+
+def test_a_proof_whose_public_output_is_not_zero(alone, opened, tmp_path):
+    """The proof is sound, for outputs that say the claim is false."""
+    crafted, proofs, columns = false_claim(alone)
+    output, files = scalar(columns), opened.relation
+    assert output
+    proof, said = prove_with_output(files, columns, output, tmp_path)
+    assert said == [encode([output])]
+    document = tmp_path / "document"
+    document.write_text(json.dumps({"instances": [encode([output])], "proof": list(proof)}))
+    assert ezkl.verify(str(document), str(files.settings), str(files.vk), str(files.srs))
+    assert failures(crafted.case(replace(proofs, relations={0: proof}))) == {0: RELATION}
+
+
+def test_zeros_written_over_the_outputs_of_a_false_witness(alone, opened, tmp_path):
+    """ezkl proves what the witness file says; the constraints do not let it say zero, in whosever file."""
+    crafted, proofs, columns = false_claim(alone)
+    proof, said = prove_with_output(opened.relation, columns, 0, tmp_path)
+    assert said != [encode([0])]
+    assert failures(crafted.case(replace(proofs, relations={0: proof}))) == {0: RELATION}
+    assert failures(crafted.case(proofs)) == {0: RELATION}
 
 
 def test_a_masked_weight_kept(alone, client):
