@@ -169,10 +169,7 @@ class Container:
                 raise BundleFormatError(f"the bundle ends inside {name}")
             at, crc = at + len(piece), zlib.crc32(piece, crc)
             yield piece
-        if crc != member.crc:
-            raise BundleFormatError(
-                f"the bundle's {name} is damaged: its CRC-32 is {crc:08x}, not {member.crc:08x}"
-            )
+        _expect_crc(member, crc)
 
     def check(self, name: str) -> None:
         """Read a member and forget it. Raises BundleFormatError as `pieces` does."""
@@ -184,7 +181,13 @@ class Container:
         member = self._member(name)
         if member.size > limit:
             raise BundleFormatError(f"the bundle's {name} has {member.size} bytes; at most {limit} are read")
-        return b"".join(self.pieces(name))
+        if member.size > PIECE:
+            return b"".join(self.pieces(name))
+        data = self._at(member.start, member.size)
+        if len(data) != member.size:
+            raise BundleFormatError(f"the bundle ends inside {name}")
+        _expect_crc(member, zlib.crc32(data))
+        return data
 
     def lines(self, name: str, limit: int) -> Iterator[bytes]:
         """A member's lines without their ends. Raises BundleFormatError also for a line longer than `limit` bytes,
@@ -298,6 +301,13 @@ class Container:
             return os.pread(self._descriptor, size, offset)
         self._file.seek(offset)
         return self._file.read(size)
+
+
+def _expect_crc(member: Member, got: int) -> None:
+    if got != member.crc:
+        raise BundleFormatError(
+            f"the bundle's {member.name} is damaged: its CRC-32 is {got:08x}, not {member.crc:08x}"
+        )
 
 
 def _descriptor(file: BinaryIO) -> int | None:

@@ -50,6 +50,11 @@ MAX_ENTRIES: Final = 2_000_000
 MAX_TEXT_BYTES: Final = 1 << 20  # of manifest and checkpoint each
 MAX_FILE_BYTES: Final = 1 << 30
 MAX_LINE: Final = MAX_ENVELOPE_BYTES + 20
+NAMING_FILES: Final = frozenset(
+    {
+        kinds.CircuitRelease, kinds.ModelCommitment, kinds.Mask, kinds.Claim, kinds.Proof, kinds.ContinuationProof,
+    }
+)  # fmt: skip
 _NUMBER: Final = re.compile(rb"0|[1-9][0-9]{0,17}", re.ASCII)
 _HASH: Final = re.compile(rb"[0-9a-f]{64}", re.ASCII)
 
@@ -185,6 +190,8 @@ def parse_consistency(lines: Iterable[bytes]) -> dict[int, list[bytes]]:
 
 def files_of(said: Predicate, proofs: Literal["included", "digests"] = "included") -> list[tuple[str, str]]:
     """The files that a bundle must have for a statement: (SHA-256, what it is)."""
+    if type(said) not in NAMING_FILES:
+        return []
     match said:
         case kinds.CircuitRelease():
             digests = said.file_digests()

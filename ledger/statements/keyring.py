@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from ledger.statements.dsse import Envelope
 from ledger.statements.errors import RuleError, SignatureError, StatementError
@@ -43,6 +44,17 @@ from ledger.statements.statement import Statement, open_statement
 from ledger.tlog.checkpoint import Checkpoint, open_checkpoint
 from ledger.tlog.errors import NoteError
 from ledger.tlog.note import NoteVerifier
+
+#: What is, or may be, signed by others than the provider; and what changes who may sign.
+OTHERS_SIGN: Final = frozenset(
+    {
+        ClientEnrolment, ClientKeyAddition, ClientKeyRotation, ClientKeyRevocation, ModelCommitment, Claim, Proof,
+        OrderObjection, ClientModelRetirement, ContinuationProof, KeyRotation,
+    }
+)  # fmt: skip
+CHANGES: Final = frozenset(
+    {ClientEnrolment, ClientKeyAddition, ClientKeyRotation, ClientKeyRevocation, ClientRetirement, KeyRotation}
+)
 
 
 @dataclass
@@ -86,15 +98,22 @@ class KeyRing:
 
     def signers(self, index: int, predicate: Predicate) -> tuple[frozenset[str], ...]:
         """Who must have signed `predicate` if it is entry `index`: a key of each set. Raises RuleError."""
+        if type(predicate) not in OTHERS_SIGN:
+            return (frozenset({self.provider}),)
         match predicate:
             case ClientEnrolment() | ClientKeyAddition() | ClientKeyRotation():
                 self._expect_new(index, predicate)
                 return *self._vouching(index, predicate), frozenset({predicate.public_key})
             case ClientKeyRevocation(by="client"):
                 return (self._any_of(index, predicate.client),)
-            case ModelCommitment() | Claim() | Proof() | OrderObjection() | ClientModelRetirement():
-                return (self._any_of(index, predicate.client),)
-            case ContinuationProof():
+            case (
+                ModelCommitment()
+                | Claim()
+                | Proof()
+                | OrderObjection()
+                | ClientModelRetirement()
+                | ContinuationProof()
+            ):
                 return (self._any_of(index, predicate.client),)
             case KeyRotation():
                 needed = dict.fromkeys((self.provider, self._current(index, predicate), predicate.new_key))
@@ -103,6 +122,8 @@ class KeyRing:
 
     def admit(self, index: int, predicate: Predicate) -> None:
         """Pass entry `index`, whose signatures were checked. Raises RuleError."""
+        if type(predicate) not in CHANGES:
+            return
         match predicate:
             case ClientEnrolment() | ClientKeyAddition():
                 self._bring(index, predicate.client, predicate.public_key)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from ledger.statements import srs_rules
 from ledger.statements.errors import RuleError
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from ledger.statements.rules import Story
 
 Step = ContinuationChallenge | ContinuationProof | ContinuationVerdict
+#: What `Lines` takes note of.
+NOTED: Final = frozenset({ModelCommitment, ContinuationVerdict, Verdict})
 
 
 @dataclass

@@ -12,7 +12,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from ledger.statements import certificate_rules
 from ledger.statements.certificate_rules import Facts
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from ledger.statements.rules import Story
 
 Part = WindowRequests | WindowOutcomes
+#: What `Lists` takes note of.
+NOTED: Final = frozenset({WindowRequests, WindowOutcomes, Certificate})
 Kind = TypeVar("Kind", WindowRequests, WindowOutcomes)
 
 
@@ -59,6 +61,9 @@ class Lists:
 
     def add(self, index: int, said: Predicate) -> None:
         """Take entry `index`, which the rules have let pass."""
+        self.waiting = None
+        if type(said) not in NOTED:
+            return
         self.waiting = (index, said) if isinstance(said, Part) else None
         match said:
             case WindowOutcomes():

@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Final
 
 from ledger.statements import lifecycle
 from ledger.statements.deadlines import due_at, expect_lawful, extended_due_at, terms_by_law
@@ -32,6 +33,15 @@ from ledger.statements.predicates import (
 
 #: Statements about one request, all with `request` and `filed`.
 Step = RequestAcknowledgement | IdentityCheck | RequestExtension | RequestHold | RequestClosure | SubjectAccess
+
+
+#: All that `Requests` looks at; most of what a log says is about something else.
+CONCERNING: Final = frozenset(
+    {
+        DeletionRequest, RequestDecision, RequestHold, RequestExtension, RequestClosure, RequestFulfilment,
+        RequestAcknowledgement, IdentityCheck, SubjectAccess, Tombstone, Certificate,
+    }
+)  # fmt: skip
 
 
 @dataclass

@@ -30,7 +30,15 @@ from typing import Any, Final, TypeVar, get_args
 
 from pydantic import BaseModel
 
-from ledger.statements import certificate_rules, coverage_rules, line_rules, list_rules, srs_rules, window_rules
+from ledger.statements import (
+    certificate_rules,
+    coverage_rules,
+    line_rules,
+    list_rules,
+    request_rules,
+    srs_rules,
+    window_rules,
+)
 from ledger.statements.errors import RuleError
 from ledger.statements.predicates import (
     AuditReport,
@@ -89,6 +97,7 @@ class Story:
     orders: defaultdict[str, list[int]] = field(default_factory=lambda: defaultdict(list))  # by window
     claims: defaultdict[int, list[int]] = field(default_factory=lambda: defaultdict(list))  # by order
     verdicts: defaultdict[int, list[int]] = field(default_factory=lambda: defaultdict(list))  # by order
+    provenances: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))  # of SRS, by window
     once: dict[tuple[str, object], int] = field(default_factory=dict)  # what may be said once: (slug, about)
     requests: Requests = field(default_factory=Requests)
     windows: window_rules.Windows = field(default_factory=window_rules.Windows)
@@ -98,8 +107,9 @@ class Story:
 
     def get(self, ref: LogRef, kind: type[Kind], by: str) -> Kind:
         """The statement that another one refers to. Raises RuleError."""
-        predicate = self.statements.get(ref.index)
-        if self.hashes.get(ref.index) != ref.leaf_hash:
+        index = ref.index
+        predicate = self.statements.get(index)
+        if self.hashes.get(index) != ref.leaf_hash:
             self.expect(ref, by)
         if not isinstance(predicate, kind):
             found = "another statement" if predicate is None else f"a {predicate.slug}"
@@ -117,6 +127,8 @@ class Story:
         match predicate:
             case Order():
                 self.orders[predicate.window].append(index)
+                circuit = self.get(predicate.circuit, CircuitRelease, f"order {index}")
+                self.provenances[predicate.window].add(circuit.srs.provenance)
             case Claim():
                 self.claims[predicate.order.index].append(index)
             case Verdict():
@@ -125,9 +137,13 @@ class Story:
             case WindowClose():
                 for request in _requests_of(predicate, self, index):
                     self.requests.enter_window(request, predicate.model.index, index)
-        self.requests.add(predicate)
-        self.windows.add(index, predicate)
-        self.lines.add(index, predicate, self)
+        kind = type(predicate)
+        if kind in request_rules.CONCERNING:
+            self.requests.add(predicate)
+        if kind in window_rules.NOTED:
+            self.windows.add(index, predicate)
+        if kind in line_rules.NOTED:
+            self.lines.add(index, predicate, self)
         self.lists.add(index, predicate)
         about = _said_once(predicate)
         if about is not None:
@@ -147,7 +163,8 @@ def check(story: Story, index: int, predicate: Predicate) -> None:
         )
     list_rules.check_place(predicate, story, index)
     _check(predicate, story, index)
-    story.requests.check(predicate, index)
+    if type(predicate) in request_rules.CONCERNING:
+        story.requests.check(predicate, index)
 
 
 def check_challenge_size(index: int, challenge: Challenge | ContinuationChallenge, size: int) -> None:
@@ -404,7 +421,7 @@ def _(said: Certificate, story: Story, index: int) -> None:
     listed = None if said.outcomes_in is None else list_rules.facts_of(said, story, index)
     certificate_rules.check(said, story, index, listed)
     mask = story.get(said.mask, Mask, f"certificate {index}")
-    srs_rules.check_certificate(said, story.orders[mask.window], story, f"certificate {index}")
+    srs_rules.check_certificate(said, story.provenances[mask.window], f"certificate {index}")
 
 
 @_check.register

@@ -6,11 +6,11 @@ that the proof was made under does not, and a certificate does so only if those 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from ledger.statements.errors import RuleError
-from ledger.statements.predicates import Certificate, CircuitRelease, ContinuationVerdict, Order, Verdict
+from ledger.statements.predicates import Certificate, CircuitRelease, ContinuationVerdict, Verdict
 from ledger.statements.predicates.base import LogRef
 
 if TYPE_CHECKING:
@@ -22,15 +22,12 @@ def check_verdict(said: Verdict | ContinuationVerdict, circuit: LogRef, story: S
     _expect(said.srs_provenance, story.get(circuit, CircuitRelease, by).srs.provenance, by)
 
 
-def check_certificate(said: Certificate, orders: Iterable[int], story: Story, by: str) -> None:
-    """Raise RuleError where a certificate says another provenance than its orders' releases; none: any word."""
-    found = set()
-    for index in orders:
-        order = story.statements[index]
-        assert isinstance(order, Order)
-        found.add(story.get(order.circuit, CircuitRelease, by).srs.provenance)
+def check_certificate(said: Certificate, found: Collection[str], by: str) -> None:
+    """Raise RuleError where a certificate says another provenance than the releases of its window's orders, which
+    are `found`; none: any word.
+    """
     if found:
-        _expect(said.srs_provenance, "ceremony" if found == {"ceremony"} else "development", by)
+        _expect(said.srs_provenance, "ceremony" if set(found) == {"ceremony"} else "development", by)
 
 
 def _expect(given: str, wanted: str, by: str) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from ledger.statements.errors import PolicyError, RuleError
 from ledger.statements.predicates import (
@@ -34,6 +34,13 @@ from ledger.statements.predicates.window_policy import WindowPolicy
 
 if TYPE_CHECKING:
     from ledger.statements.rules import Story
+
+
+#: What `Windows` takes note of.
+NOTED: Final = frozenset(
+    {ClientSuspension, OrderException, Challenge, WindowClose, Certificate, ModelRelease, ModelRetirement}
+)
+_NO_POLICY: Final = WindowPolicy()
 
 
 @dataclass
@@ -76,7 +83,7 @@ class Windows:
 
 def policy_of(closed: WindowClose) -> WindowPolicy:
     """The policy of a closed window."""
-    return closed.policy or WindowPolicy()
+    return closed.policy or _NO_POLICY
 
 
 def check_close(said: WindowClose, story: Story, index: int) -> None:

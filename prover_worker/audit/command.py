@@ -20,7 +20,7 @@ from ledger.tlog.cosignature import Quorum
 from ledger.tlog.errors import TlogError
 from prover_worker.audit.cases import Cases, check_masks
 from prover_worker.audit.challenges import check_challenges
-from prover_worker.audit.files import check_files
+from prover_worker.audit.files import Files
 from prover_worker.audit.helpers import helpers
 from prover_worker.audit.opening import Audit, Trust, open_bundle, without_collections
 from prover_worker.audit.proofs import Choice, Say, check_proofs
@@ -43,9 +43,10 @@ def verify(
     with tempfile.TemporaryDirectory(prefix="verify-") as folder:
         with without_collections():
             with helpers(jobs) as processes:
-                audit = open_bundle(file, trust, report, processes)
+                files = Files(processes)
+                audit = open_bundle(file, trust, report, processes, files.begin)
                 challenges = check_challenges(audit)
-                check_files(audit, processes)
+                files.finish(audit)
             cases = Cases(audit, challenges, Path(folder))
             check_masks(cases)
             gc.freeze()  # nothing of this goes away: later collections need not look at it

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import gc
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, BinaryIO, NamedTuple, TypeVar
+from typing import Any, BinaryIO, Final, NamedTuple, TypeVar
 
 from ledger.bundle import contents
 from ledger.bundle.container import Container
@@ -35,6 +35,11 @@ from prover_worker.audit.signatures import Checker
 from prover_worker.errors import AuditError
 
 Kind = TypeVar("Kind", bound=Predicate)
+#: With a member that is a new public key.
+_BRINGING_KEYS: Final = {
+    kinds.ClientEnrolment: "public_key", kinds.ClientKeyAddition: "public_key",
+    kinds.ClientKeyRotation: "public_key", kinds.KeyRotation: "new_key",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -100,13 +105,18 @@ class Audit:
 
 
 def open_bundle(
-    file: BinaryIO, trust: Trust | None = None, report: Report | None = None, helpers: Helpers | None = None
-) -> Audit:
-    """Steps 1 to 8. Raises BundleFormatError where the file is none, AuditError naming what does not hold first."""
+    file: BinaryIO, trust: Trust | None = None, report: Report | None = None, helpers: Helpers | None = None,
+    when_read: Callable[[Audit], None] = lambda _audit: None,
+) -> Audit:  # fmt: skip
+    """Steps 1 to 8; `when_read` is called after step 1, with statements that nothing has checked yet.
+
+    Raises BundleFormatError where the file is none, AuditError naming what does not hold first.
+    """
     helpers = helpers or Helpers(1)
     signatures = Checker(helpers)
     with without_collections():
         audit = _read(file, trust or Trust(), report or Report(), signatures, helpers)
+        when_read(audit)
         _check_head(audit)
         _check_inclusion(audit)
         _check_kept(audit)
@@ -160,11 +170,9 @@ def _entry(index: int, leaf: bytes, signatures: Checker) -> Entry:
         said = Statement.decode(envelope.payload).predicate
     except StatementError as error:
         raise AuditError(f"log entry {index} is no statement of a ledger: {error}") from error
-    match said:
-        case kinds.ClientEnrolment() | kinds.ClientKeyAddition() | kinds.ClientKeyRotation():
-            signatures.know(said.public_key)
-        case kinds.KeyRotation():
-            signatures.know(said.new_key)
+    brings = _BRINGING_KEYS.get(type(said))
+    if brings is not None:
+        signatures.know(getattr(said, brings))
     signatures.read(index, envelope)
     return Entry(index, leaf_hash(leaf), envelope, said)
 

@@ -17,7 +17,7 @@ from ledger.workflow.bundle import Wanted, indices_between, write_period_bundle,
 from ledger.workflow.certificates import certify
 from ledger.workflow.errors import WorkflowError
 from prover_worker.audit.challenges import check_challenges
-from prover_worker.audit.files import check_files
+from prover_worker.audit.files import Files
 from prover_worker.audit.opening import open_bundle
 from tests.bundles import Bundle, window_bundle
 from tests.ledger.story import Story, verdict
@@ -46,9 +46,10 @@ def period_bundle(first: int, last: int, **wanted) -> bytes:
 
 
 def expect_good(data: bytes) -> Bundle:
-    audit = open_bundle(io.BytesIO(data))
+    files = Files()
+    audit = open_bundle(io.BytesIO(data), when_read=files.begin)
     check_challenges(audit)
-    check_files(audit)
+    files.finish(audit)
     return Bundle.of(data)
 
 

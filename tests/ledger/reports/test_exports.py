@@ -5,8 +5,13 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
+import signal
+import time
 import uuid
+from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from django.test import Client as Browser
@@ -16,7 +21,7 @@ from ledger import log
 from ledger.fsck.errors import FsckError
 from ledger.fsck.run import rebuild
 from ledger.models import Export, Job
-from ledger.reports import make
+from ledger.reports import make, pdf
 from ledger.statements import predicates
 from ledger.statements.errors import RuleError
 from ledger.statements.rules import Story as Rules
@@ -25,6 +30,7 @@ from ledger.workflow import erase, exports, requests
 from prover_worker import tasks
 from tests.ledger.api.parts import by_officer, fresh, officer
 from tests.ledger.story import FORGET, Story, nobody
+from tests.ledger.test_sequencer import in_child
 
 PERSON = "Renate Müller-Özdemir"
 
@@ -67,46 +73,70 @@ def test_an_export_from_asking_to_its_file(story: Story) -> None:
         rebuild(lambda *_: None)
 
 
-class Killed(BaseException):
-    """Nothing catches it, as nothing catches SIGKILL."""
+STEPS = {"collect": make, "_bundle_of": make, "render": pdf, "record_export": make}
 
 
-def killed_at(monkeypatch, where: str, row: Export) -> None:
-    """A worker that dies when it calls `where`; its lease runs out."""
+def worker(row: Export, noted: Path, stop_at: str = "") -> int:
+    """A process that does the job of an export as workers do; it notes each step that it begins in a file, and
+    stands still at one.
+    """
 
-    def die(*_: object, **__: object) -> None:
-        raise Killed
+    def noting(name: str, real: Callable[..., object]) -> Callable[..., object]:
+        def step(*args: object, **kwargs: object) -> object:
+            with noted.open("a") as file:
+                file.write(f"{name}\n")
+            if name == stop_at:
+                signal.pause()
+            return real(*args, **kwargs)
 
-    with monkeypatch.context() as patched:
-        patched.setattr(where, die)
-        with pytest.raises(Killed):
-            made(row)
+        return step
+
+    def work() -> None:
+        for name, module in STEPS.items():
+            setattr(module, name, noting(name, getattr(module, name)))
+        made(row)
+
+    return in_child(work)
+
+
+def killed_at(step: str, row: Export, folder: Path) -> list[str]:
+    """A worker that gets `kill -9` when it has come to this step, and its lease runs out; returns what it began."""
+    noted = folder / f"killed at {step}"
+    noted.touch()
+    child, deadline = worker(row, noted, step), time.monotonic() + 60
+    while step not in noted.read_text().splitlines():
+        assert time.monotonic() < deadline, f"the worker began {noted.read_text()!r}, never {step}"
+        time.sleep(0.01)
+    os.kill(child, signal.SIGKILL)
+    assert os.waitpid(child, 0)[1] == signal.SIGKILL
+    idle = folder / f"while {step} was leased"
+    assert os.waitpid(worker(row, idle), 0)[1] == 0
+    assert not idle.exists(), "nobody takes up what is still leased"
     Job.objects.filter(target=row.uuid).update(lease_until=timezone.now() - timedelta(seconds=1))
+    return noted.read_text().splitlines()
 
 
-def test_the_next_worker_goes_on_where_one_has_died(story: Story, monkeypatch) -> None:
-    """Killed in the middle of each step in turn: no step that was done is done again, and there is one report."""
+@pytest.mark.django_db(transaction=True)
+def test_the_next_worker_goes_on_where_one_was_killed(story: Story, monkeypatch, tmp_path: Path) -> None:
+    """kill -9 in the middle of each step in turn: no step that was done is done again, and there is one report."""
     window = story.masked_window()
     row = asked(officer("o", "add_export", "view_export"), scope="window", about=str(window.uuid))
-    killed_at(monkeypatch, "ledger.reports.make.collect", row)
+    assert killed_at("collect", row, tmp_path) == ["collect"]
     assert row.steps.count() == 0
-    calls: list[str] = []
-    for name in ("collect", "_bundle_of"):
-        real = getattr(make, name)
-        monkeypatch.setattr(make, name, lambda *a, real=real, name=name, **k: calls.append(name) or real(*a, **k))
-    killed_at(monkeypatch, "ledger.reports.make._bundle_of", row)
-    assert calls == ["collect"]
+    assert killed_at("_bundle_of", row, tmp_path) == ["collect", "_bundle_of"]
     size = log.size()
     requests.file_request("gdpr", PERSON, FORGET)  # what happens afterwards is not in the report any more
-    killed_at(monkeypatch, "ledger.reports.pdf.render", row)
-    killed_at(monkeypatch, "ledger.reports.make.record_export", row)
-    assert calls == ["collect", "_bundle_of"]
+    assert killed_at("render", row, tmp_path) == ["_bundle_of", "render"]
     kept = [bytes(step.file.ciphertext) for step in row.steps.order_by("name")]
     assert len(kept) == 2
     assert all(str(window.uuid).encode() not in one for one in kept), "what is kept is sealed"
     Job.objects.update(attempts=0)
+    began: list[str] = []
+    for name, module in STEPS.items():  # the last one is this process: typst's threads do not outlive a fork
+        real = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda *a, real=real, name=name, **k: began.append(name) or real(*a, **k))
     row = made(row)
-    assert calls == ["collect", "_bundle_of"]
+    assert began == ["render", "record_export"]
     assert row.entry is not None
     said = log.statement(row.entry).predicate
     assert isinstance(said, predicates.AuditReport)
