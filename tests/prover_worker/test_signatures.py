@@ -53,7 +53,7 @@ def test_a_hint_never_counts(window, monkeypatch, jobs):
             opened(resigned(window, at, key, hint).bundle(window.sizes))
 
 
-#: The twelve cases of Chalkias, Garillot and Nikolaenko, "Taming the many EdDSAs" (SSR 2020), table 5, on which
+#: The twelve cases of Chalkias, Garillot and Nikolaenko, "Taming the many EdDSAs" (SSR 2020), on which
 #: libraries disagree: keys and R of small or mixed order, S beyond the order, spellings that are not canonical.
 EDGE_CASES = json.loads((Path(__file__).parent / "testdata" / "ed25519_edge_cases.json").read_text())
 _SMALL_KEYS = {0, 1, 10, 11}  # which no statement may bring, nor a reader trust
