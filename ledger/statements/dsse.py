@@ -189,8 +189,11 @@ def _canonical_base64(text: bytes) -> bytes | None:
         data = binascii.a2b_base64(text, strict_mode=True)
     except binascii.Error:
         return None
-    # Strict mode lets nothing pass that is not written so, but for the bits that the last character leaves unused.
+    # Strict mode lets other spellings pass in two places: padding where none is due, and the bits that the last
+    # character leaves unused.
     last = len(data) % 3
+    if len(text) != (len(data) + 2) // 3 * 4:
+        return None
     return data if not last or binascii.b2a_base64(data[-last:], newline=False) == text[-4:] else None
 
 
