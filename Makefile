@@ -15,6 +15,8 @@ DIRECTIONS ?=
 B ?= demo
 SEEDS ?= 0,1,2
 SECONDS ?= 60
+# Tests wait for servers and clients that they have started: one process more than processors keeps these busy.
+WORKERS ?= $(shell cores=$$(nproc); echo $$((cores < 4 ? cores + 1 : 4)))
 
 .PHONY: help setup demo serve test lint openapi messages bench results docs sbom audit foreign-tools browser-tools fault-tools faults fuzz clean
 .DEFAULT_GOAL := help
@@ -68,7 +70,7 @@ lint: $(STAMP)
 	$(BIN)/lint-imports
 
 test: lint browser-tools
-	$(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks.$(B)

@@ -14,12 +14,14 @@ import tempfile
 import time
 import uuid
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from kombu.transport import TRANSPORT_ALIASES, filesystem
 from kombu.utils.json import dumps
 
 TRANSPORT_ALIASES["spool"] = "ledger.spool:Transport"
+#: Between two looks of an idle worker into the folder. Kombu's own second would be most of what a short job takes.
+POLL_SECONDS: Final = 0.2
 
 
 def transport_options(folder: Path) -> dict[str, Any]:
@@ -32,6 +34,7 @@ def transport_options(folder: Path) -> dict[str, Any]:
         "data_folder_out": str(options["messages"]),
         "control_folder": str(options["control"]),
         "processed_folder": str(options["taken"]),
+        "polling_interval": POLL_SECONDS,
     }
 
 

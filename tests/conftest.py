@@ -12,10 +12,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from django.apps import apps
 from django.conf import settings
 from django.db import connection
+from psycopg import sql
+
+from tests.shared import put_cluster
 
 DATA_DIR = Path(tempfile.mkdtemp(prefix="ledger-test-"))
 os.environ["LEDGER_DATA_DIR"] = str(DATA_DIR)  # for processes that tests start
@@ -25,10 +29,15 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 settings.LEDGER_DATA_DIR = DATA_DIR
 
 
+#: Files that take minutes, longest first.
+LONGEST = ("test_end_to_end.py", "test_a_fleet.py", "test_pages_in_a_browser.py", "test_schemathesis.py")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files with slow tests first: processes that share out files would otherwise end far apart."""
+    """The longest files first, then those with slow tests: processes that share out files then end together."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in slow)
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: (places.get(item.path.name, len(places)), item.path not in slow))
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -39,6 +48,24 @@ def data_dir() -> Iterator[Path]:
     yield DATA_DIR
     embedded.stop(DATA_DIR)
     shutil.rmtree(DATA_DIR, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def django_db_keepdb(
+    request: pytest.FixtureRequest, data_dir: Path, tmp_path_factory: pytest.TempPathFactory,
+    django_db_modify_db_settings: None, django_db_blocker: Any,
+) -> bool:  # fmt: skip
+    """Django finds the tests' database as all migrations leave it: a copy of one that was made once per run."""
+    if settings.DATABASES["default"]["ENGINE"] != "ledger.embedded" or (data_dir / "postgres").exists():
+        return bool(request.config.getvalue("reuse_db"))
+    from ledger import embedded
+
+    put_cluster(tmp_path_factory, data_dir)
+    with psycopg.connect(embedded.address(data_dir).uri("postgres"), autocommit=True) as server:
+        with django_db_blocker.unblock():
+            names = connection.creation._get_test_db_name(), embedded.DATABASE
+        server.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(*map(sql.Identifier, names)))
+    return True
 
 
 @pytest.fixture(autouse=True)

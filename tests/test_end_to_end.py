@@ -33,7 +33,7 @@ from tests.bundles import Bundle
 from tests.docs.fences import blocks
 
 ROOT = Path(__file__).resolve().parent.parent
-DEMO = [sys.executable, "manage.py", "demo", "--profile", "small"]
+DEMO = [sys.executable, "manage.py", "demo", "--profile", "small", "--directions"]
 pytestmark = pytest.mark.slow
 
 
@@ -79,10 +79,10 @@ def interrupted(folder):
 
 @pytest.fixture(scope="module")
 def story(folder, interrupted):
-    """The run after the interrupted one, with forget directions and every way of cheating."""
+    """The run after the interrupted one, with every way of cheating."""
     done = subprocess.run(
-        [*DEMO, "--cheat", "all", "--directions"], cwd=ROOT, env=environment(folder), capture_output=True,
-        text=True, timeout=700, check=False,
+        [*DEMO, "--cheat", "all"], cwd=ROOT, env=environment(folder), capture_output=True, text=True, timeout=700,
+        check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return done.stdout

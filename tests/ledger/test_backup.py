@@ -23,6 +23,7 @@ from ledger.tlog.note import NoteSigner
 from ledger.witness.protocol import AddCheckpoint
 from ledger.witness.store import open_signer
 from tests.ledger.witness.parts import serving, witness_in
+from tests.shared import put_cluster
 
 ROOT = Path(__file__).resolve().parents[2]
 PASSPHRASE = "correct horse battery staple"
@@ -70,9 +71,10 @@ class Place:
 def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A ledger whose keys were rotated; its backup, and that of its keys."""
     folder = tmp_path_factory.mktemp("backup")
+    put_cluster(tmp_path_factory, folder / "first")
     place = Place(folder / "first")
     done = place.call(
-        "init", "migrate|-v0", "invite_client|clinic", "rotate_key|provider", "rotate_key|log",
+        "init", "invite_client|clinic", "rotate_key|provider", "rotate_key|log",
         f"backup|{folder / 'kept'}", f"backup|--keys|{folder / 'keys'}",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

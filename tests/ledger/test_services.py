@@ -12,6 +12,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.shared import put_cluster
+
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = """
 import django, time
@@ -27,16 +29,10 @@ with Services(free_port()):
 def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """That of processes of an installation with database and keys."""
     folder = tmp_path_factory.mktemp("installation")
+    put_cluster(tmp_path_factory, folder)
     made = {**os.environ, "LEDGER_DATA_DIR": str(folder), "DJANGO_SETTINGS_MODULE": "ledger.settings"}
-    for command in (["migrate", "-v0"], ["init"]):
-        subprocess.run(
-            [sys.executable, "manage.py", *command],
-            cwd=ROOT,
-            env=made,
-            check=True,
-            timeout=120,
-            capture_output=True,
-        )
+    command = [sys.executable, "manage.py", "init"]
+    subprocess.run(command, cwd=ROOT, env=made, check=True, timeout=120, capture_output=True)
     return made
 
 

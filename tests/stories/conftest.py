@@ -15,6 +15,7 @@ from ledger.statements.predicates.circuit_release import CircuitParameters
 from prover_worker import release
 from prover_worker.ezkl_backend import EzklBackend
 from tests.browsing import open_browser, open_context, require_chromium
+from tests.shared import once, put_cluster
 from tests.stories.client import Client
 from tests.stories.nursery import Nursery
 from tests.stories.provider import Officer, Provider
@@ -41,28 +42,44 @@ def nursery() -> Iterator[Nursery]:
 @pytest.fixture(scope="session")
 def release_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A circuit release, as `python -m prover_worker.release` writes it."""
-    folder = tmp_path_factory.mktemp("release")
-    predicate, _ = release.build(EzklBackend(), PARAMETERS, folder)
-    (folder / "predicate.json").write_text(predicate.model_dump_json(by_alias=True))
-    return folder
+
+    def make(folder: Path) -> None:
+        predicate, _ = release.build(EzklBackend(), PARAMETERS, folder)
+        (folder / "predicate.json").write_text(predicate.model_dump_json(by_alias=True))
+
+    return once(tmp_path_factory, "stories-release", make)
 
 
 @pytest.fixture(scope="session")
 def global_model(nursery: Nursery, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A global model of handwritten digits, trained here."""
-    folder = tmp_path_factory.mktemp("model")
-    (folder / "given.json").write_text(json.dumps(ARCHITECTURE))
-    process = nursery.start(
-        "unlearning.__main__", "train", "--dataset", "digits", "--architecture", folder / "given.json",
-        "--out", folder, "--epochs", "25", "--lr", "0.01", out=folder / "train.txt",
-    )  # fmt: skip
-    assert process.wait() == 0, process.text
-    return folder
+
+    def make(folder: Path) -> None:
+        (folder / "given.json").write_text(json.dumps(ARCHITECTURE))
+        process = nursery.start(
+            "unlearning.__main__", "train", "--dataset", "digits", "--architecture", folder / "given.json",
+            "--out", folder, "--epochs", "25", "--lr", "0.01", out=folder / "train.txt",
+        )  # fmt: skip
+        assert process.wait() == 0, process.text
+
+    return once(tmp_path_factory, "stories-model", make)
 
 
 @pytest.fixture(scope="session")
-def provider(tmp_path_factory: pytest.TempPathFactory, release_folder: Path) -> Iterator[Provider]:
-    with Provider(tmp_path_factory.mktemp("provider"), release_folder) as provider:
+def found_provider(tmp_path_factory: pytest.TempPathFactory, release_folder: Path) -> Callable[[], Provider]:
+    """A provider in a folder of its own, not yet running."""
+
+    def found() -> Provider:
+        folder = tmp_path_factory.mktemp("provider")
+        put_cluster(tmp_path_factory, folder / "data")
+        return Provider(folder, release_folder)
+
+    return found
+
+
+@pytest.fixture(scope="session")
+def provider(found_provider: Callable[[], Provider]) -> Iterator[Provider]:
+    with found_provider() as provider:
         yield provider
 
 
@@ -74,7 +91,7 @@ def officer(provider: Provider) -> Iterator[Officer]:
 
 @pytest.fixture(scope="session")
 def proving_keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("proving-keys")
+    return once(tmp_path_factory, "stories-proving-keys", lambda _folder: None)  # agents make them, one at a time
 
 
 @pytest.fixture(scope="session")
@@ -82,21 +99,19 @@ def personal_model(
     nursery: Nursery, global_model: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[[int], Path]:
     """Personalised models by number, each on its own part of the data; made when first asked for."""
-    root, made = tmp_path_factory.mktemp("personal"), dict[int, Path]()
 
-    def make(number: int) -> Path:
-        if number not in made:
-            folder = root / str(number)
+    def personal(number: int) -> Path:
+        def make(folder: Path) -> None:
             process = nursery.start(
                 "unlearning.__main__", "personalise", "--global", global_model / "global.safetensors",
                 "--architecture", global_model / "architecture.json", "--dataset", "digits", "--client", number,
-                "--clients", SPLITS, "--out", folder, "--epochs", 4, "--lr", "0.002", out=root / f"{number}.txt",
+                "--clients", SPLITS, "--out", folder, "--epochs", 4, "--lr", "0.002", out=folder / "out.txt",
             )  # fmt: skip
             assert process.wait() == 0, process.text
-            made[number] = folder
-        return made[number]
 
-    return make
+        return once(tmp_path_factory, f"stories-personal-{number}", make)
+
+    return personal
 
 
 @pytest.fixture(scope="session")

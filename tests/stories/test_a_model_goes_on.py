@@ -10,22 +10,9 @@ import re
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from tests.stories.provider import Provider, audit
+from tests.stories.provider import audit
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def provider(tmp_path_factory, release_folder):
-    """A provider of its own: windows on a model follow each other."""
-    with Provider(tmp_path_factory.mktemp("provider"), release_folder) as provider:
-        yield provider
-
-
-@pytest.fixture(scope="module")
-def officer(provider):
-    with provider.officer() as officer:
-        yield officer
 
 
 def window_met(officer, model, client):

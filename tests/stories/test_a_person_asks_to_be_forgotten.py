@@ -9,16 +9,16 @@ import json
 
 import pytest
 
-from tests.stories.provider import SUBJECT, Provider, audit
+from tests.stories.provider import SUBJECT, audit
 from tests.stories.reading import predicate, predicates
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def provider(tmp_path_factory, release_folder):
+def provider(found_provider):
     """A provider with one model only: a request is fulfilled when it is on all that were made of its data."""
-    with Provider(tmp_path_factory.mktemp("provider"), release_folder) as provider:
+    with found_provider() as provider:
         yield provider
 
 
