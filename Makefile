@@ -17,6 +17,8 @@ SEEDS ?= 0,1,2
 SECONDS ?= 60
 # Tests wait for servers and clients that they have started: one process more than processors keeps these busy.
 WORKERS ?= $(shell cores=$$(nproc); echo $$((cores < 4 ? cores + 1 : 4)))
+# Where this is set, each of hundreds of processes would compile all modules again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help setup demo serve test lint openapi messages bench results docs sbom audit foreign-tools browser-tools fault-tools faults fuzz clean
 .DEFAULT_GOAL := help
