@@ -187,7 +187,7 @@ class LedgerClient:
 
     def download(self, digest: str) -> bytes:
         """Fetch bytes and check them against their SHA-256."""
-        data = self._http.request("GET", f"blobs/{digest}").content
+        data = self._http.fetch(f"blobs/{digest}", f'"{digest}"')
         if hashlib.sha256(data).hexdigest() != digest:
             raise AgentError(f"the ledger sent other bytes than those of SHA-256 {digest}; try again")
         return data

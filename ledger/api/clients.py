@@ -6,13 +6,14 @@ import uuid
 
 from django.conf import settings
 from django.db.models import Prefetch
-from django.http import FileResponse, Http404, HttpResponse
+from django.http import Http404
+from django.http.response import HttpResponseBase
 from rest_framework.parsers import BaseParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from ledger import blobs
-from ledger.api import etags, render
+from ledger.api import ranges, render
 from ledger.api.auth import ClientView
 from ledger.api.limits import refuse_larger
 from ledger.api.operations import BYTES, operation
@@ -72,15 +73,12 @@ class BlobView(ClientView):
             raise WorkflowError("bad-blob", str(error), 422) from error
         return Response({"sha256": blob.sha256, "size": blob.size}, status=201 if created else 200)
 
-    @operation("Fetch a file", gives={200: BYTES})
-    def get(self, request: Request, sha256: str) -> HttpResponse | FileResponse:
+    @operation("Fetch a file", gives={200: BYTES}, resumable=True)
+    def get(self, request: Request, sha256: str) -> HttpResponseBase:
         """The bytes, of the provider's files and the client's own."""
         if not blobs.readable_by(sha256, self.client):
             raise Http404
-        tag = f'"{sha256}"'
-        return etags.not_modified(request, tag) or FileResponse(
-            blobs.open_checked(sha256), content_type="application/octet-stream", headers={"ETag": tag}
-        )
+        return ranges.send(request, blobs.open_checked(sha256), f'"{sha256}"', content_type=BYTES.type)
 
 
 class Orders(ClientView):

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import uuid
 from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
-from django.http import HttpResponse
+from django.http.response import HttpResponseBase
 from django.utils import timezone
 from pydantic import AwareDatetime, Field
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from ledger.api import render
+from ledger.api import ranges, render
 from ledger.api.auth import OfficerView
 from ledger.api.inputs import Input, parse
 from ledger.api.operations import BYTES, operation
@@ -104,13 +105,15 @@ class ExportLink(OfficerView):
 class ExportFile(PublicView):
     """GET: the file behind a link."""
 
-    @operation("Fetch a report's file", gives={200: BYTES}, refuses=(404,))
-    def get(self, _request: Request, token: str) -> HttpResponse:
+    @operation("Fetch a report's file", gives={200: BYTES}, refuses=(404,), resumable=True)
+    def get(self, request: Request, token: str) -> HttpResponseBase:
         """PDF, JSON or ZIP. 404 for links that are too old, or whose account may not have the file any more."""
         row, data = exports.file_behind(token)
         kind, ending = FORMATS[row.form]
-        answer = HttpResponse(data, content_type=kind)
-        answer["Content-Disposition"] = f'attachment; filename="report-{row.scope}-{row.uuid}.{ending}"'
+        name = f"report-{row.scope}-{row.uuid}.{ending}"
+        answer = ranges.send(
+            request, io.BytesIO(data), f'"{row.sha256}"', content_type=kind, as_attachment=True, filename=name
+        )
         answer["Cache-Control"] = "private, no-store"
         answer["X-Content-Type-Options"] = "nosniff"
         return answer

@@ -59,6 +59,7 @@ _PROBLEMS: Final = {
     412: "If-Match names another version than the present one.",
     413: "The body is too large.",
     415: "The body has another type than this address takes.",
+    416: "The file has none of the bytes that Range asks for; Content-Range says how many it has.",
     422: "Something in the request cannot be; `detail` says what.",
     429: "Too many requests; Retry-After says how many seconds to wait.",
     500: "The ledger failed. Nothing was changed.",
@@ -222,7 +223,11 @@ class Schema(AutoSchema):
                     pattern="^[!-~]{1,255}$",
                 )
             )
-        described = {"If-Match": "the ETag under which it was read: 412 if it has changed since"}
+        described = {
+            "If-Match": "the ETag under which it was read: 412 if it has changed since",
+            "Range": "one range of bytes, as `bytes=1000-`: 206 with these; several are ignored",
+            "If-Range": "the ETag of the part that is there already: all of the file if it has changed since",
+        }
         found += [_header(name, described.get(name, "see the description")) for name in said.headers]
         return found
 
@@ -304,7 +309,8 @@ def _answer(status: int, body: Body) -> dict[Any, Any]:
     if body is None:
         return {str(status): OpenApiResponse(None, "Nothing changed since." if status == 304 else "Done.")}
     if isinstance(body, Media):
-        return {(str(status), body.type): OpenApiResponse(_binary(body), "As asked for.")}
+        words = "The range that was asked for." if status == 206 else "As asked for."
+        return {(str(status), body.type): OpenApiResponse(_binary(body), words)}
     return {(str(status), "application/json"): OpenApiResponse(body, (body.__doc__ or "").split("\n")[0])}
 
 

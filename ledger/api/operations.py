@@ -14,7 +14,7 @@ from django.http.response import HttpResponseBase
 from pydantic import BaseModel
 from rest_framework.request import Request
 
-from ledger.api import etags, idempotency
+from ledger.api import etags, idempotency, ranges
 from ledger.workflow.errors import WorkflowError
 
 if TYPE_CHECKING:
@@ -66,15 +66,19 @@ def operation(
     headers: tuple[str, ...] = (),
     refuses: tuple[int, ...] = (),
     repeatable: bool = False,
+    resumable: bool = False,
     guards: Callable[..., object] | None = None,
 ) -> Callable[[Method], Method]:
     """Declare a view's method. POSTs of known callers are done once per Idempotency-Key.
 
     A client's POST must carry a key, covered by its signature, unless it is `repeatable`: whoever overhears the
-    request could otherwise send it again. `guards` renders the resource that is changed, from the address's
+    request could otherwise send it again. A GET that is `resumable` sends a file, or the range of it that is asked
+    for (`ledger.api.ranges`). `guards` renders the resource that is changed, from the address's
     arguments: If-Match is held against its entity tag.
     """
     headers = headers if guards is None else (*headers, "If-Match")
+    if resumable:
+        headers, gives, refuses = (*headers, *ranges.HEADERS), {**gives, 206: gives[200]}, (*refuses, 416)
     said = Operation(summary, needs, takes, query, gives, headers, refuses, repeatable)
 
     def declare(method: Method) -> Method:

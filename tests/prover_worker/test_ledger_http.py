@@ -1,12 +1,14 @@
 """A ledger that is busy, away or refuses; a real server answers, or none."""
 
 from datetime import UTC, datetime
+from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from threading import Thread
 
 import pytest
 
 from prover_worker.errors import AgentError, LedgerAway
+from prover_worker.ledger_client import LedgerClient
 from prover_worker.ledger_http import LedgerHttp, retry_after
 
 NOW = datetime(2026, 1, 31, 12, 0, 0, tzinfo=UTC)
@@ -69,6 +71,20 @@ def test_a_refusal_without_a_reason_shows_what_came(server):
     server.answers = [(404, {}, b"<html>not here</html>")]
     with pytest.raises(AgentError, match="<html>not here</html>"):
         client(server, 5).request("GET", "orders")
+
+
+def test_pieces_of_two_files_make_none(server):
+    """The attack: a ledger, or whoever sits between, goes on with other bytes than it began with."""
+    server.answers = [(200, {"Content-Length": "10"}, b"01234"), (206, {"Content-Length": "5"}, b"other")] * 2
+    assert client(server, 5).fetch("blobs/x", '"x"') == b"01234other"
+    with pytest.raises(AgentError, match="sent other bytes than those of SHA-256"):
+        LedgerClient(f"http://127.0.0.1:{server.server_address[1]}").download(sha256(b"0123456789").hexdigest())
+    assert server.asked == 4
+
+
+def test_a_file_that_changed_on_the_way_comes_whole(server):
+    server.answers = [(200, {"Content-Length": "10"}, b"01234"), (200, {"Content-Length": "3"}, b"new")]
+    assert client(server, 5).fetch("blobs/x", '"x"') == b"new"
 
 
 def test_nobody_there(server):

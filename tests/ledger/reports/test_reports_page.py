@@ -59,7 +59,7 @@ def test_a_report_from_the_row_that_it_is_about_to_its_file(window: Window, db: 
     assert "no-store" in links.headers["Cache-Control"]
     (_row, address), *others = links.context["links"]
     assert others == []
-    assert hashlib.sha256(Browser().get(address).content).hexdigest() == row.sha256
+    assert hashlib.sha256(Browser().get(address).getvalue()).hexdigest() == row.sha256
     assert "ready" in officer.get(LIST).content.decode()
     exports.drop_files_with_persons()
     assert fetch(officer, row).context["links"] != []
