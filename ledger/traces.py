@@ -5,7 +5,7 @@ and those of the statements that both log. What a span is part of goes on as W3C
 messages to workers, and in the job's row, for jobs that the sweep wakes again.
 
     GET api/v1/...          http.request.method, http.route, http.response.status_code
-    prover_worker.tasks...  ledger.job
+    prover_worker.tasks...  ledger.job; error.type where the job's attempt has failed
     log                     ledger.statements (their kinds), ledger.first_index
 
 Nothing else is said: no addresses, bodies, names, and of errors their class alone, since texts may quote what
@@ -76,7 +76,7 @@ def span(
     if provider is None:
         yield None
         return
-    from opentelemetry.trace import SpanKind, Status, StatusCode
+    from opentelemetry.trace import SpanKind
     from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
     around = TraceContextTextMapPropagator().extract({PARENT: parent}) if parent else None
@@ -87,9 +87,23 @@ def span(
         try:
             yield made
         except BaseException as error:
-            made.set_attribute("error.type", type(error).__name__)
-            made.set_status(Status(StatusCode.ERROR))
+            _blame(made, error)
             raise
+
+
+def went_wrong(error: BaseException) -> None:
+    """What the current span is about has failed by `error`, which is raised no further."""
+    if _provider() is not None:
+        from opentelemetry.trace import get_current_span
+
+        _blame(get_current_span(), error)
+
+
+def _blame(made: Span, error: BaseException) -> None:
+    from opentelemetry.trace import Status, StatusCode
+
+    made.set_attribute("error.type", type(error).__name__)
+    made.set_status(Status(StatusCode.ERROR))
 
 
 def answered(made: Span | None, method: str, route: str | None, status: int) -> None:

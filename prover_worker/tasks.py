@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from ledger import queue
+from ledger import queue, traces
 from ledger.log import NotCosignedError
 from ledger.passing import what_is_away
 from ledger.queue import app
@@ -114,17 +114,19 @@ def _work(job_id: str, function: Callable[[Job], object]) -> None:
         with queue.held(job):
             function(job)
     except NotCosignedError as error:
-        jobs.postpone_job(job_id, str(error))
+        queue.postpone(job_id, str(error))
     except (WorkflowError, ProverError, UnlearningError) as error:
-        jobs.fail_job(job_id, str(error), retry=False)
+        traces.went_wrong(error)
+        queue.fail(job_id, str(error))
     except Exception as error:
         away = what_is_away(error)
         if away is not None:
             logger.error("ALARM: the %s failed: %s", away, error)  # noqa: TRY400 - nothing of ours is wrong
-            jobs.postpone_job(job_id, f"the {away} is away or full: {error}")
+            queue.postpone(job_id, f"the {away} is away or full: {error}")
             return
         logger.exception("job %s", job_id)
-        jobs.fail_job(job_id, f"{type(error).__name__}: {error}", retry=True)
+        traces.went_wrong(error)
+        queue.fail(job_id, f"{type(error).__name__}: {error}", retry=True)
         if _out_of_memory(error):
             # What this process holds it may never give back: the next attempt is for a new one.
             raise SystemExit(_NO_MEMORY) from error

@@ -21,13 +21,6 @@ from ledger.workflow.step import exclusive
 logger = logging.getLogger(__name__)
 
 
-def fail_job(job_id: uuid.UUID | str, error: str, *, retry: bool = True) -> None:
-    """A worker could not do the job (and that says nothing about a client): tried again while attempts are
-    left.
-    """
-    queue.fail(job_id, error, retry=retry)
-
-
 @exclusive
 def retry_job(job_id: uuid.UUID | str) -> None:
     """An officer starts a failed job anew. Raises WorkflowError (409) unless it has failed."""
@@ -35,11 +28,6 @@ def retry_job(job_id: uuid.UUID | str) -> None:
         raise WorkflowError(
             "not-failed", _("job %(job_id)s has not failed: only failed jobs are started anew") % {"job_id": job_id}
         )
-
-
-def postpone_job(job_id: uuid.UUID | str, reason: str) -> None:
-    """The job must wait for others (that is no failed attempt); the sweep wakes it again."""
-    queue.postpone(job_id, reason)
 
 
 def publish_new_entries() -> None:

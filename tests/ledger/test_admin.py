@@ -14,11 +14,11 @@ from django.test import SimpleTestCase
 from django.urls import reverse
 from unfold.templatetags import unfold_list as theme
 
-from ledger import log, models
+from ledger import log, models, queue
 from ledger.admin import finding
 from ledger.admin.rows import console_rows
 from ledger.statements import keys
-from ledger.workflow import jobs, request_steps, requests, windows
+from ledger.workflow import request_steps, requests, windows
 from tests.ledger import every_kind
 from tests.ledger.story import FORGET, TOTAL, Story
 
@@ -223,7 +223,7 @@ def test_failed_jobs_are_started_anew(story: Story, boss: Browser) -> None:
     story.closed_window()
     job = models.Job.objects.get()
     assert "has not failed" in act(boss, models.Job, "retry", job)
-    jobs.fail_job(job.uuid, "x", retry=False)
+    queue.fail(job.uuid, "x")
     act(boss, models.Job, "retry", job)
     job.refresh_from_db()
     assert job.state == "queued"

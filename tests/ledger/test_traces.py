@@ -23,7 +23,10 @@ from django.utils import timezone
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from ledger import logs, models, queue, traces
+from ledger.log import NotCosignedError
 from ledger.workflow import claims
+from ledger.workflow.errors import WorkflowError
+from prover_worker import tasks
 from tests.ledger.api.parts import by_officer, fresh
 from tests.ledger.story import FORGET, Story
 from tests.ledger.test_api import send
@@ -179,6 +182,31 @@ def test_nothing_personal_leaves(collector: Collector, story: Story) -> None:
     assert said(failed) == {"error.type": "ValueError"}
     assert failed.status.code == 2
     assert not failed.events
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("error", [WorkflowError("gone", f"{PERSON} is gone"), RuntimeError(PERSON)])
+def test_a_failed_attempt_is_seen_though_nothing_is_raised(
+    collector: Collector, story: Story, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """The row keeps the words; the span of the job's attempt says the error's class. Waiting is no failure."""
+    job = queue.enqueue(models.Job.Kind.CHALLENGE, story.model.uuid)
+    for wrong, failed in ((NotCosignedError("wait"), False), (error, True)):
+        collector.spans()
+        collector.bodies.clear()
+
+        def stumble(_target: object, wrong: Exception = wrong) -> None:
+            raise wrong
+
+        monkeypatch.setattr(claims, "draw_challenge", stumble)
+        tasks.challenge.apply([str(job.uuid)])
+        (span,) = collector.wait_for(1, queue.TASK_CHALLENGE)
+        assert span.status.code == (2 if failed else 0)
+        blamed = {"error.type": type(error).__name__} if failed else {}
+        assert said(span) == {"ledger.job": str(job.uuid)} | blamed
+    job.refresh_from_db()
+    assert PERSON in job.error
+    assert PERSON.encode() not in b"".join(collector.bodies)
 
 
 @pytest.mark.django_db

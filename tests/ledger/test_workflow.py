@@ -7,7 +7,7 @@ import uuid
 
 import pytest
 
-from ledger import blobs, log, models, vault
+from ledger import blobs, log, models, queue, vault
 from ledger.statements import canonical, keys, predicates
 from ledger.statements.dsse import Envelope
 from ledger.statements.predicates.base import LogRef
@@ -261,7 +261,7 @@ def test_only_failed_jobs_are_started_anew(story: Story) -> None:
     job = models.Job.objects.get()
     with refused("not-failed", 409):
         jobs.retry_job(job.uuid)
-    jobs.fail_job(job.uuid, "no such dataset", retry=False)
+    queue.fail(job.uuid, "no such dataset")
     jobs.retry_job(job.uuid)
     job.refresh_from_db()
     assert (job.state, job.attempts) == ("queued", 0)
