@@ -20,12 +20,23 @@ from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from playwright.sync_api import Page
 
 from ledger import log
-from tests.browsing import change_looks, open_browser, open_context, overflows, require_chromium, violations
+from ledger.access import rates
+from ledger.admin import figures
+from tests.browsing import (
+    Theme,
+    change_looks,
+    open_browser,
+    open_context,
+    overflows,
+    require_chromium,
+    violations,
+)
 from tests.ledger import every_kind
 from tests.ledger.story import Story
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 NAME = "boss"
+LOOKED_AT: tuple[tuple[str, Theme], ...] = (("wide", "light"), ("narrow", "dark"))
 #: Addresses that answer with something else than a page, by the end of their names.
 NO_PAGES = (
     "_csv", "_delete", "jsi18n", "autocomplete", "view_on_site", "logout", "search", "console:progress",
@@ -46,13 +57,18 @@ def pages(story: Story) -> list[str]:
 def page(pages: list[str], live_server: Any) -> Iterator[Page]:
     """Somebody who may see every page."""
     require_chromium()
-    session = Session(SERVER_NAME="localhost")
-    session.force_login(User.objects.get(username=NAME))
-    cookie = {"name": "sessionid", "value": session.cookies["sessionid"].value, "url": live_server.url}
+    cookie = cookie_of(NAME, live_server.url)
     with open_browser() as browser:
         context = open_context(browser, live_server.url)
         context.add_cookies([cookie])
         yield context.new_page()
+
+
+def cookie_of(name: str, address: str) -> Any:
+    """What a browser has when that account has logged in."""
+    session = Session(SERVER_NAME="localhost")
+    session.force_login(User.objects.get(username=name))
+    return {"name": "sessionid", "value": session.cookies["sessionid"].value, "url": address}
 
 
 def console_patterns(resolver: Any, prefix: str = "", space: str = "") -> Iterator[tuple[str, str]]:
@@ -110,6 +126,52 @@ def test_every_page_is_for_everybody(page: Page, pages: list[str]) -> None:
         wrong += [f"{address} is wider than a telephone"] * overflows(page)
         change_looks(page, "wide", "light")
     assert wrong == []
+
+
+def test_refusals_are_for_everybody_too(live_server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is shown where no page is: in the console's frame, and without it where the database may be away."""
+    require_chromium()
+    User.objects.create_superuser(NAME)
+    User.objects.create_user("nobody", is_staff=True)
+    cookies = {name: cookie_of(name, live_server.url) for name in (NAME, "nobody")}
+    while rates.spend("account", NAME) is None:
+        pass
+    monkeypatch.setattr(figures, "_due", None)  # whoever asks for figures meets a failure
+    add, gone, login = reverse("admin:ledger_policy_add"), "/admin/ledger/nothing/", reverse("admin:login")
+    wrong = []
+    with open_browser() as browser:
+        for who, address, status, words in (
+            ("nobody", add, 403, "Your account may not do this"),
+            ("nobody", gone, 404, "There is no such page"),
+            (NAME, reverse("console:figures"), 500, "The server has failed at this"),
+            (None, login, 403, "This form is not valid any more"),
+            (None, login, 200, "Too many wrong passwords"),
+        ):
+            for size, theme in LOOKED_AT:
+                with open_context(browser, live_server.url, size, theme) as context:
+                    context.add_cookies([cookies[who]] if who else [])
+                    page = context.new_page()
+                    answer = page.goto(address)
+                    if address == login:
+                        page.locator("input[name=username]").fill(NAME)
+                        page.locator("input[name=password]").fill("wrong")
+                        if status == 403:
+                            context.clear_cookies()
+                        with page.expect_navigation() as sent:
+                            page.locator("input[name=password]").press("Enter")
+                        answer = sent.value
+                    assert answer is not None
+                    assert (answer.status, words in page.inner_text("body")) == (status, True), address
+                    assert dark(page) == (theme == "dark"), address
+                    seen = [f"{status} {address} ({size}, {theme})"]
+                    wrong += [f"{seen[0]}: {problem}" for problem in violations(page)] + seen * overflows(page)
+    assert wrong == []
+
+
+def dark(page: Page) -> bool:
+    """Whether the page's ground is dark: most of its three colours' 255 is missing."""
+    ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    return sum(float(number) for number in re.findall(r"[\d.]+", ground)[:3]) < 3 * 128
 
 
 def test_everything_can_be_done_by_keyboard(page: Page) -> None:
