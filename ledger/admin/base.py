@@ -25,7 +25,7 @@ from django.utils.translation import gettext as _
 from unfold.admin import ModelAdmin, checkbox
 
 from ledger.access import scope
-from ledger.admin import deeds, empty, export, finding, live, timeline, views
+from ledger.admin import deeds, empty, finding, live, spreadsheet, timeline, views
 from ledger.admin.widgets import dress_all
 from ledger.workflow import bulk
 from ledger.workflow.actors import SYSTEM, Actor, officer
@@ -68,7 +68,7 @@ class ReadOnlyAdmin(ModelAdmin):
             raise PermissionDenied
         _refuse_nul(request)
         try:
-            return export.respond(self, request)
+            return spreadsheet.respond(self, request)
         except IncorrectLookupParameters as error:
             raise BadRequest(
                 f"got a filter that cannot be read, expected one as the list's links have it: {error}"

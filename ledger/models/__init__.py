@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from ledger.models.access import ApiToken, ModelLimit, RecoveryCode, SecondFactor
-from ledger.models.accesses import SubjectAccess
 from ledger.models.blobs import Blob
 from ledger.models.bulk import BulkRow, BulkRun
 from ledger.models.checks import FsckRun
@@ -25,6 +24,7 @@ from ledger.models.requests import (
     RegulationTerms,
     RequestImport,
 )
+from ledger.models.subject_access import SubjectAccess
 from ledger.models.uploads import Upload
 from ledger.models.vault import SubjectRecord, VaultKey
 from ledger.models.views import SavedView

@@ -1,4 +1,4 @@
-"""What accounts are limited to."""
+"""What accounts are limited to, and what they show beside a password: second factors, tokens."""
 
 from __future__ import annotations
 
