@@ -14,7 +14,6 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from unfold.admin import TabularInline
 
-from ledger import texts
 from ledger.admin.base import (
     AddByUseCase,
     ReadOnlyAdmin,
@@ -23,6 +22,7 @@ from ledger.admin.base import (
     entry_link,
     link,
 )
+from ledger.admin.widgets import reason_form
 from ledger.models import Client, ClientKey
 from ledger.workflow import client_keys, clients
 from ledger.workflow.actors import officer
@@ -40,12 +40,6 @@ class InvitationForm(UseCaseForm):
     def carry_out(self, values: dict[str, Any]) -> Client:
         client, self.token = clients.invite_client(values["name"], actor=self.actor)
         return client
-
-
-class ReasonForm(forms.Form):
-    """Why a key is revoked; the code goes into the log."""
-
-    reason = forms.ChoiceField(choices=texts.choices("key"))
 
 
 class StateFilter(admin.SimpleListFilter):
@@ -118,7 +112,7 @@ class ClientAdmin(AddByUseCase):
     @admin.action(description=_("Re-enrol: revoke all keys, issue a token"), permissions=["change_client"])
     def reenrol(self, request: HttpRequest, rows: QuerySet[Client]) -> HttpResponse | None:
         return ask_each(
-            self, request, rows, "reenrol", ReasonForm,
+            self, request, rows, "reenrol", reason_form("key"),
             _("Revoke all keys, issue a token"), _("all keys were revoked"),
             _with_token(
                 request,
@@ -162,7 +156,7 @@ class ClientKeyAdmin(ReadOnlyAdmin):
     @admin.action(description=_("Revoke"), permissions=["change_client"])
     def revoke(self, request: HttpRequest, rows: QuerySet[ClientKey]) -> HttpResponse | None:
         return ask_each(
-            self, request, rows, "revoke", ReasonForm, _("Revoke these keys"), _("revoked"),
+            self, request, rows, "revoke", reason_form("key"), _("Revoke these keys"), _("revoked"),
             lambda row, values: client_keys.revoke_client_key(
                 row.client_id, row.keyid, values["reason"], actor=officer(request.user)
             ),

@@ -4,40 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
-from django import forms
 from django.contrib import admin
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from unfold.admin import TabularInline
 
-from ledger import texts
 from ledger.admin import plain_words, progress
 from ledger.admin.base import ReadOnlyAdmin, ask_each, each, entry_link, link, many
+from ledger.admin.widgets import reason_form
 from ledger.models import Order, OrderNotice, Suspension
 from ledger.workflow.actors import officer
 from ledger.workflow.orders import except_order
-from ledger.workflow.silence import ESCALATED, remind
+from ledger.workflow.silence import escalated, remind
 from ledger.workflow.suspension import reinstate_client, suspend_client
-
-
-class ExceptionForm(forms.Form):
-    """Why a client is released from an order; a code, because it goes into the log."""
-
-    reason = forms.ChoiceField(choices=texts.choices("exception"))
-
-
-class SuspensionForm(forms.Form):
-    """Why a client gets no more orders."""
-
-    reason = forms.ChoiceField(choices=texts.choices("suspension"))
-
-
-class LiftForm(forms.Form):
-    """Why it gets orders again."""
-
-    reason = forms.ChoiceField(choices=texts.choices("reinstatement"))
 
 
 class EscalatedFilter(admin.SimpleListFilter):
@@ -50,8 +31,7 @@ class EscalatedFilter(admin.SimpleListFilter):
         return [("yes", gettext("escalated"))]
 
     def queryset(self, _request: HttpRequest, rows: QuerySet[Order]) -> QuerySet[Order]:
-        told = OrderNotice.objects.filter(order=OuterRef("pk"), key=ESCALATED)
-        return rows.filter(Exists(told)) if self.value() == "yes" else rows
+        return rows.filter(escalated()) if self.value() == "yes" else rows
 
 
 class NoticeInline(TabularInline):
@@ -126,7 +106,7 @@ class OrderAdmin(ReadOnlyAdmin):
     def release(self, request: HttpRequest, rows: QuerySet[Order]) -> HttpResponse | None:
         actor = officer(request.user)
         return ask_each(
-            self, request, rows, "release", ExceptionForm, _("Except the order"), _("excepted"),
+            self, request, rows, "release", reason_form("exception"), _("Except the order"), _("excepted"),
             lambda row, v: except_order(row.pk, v["reason"], actor=actor),
             _("The client is released from it; certificates will list it as excepted. This cannot "
 "be taken back."),
@@ -136,7 +116,7 @@ class OrderAdmin(ReadOnlyAdmin):
     def suspend(self, request: HttpRequest, rows: QuerySet[Order]) -> HttpResponse | None:
         actor = officer(request.user)
         return ask_each(
-            self, request, rows, "suspend", SuspensionForm, _("Suspend the client"), _("suspended"),
+            self, request, rows, "suspend", reason_form("suspension"), _("Suspend the client"), _("suspended"),
             lambda row, v: suspend_client(row.client_model.client_id, v["reason"], actor=actor),
             _("It gets no more orders, and the certificates of that time name it."),
         )  # fmt: skip
@@ -145,7 +125,8 @@ class OrderAdmin(ReadOnlyAdmin):
     def reinstate(self, request: HttpRequest, rows: QuerySet[Order]) -> HttpResponse | None:
         actor = officer(request.user)
         return ask_each(
-            self, request, rows, "reinstate", LiftForm, _("Reinstate the client"), _("reinstated"),
+            self, request, rows, "reinstate", reason_form("reinstatement"),
+            _("Reinstate the client"), _("reinstated"),
             lambda row, v: reinstate_client(row.client_model.client_id, v["reason"], actor=actor),
         )  # fmt: skip
 
@@ -171,7 +152,8 @@ class SuspensionAdmin(ReadOnlyAdmin):
     def reinstate(self, request: HttpRequest, rows: QuerySet[Suspension]) -> HttpResponse | None:
         actor = officer(request.user)
         return ask_each(
-            self, request, rows, "reinstate", LiftForm, _("Reinstate the client"), _("reinstated"),
+            self, request, rows, "reinstate", reason_form("reinstatement"),
+            _("Reinstate the client"), _("reinstated"),
             lambda row, v: reinstate_client(row.client_id, v["reason"], actor=actor),
         )  # fmt: skip
 

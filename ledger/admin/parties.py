@@ -4,23 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from django import forms
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext_lazy as _
 
-from ledger import texts
 from ledger.admin.base import ReadOnlyAdmin, ask_each, entry_link, link
+from ledger.admin.widgets import reason_form
 from ledger.models import CircuitRelease, ClientModel, GlobalModel
 from ledger.workflow.actors import officer
 from ledger.workflow.releases import retire_model
-
-
-class RetirementForm(forms.Form):
-    """Why a model is out of use."""
-
-    reason = forms.ChoiceField(choices=texts.choices("retirement"))
 
 
 @admin.register(GlobalModel)
@@ -46,7 +39,7 @@ class GlobalModelAdmin(ReadOnlyAdmin):
     def retire(self, request: HttpRequest, rows: QuerySet[GlobalModel]) -> HttpResponse | None:
         actor = officer(request.user)
         return ask_each(
-            self, request, rows, "retire", RetirementForm, _("Retire the model"), _("retired"),
+            self, request, rows, "retire", reason_form("retirement"), _("Retire the model"), _("retired"),
             lambda row, v: retire_model(row.pk, v["reason"], actor=actor),
             _("It is out of use for good: no more windows and commitments on it."),
         )  # fmt: skip

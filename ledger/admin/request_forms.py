@@ -104,10 +104,6 @@ class ApprovalForm(forms.Form):
     reason = forms.ChoiceField(choices=[("", "–"), *texts.choices("approval")], required=False)
 
 
-class DenialForm(forms.Form):
-    reason = forms.ChoiceField(choices=texts.choices("denial"))
-
-
 class IdentityForm(forms.Form):
     method = forms.ChoiceField(choices=texts.choices("method"))
     result = forms.ChoiceField(choices=texts.choices("identity"))
@@ -124,22 +120,6 @@ class ExtensionForm(forms.Form):
     notified_at = forms.DateTimeField(
         required=False, help_text=_("UTC; when the person was told, with the reasons")
     )
-
-
-class HoldForm(forms.Form):
-    reason = forms.ChoiceField(choices=texts.choices("hold"))
-
-
-class LiftForm(forms.Form):
-    reason = forms.ChoiceField(choices=texts.choices("lift"))
-
-
-class RevocationForm(forms.Form):
-    reason = forms.ChoiceField(choices=texts.choices("revocation"))
-
-
-class AccessForm(forms.Form):
-    reason = forms.ChoiceField(choices=texts.choices("access"))
 
 
 class ErasureForm(forms.Form):

@@ -23,6 +23,7 @@ from ledger.access import scope, session
 from ledger.admin import home
 from ledger.admin import request_forms as ask
 from ledger.admin.base import AddByUseCase, ReadOnlyAdmin, confirmed, each, entry_link, link, many
+from ledger.admin.widgets import reason_form
 from ledger.models import DeletionRequest, GlobalModel, LegalHold, SubjectAccess
 from ledger.statements import lifecycle
 from ledger.workflow import request_steps
@@ -187,7 +188,7 @@ class DeletionRequestAdmin(AddByUseCase):
     @admin.action(description=_("Deny …"), permissions=["approve"])
     def deny(self, request: HttpRequest, rows: QuerySet[DeletionRequest]) -> HttpResponse | None:
         return self._ask(
-            request, rows, "deny", ask.DenialForm, _("Deny"), _("denied"),
+            request, rows, "deny", reason_form("denial"), _("Deny"), _("denied"),
             lambda row, v, actor: decide_request(row.pk, "denied", v["reason"], actor=actor),
         )  # fmt: skip
 
@@ -201,21 +202,21 @@ class DeletionRequestAdmin(AddByUseCase):
     @admin.action(description=_("Set a legal hold …"), permissions=["decide"])
     def hold(self, request: HttpRequest, rows: QuerySet[DeletionRequest]) -> HttpResponse | None:
         return self._ask(
-            request, rows, "hold", ask.HoldForm, _("Set a legal hold"), _("held"),
+            request, rows, "hold", reason_form("hold"), _("Set a legal hold"), _("held"),
             lambda row, v, actor: request_steps.set_hold(row.pk, v["reason"], actor=actor),
         )  # fmt: skip
 
     @admin.action(description=_("Lift the legal hold …"), permissions=["decide"])
     def lift(self, request: HttpRequest, rows: QuerySet[DeletionRequest]) -> HttpResponse | None:
         return self._ask(
-            request, rows, "lift", ask.LiftForm, _("Lift the legal hold"), _("no longer held"),
+            request, rows, "lift", reason_form("lift"), _("Lift the legal hold"), _("no longer held"),
             lambda row, v, actor: request_steps.lift_hold(row.pk, v["reason"], actor=actor),
         )  # fmt: skip
 
     @admin.action(description=_("The person has withdrawn …"), permissions=["decide"])
     def revoke(self, request: HttpRequest, rows: QuerySet[DeletionRequest]) -> HttpResponse | None:
         return self._ask(
-            request, rows, "revoke", ask.RevocationForm, _("The person has withdrawn"), _("revoked"),
+            request, rows, "revoke", reason_form("revocation"), _("The person has withdrawn"), _("revoked"),
             lambda row, v, actor: request_steps.revoke(row.pk, v["reason"], actor=actor),
         )  # fmt: skip
 
@@ -246,7 +247,9 @@ class DeletionRequestAdmin(AddByUseCase):
         way = session.prove(request, request.get_full_path())
         if way is not None:
             return way
-        answer = confirmed(self, request, rows, "show_subject", ask.AccessForm, _("Show who asked"), _LOOKING)
+        answer = confirmed(
+            self, request, rows, "show_subject", reason_form("access"), _("Show who asked"), _LOOKING
+        )
         if isinstance(answer, HttpResponse):
             return answer
         shown: list[tuple[DeletionRequest, str]] = []

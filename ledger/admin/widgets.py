@@ -1,4 +1,6 @@
-"""Fields of our own forms in the theme's clothes: Django's admin dresses only those that come from a model."""
+"""Our own forms: the one that most actions ask with, and fields in the theme's clothes, in which Django's admin
+dresses only those that come from a model.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +11,8 @@ from django.forms.utils import pretty_name
 from django.utils.translation import gettext
 from unfold import widgets
 
+from ledger import texts
+
 _CLOTHES: Final[list[tuple[type[forms.Field], type[forms.Widget], type[forms.Widget]]]] = [
     (forms.BooleanField, forms.CheckboxInput, widgets.UnfoldBooleanWidget),
     (forms.ModelChoiceField, forms.Select, widgets.UnfoldAdminSelectWidget),
@@ -18,6 +22,11 @@ _CLOTHES: Final[list[tuple[type[forms.Field], type[forms.Widget], type[forms.Wid
     (forms.Field, forms.Textarea, widgets.UnfoldAdminTextareaWidget),
     (forms.Field, forms.TextInput, widgets.UnfoldAdminTextInputWidget),
 ]  # fmt: skip
+
+
+def reason_form(register: str) -> type[forms.Form]:
+    """A form that asks why: for a code of that register, because the reason goes into the log."""
+    return type("ReasonForm", (forms.Form,), {"reason": forms.ChoiceField(choices=texts.choices(register))})
 
 
 def dress(field: forms.Field) -> None:
