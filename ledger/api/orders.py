@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from typing import Any, ClassVar
 
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import QuerySet
 from pydantic import AwareDatetime, Field
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -17,9 +17,9 @@ from ledger.api.operations import operation
 from ledger.api.outputs import windows as outputs
 from ledger.api.outputs.base import Page
 from ledger.api.paging import Query, page
-from ledger.models import Order, OrderNotice
+from ledger.models import Order
 from ledger.workflow.orders import except_order
-from ledger.workflow.silence import ESCALATED, remind
+from ledger.workflow.silence import escalated, remind
 from ledger.workflow.step import get_or_refuse
 from ledger.workflow.suspension import reinstate_client, suspend_client
 
@@ -50,9 +50,7 @@ class OrderQuery(Query):
         """Escalated are silent orders about which officers were told."""
         if self.escalated is None:
             return super().narrow(rows)
-        told = OrderNotice.objects.filter(order=OuterRef("pk"), key=ESCALATED)
-        over = Q(state__in=[Order.State.MET, Order.State.EXCEPTED])
-        rows = rows.filter(Exists(told) & ~over) if self.escalated else rows.filter(~Exists(told) | over)
+        rows = rows.filter(escalated() if self.escalated else ~escalated())
         return self.model_copy(update={"escalated": None}).narrow(rows)
 
 

@@ -33,7 +33,6 @@ from ledger.statements.errors import SignatureError
 MAX_AGE: Final = timedelta(seconds=300)
 TAG: Final = "unlearning-ledger"
 COVERED: Final = ("@method", "@target-uri")
-SIGNATURE_HEADERS: Final = ("Content-Digest", "Signature-Input", "Signature")
 
 ResolveKey = Callable[[str], Ed25519PublicKey | None]
 

@@ -11,7 +11,7 @@ from ledger.statements.coverage import FULL, of_attempt
 from ledger.workflow import points
 from ledger.workflow.actors import client_actor
 from ledger.workflow.errors import WorkflowError
-from ledger.workflow.orders import expect_answerable, record_about
+from ledger.workflow.orders import expect_answerable, order_of, record_about
 from ledger.workflow.settling import unsettle_window
 from ledger.workflow.step import (
     Accepted,
@@ -38,12 +38,7 @@ def accept_claim(body: bytes) -> Accepted:
 
 def _accept(submission: Submission[predicates.Claim]) -> Accepted:
     client, said = submission.client, submission.predicate
-    orders = Order.objects.filter(client_model__client=client).select_related("client_model", "window")
-    order = orders.filter(entry=log.resolve(said.order)).first()
-    if order is None:
-        raise WorkflowError(
-            "wrong-reference", f"log entry {said.order.index} is no order to client {client.uuid}", 422
-        )
+    order = order_of(client, said.order)
     _expect_open(order, said.attempt)
     _check_points(submission, order.client_model.chunks)
     accepted = submission.append()

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from ledger import log
 from ledger.models import Objection, Order, Window
 from ledger.statements import predicates
-from ledger.workflow import events
-from ledger.workflow.actors import Actor
+from ledger.workflow.actors import client_actor
 from ledger.workflow.errors import WorkflowError
+from ledger.workflow.orders import order_of, record_about
 from ledger.workflow.step import Accepted, Submission, exclusive, open_submission, replayed
 
 
@@ -23,12 +22,7 @@ def accept_objection(body: bytes) -> Accepted:
 
 def _accept(submission: Submission[predicates.OrderObjection]) -> Accepted:
     client, said = submission.client, submission.predicate
-    orders = Order.objects.filter(client_model__client=client).select_related("client_model", "window")
-    order = orders.filter(entry=log.resolve(said.order)).first()
-    if order is None:
-        raise WorkflowError(
-            "wrong-reference", f"log entry {said.order.index} is no order to client {client.uuid}", 422
-        )
+    order = order_of(client, said.order)
     if order.state == Order.State.MET or order.window.state == Window.State.CERTIFIED:
         raise WorkflowError(
             "too-late", f"order {order.uuid} is {order.state} and its window {order.window.state}: nothing is open"
@@ -37,14 +31,5 @@ def _accept(submission: Submission[predicates.OrderObjection]) -> Accepted:
         raise WorkflowError("objected", f"the client has objected to order {order.uuid} before")
     accepted = submission.append()
     Objection.objects.create(order=order, reason=said.reason, entry=accepted.entry)
-    events.record(
-        "order.objected",
-        actor=Actor("client", str(client.uuid), client.name),
-        order=order.uuid,
-        window=order.window_id,
-        client=client.uuid,
-        model=order.client_model.model_id,
-        entry=accepted.entry,
-        data={"reason": said.reason},
-    )
+    record_about("order.objected", order, client_actor(client), entry=accepted.entry, reason=said.reason)
     return accepted

@@ -16,6 +16,7 @@ from ledger import log
 from ledger.models import Client, ClientModel, LogEntry, Order, Window
 from ledger.statements import predicates
 from ledger.statements.coverage import FULL
+from ledger.statements.predicates.base import LogRef
 from ledger.statements.predicates.window_policy import WindowPolicy
 from ledger.workflow import events
 from ledger.workflow.actors import SYSTEM, Actor
@@ -135,6 +136,14 @@ def except_order(order_id: uuid.UUID | str, reason: str, *, actor: Actor = SYSTE
     order.save()
     record_about("order.excepted", order, actor, entry=order.exception_entry, reason=reason)
     settle_window(order.window)
+    return order
+
+
+def order_of(client: Client, ref: LogRef) -> Order:
+    """The order to `client` that a statement of its refers to. Raises WorkflowError (422) if it is none."""
+    order = _WHOLE.filter(client_model__client=client, entry=log.resolve(ref)).first()
+    if order is None:
+        raise WorkflowError("wrong-reference", f"log entry {ref.index} is no order to client {client.uuid}", 422)
     return order
 
 

@@ -77,11 +77,6 @@ class VerificationCase:
     bundle_sha256: str
     bundle_path: Path
 
-    @property
-    def other_tensors_unchanged(self) -> bool:
-        """Whether commitment and claim name the same non-target tensors."""
-        return self.commitment.other_tensors_sha256 == self.claim.other_tensors_sha256
-
 
 @exclusive
 def accept_proof(body: bytes) -> Accepted:

@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
-from django.db.models import QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -42,9 +42,10 @@ def silent_orders() -> QuerySet[Order]:
     )
 
 
-def escalations() -> QuerySet[Order]:
-    """What officers should look into: orders that were escalated and are still not answered."""
-    return silent_orders().filter(notices__key=ESCALATED)
+def escalated() -> Q:
+    """What officers should look into: orders about which they were told, and that are not met or excepted since."""
+    told = OrderNotice.objects.filter(order=OuterRef("pk"), key=ESCALATED)
+    return Q(Exists(told)) & ~Q(state__in=(Order.State.MET, Order.State.EXCEPTED))
 
 
 @exclusive

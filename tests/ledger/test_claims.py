@@ -144,7 +144,7 @@ class TestProofs:
         assert case.claim_solution.stat().st_size == 128
         assert case.bundle_path.exists()
         assert case.mask_path.read_bytes().startswith(b"mask")
-        assert case.other_tensors_unchanged
+        assert case.commitment.other_tensors_sha256 == case.claim.other_tensors_sha256
 
     def test_the_first_verdict_stands(self, story: Story, party: Party, order: models.Order) -> None:
         proof = story.proved(party, order)

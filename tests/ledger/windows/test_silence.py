@@ -44,9 +44,12 @@ def test_step_by_step(story: Story, party: Party) -> None:
         expected += steps
         chased(order.due_at + timedelta(days=days))
         assert kinds(order=order.uuid) == issued + expected, days
-    assert silence.escalations().get() == order
+    looked_into = models.Order.objects.filter(silence.escalated())
+    assert looked_into.get() == order
     assert party.row.suspensions.get().reason == "unanswered"
     holds()
+    models.Order.objects.update(state=models.Order.State.MET)
+    assert not looked_into.exists()
 
 
 def test_after_a_pause_the_steps_are_made_up_for_but_one_reminder_is_enough(story: Story, party: Party) -> None:
