@@ -73,7 +73,10 @@ class LocalKeys:
             if name in ("", _name(master)):
                 with suppress(InvalidTag):
                     return AESGCM(master).decrypt(wrapped[:NONCE_BYTES], wrapped[NONCE_BYTES:], context)
-        raise KmsError(f"no master key here opens what {name or 'an unnamed master key'} has wrapped")
+        raise KmsError(
+            f"no master key here opens what {name or 'an unnamed master key'} has wrapped: set that key as "
+            "LEDGER_MASTER_KEY_PREVIOUS, or put its file back"
+        )
 
     def start_rotation(self) -> None:
         """Put a fresh key in the place of the file's key, which stays readable until `end_rotation`.

@@ -63,7 +63,7 @@ def unseal(row: SubjectRecord) -> dict[str, Any]:
     try:
         plain = AESGCM(key).decrypt(data[:NONCE_BYTES], data[NONCE_BYTES:], row.uuid.bytes)
     except InvalidTag as error:
-        raise VaultError(f"record {row.uuid} cannot be opened: its bytes have changed") from error
+        raise VaultError(f"record {row.uuid} cannot be opened, its bytes have changed: restore a backup") from error
     record: dict[str, Any] = canonical.loads(plain, "the record")
     return record
 

@@ -90,7 +90,10 @@ class Folder:
         try:
             return self.file(name).read_bytes()
         except FileNotFoundError as error:
-            raise AgentError(f"{self.file(name)} is missing from the agent's state folder") from error
+            raise AgentError(
+                f"{self.file(name)} is missing from the agent's state folder; put it back from a copy of "
+                "that folder, or run the step that makes it"
+            ) from error
 
     def write_json(self, name: str, value: Mapping[str, Any]) -> None:
         """Write a JSON object."""

@@ -250,5 +250,6 @@ class DefaultPolicy(OfficerView):
 
 def _values(request: Request) -> dict[str, object]:
     if not isinstance(request.data, dict):
-        raise WorkflowError("bad-policy", "a policy is a JSON object", 422)
+        kind = type(request.data).__name__
+        raise WorkflowError("bad-policy", f"got a {kind}, expected a JSON object with a policy's values", 422)
     return dict(request.data)

@@ -32,7 +32,7 @@ def save_keys(target: Path, passphrase: str) -> int:
     folder = settings.LEDGER_DATA_DIR / "keys"
     files = sorted(path for path in folder.iterdir() if path.is_file()) if folder.is_dir() else []
     if not files:
-        raise BackupError(f"there are no keys in {folder}")
+        raise BackupError(f"there are no keys in {folder}: set LEDGER_DATA_DIR to the ledger's own folder")
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w") as archive:
         for path in files:
@@ -59,7 +59,7 @@ def restore_keys(source: Path, passphrase: str) -> int:
         raise BackupError(f"{source} cannot be read: {error.strerror}") from error
     header, rest = data[: len(_MAGIC) + _SALT], data[len(_MAGIC) + _SALT :]
     if not header.startswith(_MAGIC):
-        raise BackupError(f"{source} is no file of keys")
+        raise BackupError(f"{source} is no file of keys: give the one that `backup --keys` wrote")
     try:
         packed = AESGCM(_key(passphrase, header)).decrypt(rest[:_NONCE], rest[_NONCE:], header)
     except (InvalidTag, ValueError) as error:

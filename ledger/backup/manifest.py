@@ -57,5 +57,8 @@ def read(folder: Path) -> Manifest:
     except ValidationError as error:
         raise BackupError(f"{folder / NAME} cannot be read: {error.errors()[0]['msg']}") from error
     if got != manifest.dump_sha256:
-        raise BackupError(f"{folder / DUMP} has SHA-256 {got}, expected {manifest.dump_sha256}: it was damaged")
+        raise BackupError(
+            f"{folder / DUMP} has SHA-256 {got}, expected {manifest.dump_sha256}: it was damaged, "
+            "use another backup"
+        )
     return manifest

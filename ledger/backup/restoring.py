@@ -74,7 +74,7 @@ def _store_files(folder: Path, given: manifest.Manifest, report: Report) -> None
         except (OSError, shutil.Error) as error:
             raise BackupError(f"{source} cannot be stored: {error}") from error
         if not kept:
-            raise BackupError(f"{source} is not what its name says: it was damaged")
+            raise BackupError(f"{source} is not what its name says: it was damaged, use another backup's")
         report("files", done + 1, len(names))
 
 
