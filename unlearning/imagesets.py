@@ -18,19 +18,7 @@ from unlearning.errors import DatasetError
 
 Pair = tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]  # images (n, channels, height, width), labels (n,)
 
-CIFAR_CLASSES: Final = (
-    "airplane",
-    "automobile",
-    "bird",
-    "cat",
-    "deer",
-    "dog",
-    "frog",
-    "horse",
-    "ship",
-    "truck",
-)
-# Sketches of CIFAR-10's classes; no sketched category is a deer.
+# Sketches of CIFAR-10's classes, in their order; no sketched category is a deer.
 SKETCHED: Final = ("airplane", "car", "bird", "cat", None, "dog", "frog", "horse", "cruise ship", "truck")
 _SIDE = 28  # of a sketch, in pixels
 _TEST_EVERY = 5  # where a set has no test part of its own, every fifth sample of a class is one

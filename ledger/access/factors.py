@@ -67,11 +67,6 @@ def totp_address(secret: bytes, name: str) -> str:
     return _totp(secret).get_provisioning_uri(name, settings.LEDGER_ORIGIN)
 
 
-def code_at(secret: bytes, moment: float) -> str:
-    """The code that an app shows at a time, in seconds since 1970."""
-    return _totp(secret).generate(int(moment)).decode()
-
-
 @transaction.atomic
 def add_totp(user: Any, secret: bytes, code: str, label: str) -> SecondFactor:
     """Take an authenticator app whose code shows that it has the secret. Raises FactorError if it does not."""

@@ -23,6 +23,7 @@ from ledger import keys, logs, models, queue
 from ledger import secrets as ledger_secrets
 from ledger.access import factors, roles
 from ledger.workflow import webhooks
+from tests.authenticator import code_at
 from tests.ledger.api.parts import API, by_officer, fresh
 from tests.ledger.story import FORGET, Party, Story
 from tests.ledger.test_api import send
@@ -67,12 +68,12 @@ def officer_with_a_second_factor(browser: Browser) -> tuple[User, list[str]]:
     user = User.objects.create_user("ann", password=PASSWORD, is_staff=True)
     user.groups.set(Group.objects.all())
     secret = factors.new_secret()
-    factors.add_totp(user, secret, factors.code_at(secret, time.time()), "phone")
+    factors.add_totp(user, secret, code_at(secret, time.time()), "phone")
     models.SecondFactor.objects.update(last_step=0)
     recovery = factors.new_recovery_codes(user)
     for name, password in ((TYPED_INTO_THE_WRONG_FIELD, "x"), ("ann", PASSWORD + "!"), ("ann", PASSWORD)):
         browser.post("/admin/login/", {"username": name, "password": password})
-    code = factors.code_at(secret, time.time())
+    code = code_at(secret, time.time())
     for tried in ("aaaa-bbbb-cccc-dddd", code):
         browser.post("/admin/second-factor/", {"code": tried})
     assert browser.get("/admin/tokens/").status_code == 200

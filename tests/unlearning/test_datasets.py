@@ -190,7 +190,7 @@ def test_sketches_come_by_category_or_with_the_labels_of_cifar(tmp_path, monkeyp
     assert train.y[8 * 3] == 3
     like_cifar, _ = datasets.load("quickdraw-cifar-10")
     assert sorted(set(like_cifar.y)) == [0, 1, 2, 3, 5, 6, 7, 8, 9]
-    frog = like_cifar.x[like_cifar.y == imagesets.CIFAR_CLASSES.index("frog")]
+    frog = like_cifar.x[like_cifar.y == imagesets.SKETCHED.index("frog")]
     assert np.array_equal(frog[0, 2, 2:30, 2:30], train.x[train.y == names.index("frog")][0, 0])
     assert frog.shape[1:] == (3, 32, 32)
     (folder / "frog.ndjson.gz").write_bytes(gzip.compress(b"[1, 2]\n"))

@@ -18,6 +18,7 @@ from django.utils import timezone
 from ledger import models
 from ledger.access import factors, roles, session, tokens
 from ledger.workflow.windows import open_window
+from tests.authenticator import code_at
 from tests.ledger.api.parts import API
 from tests.ledger.story import Story
 
@@ -47,7 +48,7 @@ def secret(ann: User) -> bytes:
 def app_of(user: User) -> bytes:
     """The secret of a new authenticator app, whose present code is still unused."""
     secret = factors.new_secret()
-    factors.add_totp(user, secret, factors.code_at(secret, time.time()), "phone")
+    factors.add_totp(user, secret, code_at(secret, time.time()), "phone")
     models.SecondFactor.objects.filter(user=user).update(last_step=0)
     return secret
 
@@ -79,27 +80,27 @@ class TestCodes:
         assert browser.post("/admin/second-factor/passkey/add-options").status_code == 403
         assert browser.get(f"{API}/requests").status_code == 401
         assert Browser().get(f"{API}/requests", headers=basic()).status_code == 401
-        assert show(browser, factors.code_at(secret, time.time())).url == HOME
+        assert show(browser, code_at(secret, time.time())).url == HOME
         assert browser.get(HOME).status_code == 200
         assert browser.get(f"{API}/requests").status_code == 200
 
     def test_every_code_is_good_once(self, ann: User, secret: bytes) -> None:
         """The attack: somebody reads a code over a shoulder and types it a second later."""
-        code = factors.code_at(secret, time.time())
+        code = code_at(secret, time.time())
         assert show(login()[0], code).status_code == 302
         page = show(login()[0], code).content.decode()
         assert "every code is good once" in page
 
     def test_old_and_future_codes(self, ann: User, secret: bytes) -> None:
         for seconds in (-5 * factors.STEP, 5 * factors.STEP):
-            assert show(login()[0], factors.code_at(secret, time.time() + seconds)).status_code == 200
+            assert show(login()[0], code_at(secret, time.time() + seconds)).status_code == 200
 
     def test_guessing_is_stopped(self, ann: User, secret: bytes) -> None:
         """Even the right code is refused then; anybody else's account is not touched."""
         browser, _ = login()
         for number in range(10):
             assert "this code is wrong" in show(browser, f"x{number}").content.decode()
-        assert "too many wrong codes" in show(browser, factors.code_at(secret, time.time())).content.decode()
+        assert "too many wrong codes" in show(browser, code_at(secret, time.time())).content.decode()
 
     def test_recovery_codes(self, ann: User, secret: bytes) -> None:
         codes = factors.new_recovery_codes(ann)
@@ -113,7 +114,7 @@ class TestCodes:
     def test_anothers_code(self, ann: User, secret: bytes) -> None:
         bob = User.objects.create_user("bob", password=PASSWORD, is_staff=True)
         own = app_of(bob)
-        assert show(login()[0], factors.code_at(own, time.time())).status_code == 200
+        assert show(login()[0], code_at(own, time.time())).status_code == 200
 
     def test_the_secret_is_sealed(self, ann: User, secret: bytes) -> None:
         row = models.SubjectRecord.objects.get()
@@ -125,7 +126,7 @@ class TestCodes:
 
     def test_it_leads_nowhere_else(self, ann: User, secret: bytes) -> None:
         """The attack: a link to our page that goes on to another site."""
-        answer = show(login()[0], factors.code_at(secret, time.time()), "https://evil.example/")
+        answer = show(login()[0], code_at(secret, time.time()), "https://evil.example/")
         assert answer.url == HOME
 
 
@@ -138,7 +139,7 @@ class TestEnrolment:
         secret = base64.b32decode(page.context["secret"])
         wrong = browser.post("/admin/second-factor/setup/", {"do": "totp", "code": "000000", "label": "x"})
         assert "is not the code" in wrong.content.decode()
-        sent = {"do": "totp", "code": factors.code_at(secret, time.time()), "label": "phone"}
+        sent = {"do": "totp", "code": code_at(secret, time.time()), "label": "phone"}
         page = browser.post("/admin/second-factor/setup/", sent)
         assert len(page.context["codes"]) == 10
         assert browser.get(HOME).status_code == 200
@@ -259,7 +260,7 @@ class TestSessions:
         names.append(browser.session.session_key)
         login(browser=browser)
         names.append(browser.session.session_key)
-        show(browser, factors.code_at(secret, time.time()))
+        show(browser, code_at(secret, time.time()))
         names.append(browser.session.session_key)
         assert len(set(names)) == 3
 
