@@ -75,13 +75,14 @@ def test_bytes_that_the_file_does_not_have(party: Party, asked: str) -> None:
 def test_only_the_same_file_goes_on(party: Party) -> None:
     """RFC 9110 section 13.1.5: by a strong comparison, and a date is none of a file that has a tag."""
     asked = {"Range": "bytes=90-"}
-    assert get(party, **asked, If_Range=TAG).status_code == 206
+    assert get(party, **asked, If_Range=TAG).getvalue() == DATA[90:]
     for other in (OTHER, f"W/{TAG}", "Sat, 29 Oct 2011 19:43:31 GMT"):
         answer = get(party, **asked, If_Range=other)
         assert (answer.status_code, answer.getvalue()) == (200, DATA)
     assert get(party, **asked, If_None_Match=TAG).status_code == 304
     head = by_client("HEAD", f"/blobs/{DIGEST}", party, **asked)
     assert (head.status_code, head.headers["Content-Length"]) == (200, "100")
+    head.close()
 
 
 def test_nobody_gets_a_piece_of_anothers_file(story: Story, party: Party) -> None:
