@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -46,3 +47,12 @@ def test_what_is_named_is_there() -> None:
         modules = re.findall(r"`([a-z_]+)`", first)
         known = {path.stem for path in (ROOT / folder).iterdir()}
         assert [name for name in modules if name not in known] == [], folder
+
+
+def test_the_layers_are_those_that_are_checked() -> None:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    (checked,) = [contract["layers"] for contract in contracts if contract["type"] == "layers"]
+    (said,) = re.findall(r"upper layers import lower ones: ([^.]+)\.", TEXT)
+    assert [set(re.split(r",\s+", layer)) for layer in re.split(r"\s+→\s+", said)] == [
+        set(layer.replace("ledger.", "").split(" | ")) for layer in checked
+    ]
