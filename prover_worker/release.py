@@ -163,22 +163,11 @@ def build(
 ) -> tuple[CircuitRelease, dict[str, Path]]:
     """Compile both circuits and make their verifying keys; return the predicate and the files by role.
 
-    Without `srs` a development one is generated, and `provenance` must say so.
+    Without `srs` a development one is generated, and `provenance` must say so. Raises CircuitError for an SRS that
+    is none, has other rows than the circuits, or does not fit what is said of it.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    own = folder / "srs"
-    if srs is None:
-        if provenance != "development":
-            raise CircuitError("a ceremony's SRS must be given as a file; a generated one is for development only")
-        backend.make_srs(own, p.logrows)
-    else:
-        shutil.copyfile(srs, own)
-    rows = srs_logrows(own)
-    if rows != p.logrows:
-        raise CircuitError(
-            f"{srs} is an SRS of 2^{rows} rows, the circuits need exactly 2^{p.logrows}; "
-            "cut the ceremony's file down with its own tools, or choose other parameters"
-        )
+    own = _bring_srs(backend, p, folder / "srs", srs, provenance)
     paths, circuits = {"srs": own}, {}
     for kind in _KINDS:
         settings, compiled = backend.compile(kind, p, folder)
@@ -207,6 +196,22 @@ def build(
         code=Code(circuits_sha256=sha256_file(circuits_module), engine_sha256=sha256_file(engine)),
     )
     return predicate, paths
+
+
+def _bring_srs(backend: Backend, p: CircuitParameters, own: Path, srs: Path | None, provenance: str) -> Path:
+    if srs is None:
+        if provenance != "development":
+            raise CircuitError("a ceremony's SRS must be given as a file; a generated one is for development only")
+        backend.make_srs(own, p.logrows)
+    else:
+        shutil.copyfile(srs, own)
+    rows = srs_logrows(own)
+    if rows != p.logrows:
+        raise CircuitError(
+            f"{srs} is an SRS of 2^{rows} rows, the circuits need exactly 2^{p.logrows}; "
+            "cut the ceremony's file down with its own tools, or choose other parameters"
+        )
+    return own
 
 
 def check(backend: Backend, predicate: CircuitRelease, srs: Path) -> None:

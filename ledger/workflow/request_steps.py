@@ -61,32 +61,7 @@ def record_identity(
     Raises WorkflowError: unknown (404), not open (409), unknown method or result, detail too long (422).
     """
     request = get_or_refuse(DeletionRequest.objects.all(), "deletion request", uuid=request_id)
-    if method not in lifecycle.METHODS:
-        known = ", ".join(lifecycle.METHODS)
-        raise WorkflowError(
-            "bad-method",
-            _("a method is one of %(known)s; got %(method)s") % {"known": known, "method": f"{method!r:.80}"},
-            422,
-        )
-    if result not in IdentityCheck.Result.values:
-        raise WorkflowError(
-            "bad-result",
-            _("a result is 'verified' or 'failed', got %(result)s") % {"result": f"{result!r:.80}"},
-            422,
-        )
-    if len(detail) > MAX_DETAIL:
-        raise WorkflowError(
-            "bad-detail",
-            _("a detail has at most %(max_detail)s characters, got %(detail)s")
-            % {"max_detail": MAX_DETAIL, "detail": len(detail)},
-            422,
-        )
-    if request.state != DeletionRequest.State.OPEN:
-        raise WorkflowError(
-            "not-open",
-            _("request %(uuid)s is %(state)s: identities are checked while it is open")
-            % {"uuid": request.uuid, "state": _(request.state)},
-        )
+    _expect_checkable(request, method, result, detail)
     now = timezone.now().replace(microsecond=0)
     entry = log_own(
         predicates.IdentityCheck(
@@ -115,6 +90,35 @@ def record_identity(
     return request
 
 
+def _expect_checkable(request: DeletionRequest, method: str, result: str, detail: str) -> None:
+    if method not in lifecycle.METHODS:
+        known = ", ".join(lifecycle.METHODS)
+        raise WorkflowError(
+            "bad-method",
+            _("a method is one of %(known)s; got %(method)s") % {"known": known, "method": f"{method!r:.80}"},
+            422,
+        )
+    if result not in IdentityCheck.Result.values:
+        raise WorkflowError(
+            "bad-result",
+            _("a result is 'verified' or 'failed', got %(result)s") % {"result": f"{result!r:.80}"},
+            422,
+        )
+    if len(detail) > MAX_DETAIL:
+        raise WorkflowError(
+            "bad-detail",
+            _("a detail has at most %(max_detail)s characters, got %(detail)s")
+            % {"max_detail": MAX_DETAIL, "detail": len(detail)},
+            422,
+        )
+    if request.state != DeletionRequest.State.OPEN:
+        raise WorkflowError(
+            "not-open",
+            _("request %(uuid)s is %(state)s: identities are checked while it is open")
+            % {"uuid": request.uuid, "state": _(request.state)},
+        )
+
+
 @exclusive
 def extend(
     request_id: Id, reason: str, notified_at: datetime | None = None, *, actor: Actor = SYSTEM
@@ -129,22 +133,7 @@ def extend(
     expect_code("extension", reason)
     terms, now = terms_of(request), timezone.now().replace(microsecond=0)
     first = due_at(request.received_at, terms)
-    if request.extension_entry is not None:
-        raise WorkflowError(
-            "already-extended",
-            _("request %(uuid)s was extended before: that is done once") % {"uuid": request.uuid},
-        )
-    if not terms.extendable:
-        raise WorkflowError(
-            "no-extension",
-            _("%(regulation)s knows no extension here") % {"regulation": request.get_regulation_display()},
-        )
-    if now > first:
-        raise WorkflowError(
-            "too-late",
-            _("request %(uuid)s was due at %(first)s: extend it before that")
-            % {"uuid": request.uuid, "first": f"{first:%Y-%m-%dT%H:%M:%SZ}"},
-        )
+    _expect_extendable(request, terms, first, now)
     if notified_at is not None:
         notified_at = _notice(request, notified_at)
     elif terms.notice == "in-first-period":
@@ -172,6 +161,25 @@ def extend(
         data={"reason": reason, "dueAt": f"{request.due_at:%Y-%m-%dT%H:%M:%SZ}"},
     )  # fmt: skip
     return request
+
+
+def _expect_extendable(request: DeletionRequest, terms: predicates.Terms, first: datetime, now: datetime) -> None:
+    if request.extension_entry is not None:
+        raise WorkflowError(
+            "already-extended",
+            _("request %(uuid)s was extended before: that is done once") % {"uuid": request.uuid},
+        )
+    if not terms.extendable:
+        raise WorkflowError(
+            "no-extension",
+            _("%(regulation)s knows no extension here") % {"regulation": request.get_regulation_display()},
+        )
+    if now > first:
+        raise WorkflowError(
+            "too-late",
+            _("request %(uuid)s was due at %(first)s: extend it before that")
+            % {"uuid": request.uuid, "first": f"{first:%Y-%m-%dT%H:%M:%SZ}"},
+        )
 
 
 @exclusive
