@@ -19,7 +19,15 @@ from torch.nn import functional
 from unlearning import backbones, losses, samples
 from unlearning.datasets import Part
 from unlearning.errors import DatasetError, MaskError
-from unlearning.personalize import Personalisation, Training, fit, one_epoch, optimiser, personalise
+from unlearning.personalize import (
+    Personalisation,
+    Training,
+    expect_sense,
+    fit,
+    one_epoch,
+    optimiser,
+    personalise,
+)
 from unlearning.progress import Progress, part_of, silent
 
 
@@ -88,7 +96,7 @@ def gradient_ascent(
     data that does not fit, settings without sense, or a model that the ascent has destroyed.
     """
     inputs, labels = samples.for_model(model, *forget)
-    _check(how.epochs, how.lr, how.batch)
+    expect_sense(how.epochs, how.lr, how.batch)
     steps = how.epochs * math.ceil(len(labels) / how.batch)
     optimizer, schedule = optimiser(model, how.lr, steps, how.weight_decay)
     report, order = progress or silent, torch.Generator().manual_seed(seed)
@@ -114,7 +122,7 @@ def scrub(
     Every epoch has a pass over `retain` (min steps), the first `max_epochs` a pass over `forget` before it (max
     steps). Raises DatasetError for data that does not fit, settings without sense, or a model destroyed.
     """
-    _check(how.epochs, how.lr, min(how.batch, how.max_batch))
+    expect_sense(how.epochs, how.lr, min(how.batch, how.max_batch))
     if not 0 <= how.max_epochs <= how.epochs or not how.temperature > 0:
         raise DatasetError(
             f"got {how.max_epochs} max epochs of {how.epochs} at temperature {how.temperature}, "
@@ -182,14 +190,6 @@ def _distance(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
 
 def _negated(model: nn.Module, inputs: Tensor, labels: Tensor) -> Tensor:
     return -losses.per_sample(model(inputs), labels).mean()
-
-
-def _check(epochs: int, lr: float, batch: int) -> None:
-    if epochs < 1 or not lr > 0 or batch < 1:
-        raise DatasetError(
-            f"got {epochs} epochs at learning rate {lr} in batches of {batch}, "
-            "expected at least 1, more than 0 and at least 1"
-        )
 
 
 def _check_finite(loss: float, lr: float) -> None:

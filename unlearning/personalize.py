@@ -145,11 +145,7 @@ def train(
     another run's checkpoint; ArchitectureError for pins that do not fit.
     """
     inputs, labels = samples.for_model(model, x, y)
-    if epochs < 1 or not lr > 0 or batch < 1:
-        raise DatasetError(
-            f"got {epochs} epochs at learning rate {lr} in batches of {batch}, "
-            "expected at least 1, more than 0 and at least 1"
-        )
+    expect_sense(epochs, lr, batch)
     report = progress or silent
     pins = _pins(model, pinned or {})
     steps = epochs * math.ceil(len(labels) / batch)
@@ -176,6 +172,15 @@ def train(
             report((epoch + 1) / epochs, f"epoch {epoch + 1} of {epochs}, loss {mean_losses[-1]:.3f}")
     model.eval()
     return mean_losses
+
+
+def expect_sense(epochs: int, lr: float, batch: int) -> None:
+    """Raises DatasetError for settings of a training that make none."""
+    if epochs < 1 or not lr > 0 or batch < 1:
+        raise DatasetError(
+            f"got {epochs} epochs at learning rate {lr} in batches of {batch}, "
+            "expected at least 1, more than 0 and at least 1"
+        )
 
 
 def optimiser(
