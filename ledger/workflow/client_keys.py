@@ -22,6 +22,7 @@ from ledger.workflow.step import (
     Accepted,
     Submission,
     exclusive,
+    expect_reason,
     get_or_refuse,
     log_own,
     open_submission,
@@ -130,7 +131,7 @@ def revoke_client_key(client_id: uuid.UUID | str, keyid: str, reason: str, *, ac
     """
     client = get_or_refuse(Client.objects.all(), "client", uuid=client_id)
     key = get_or_refuse(client.keys.select_related("enrolled_entry"), f"key of client {client.uuid}", keyid=keyid)
-    expect_reason(reason)
+    expect_reason(reason, REASONS)
     if key.revoked_entry_id is None:
         revoke_by_provider(key, reason, actor)
     return key
@@ -166,17 +167,6 @@ def label_key(client: Client, keyid: str, label: str) -> ClientKey:
     key.label = label
     key.save(update_fields=["label"])
     return key
-
-
-def expect_reason(reason: str) -> None:
-    """422 unless `reason` is a code that a revocation may give."""
-    if reason not in REASONS:
-        raise WorkflowError(
-            "bad-reason",
-            _("got the reason %(reason)s, expected one of %(reasons)s")
-            % {"reason": f"{reason!r:.100}", "reasons": ", ".join(REASONS)},
-            422,
-        )
 
 
 def _expect_possession(envelope: Envelope, public_key: str) -> str:

@@ -21,9 +21,17 @@ from ledger.statements.predicates import ClientEnrolment, ClientRetirement
 from ledger.statements.statement import Statement, open_statement
 from ledger.workflow import events
 from ledger.workflow.actors import SYSTEM, Actor, client_actor
-from ledger.workflow.client_keys import expect_reason, revoke_by_provider
+from ledger.workflow.client_keys import REASONS, revoke_by_provider
 from ledger.workflow.errors import WorkflowError
-from ledger.workflow.step import Accepted, exclusive, get_or_refuse, log_own, parse_envelope, replayed
+from ledger.workflow.step import (
+    Accepted,
+    exclusive,
+    expect_reason,
+    get_or_refuse,
+    log_own,
+    parse_envelope,
+    replayed,
+)
 from ledger.workflow.unsettled import refuse_while_ordered
 
 MAX_INVITATION_DAYS: Final = 365
@@ -141,7 +149,7 @@ def reenrol_client(
     WorkflowError: unknown client (404), unknown reason (422), retired (409).
     """
     client = get_or_refuse(Client.objects.all(), "client", uuid=client_id)
-    expect_reason(reason)
+    expect_reason(reason, REASONS)
     _expect_not_retired(client)
     for key in client.keys.filter(revoked_entry=None).select_related("enrolled_entry"):
         revoke_by_provider(key, reason, actor)

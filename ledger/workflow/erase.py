@@ -20,7 +20,7 @@ from ledger.workflow.errors import WorkflowError
 from ledger.workflow.events import record
 from ledger.workflow.exports import drop_files_with_persons
 from ledger.workflow.references import sealed_records
-from ledger.workflow.step import exclusive, get_or_refuse, log_own
+from ledger.workflow.step import exclusive, expect_reason, get_or_refuse, log_own
 
 REASONS: Final[tuple[str, ...]] = get_args(Tombstone.model_fields["reason"].annotation)
 _CCPA_MONTHS: Final = 24  # CCPA regulations §7101: records of requests are kept for 24 months
@@ -38,13 +38,7 @@ def erase(request_id: uuid.UUID | str, reason: str, *, actor: Actor = SYSTEM) ->
     (409).
     """
     request = get_or_refuse(DeletionRequest.objects.select_related("subject"), "deletion request", uuid=request_id)
-    if reason not in REASONS:
-        raise WorkflowError(
-            "bad-reason",
-            _("got the reason %(reason)s, expected one of %(reasons)s")
-            % {"reason": f"{reason!r:.100}", "reasons": ", ".join(REASONS)},
-            422,
-        )
+    expect_reason(reason, REASONS)
     if request.erased_entry is not None:
         return request
     _expect_over(request, reason)

@@ -22,7 +22,7 @@ from ledger.workflow import events
 from ledger.workflow.actors import SYSTEM, Actor
 from ledger.workflow.errors import WorkflowError
 from ledger.workflow.settling import settle_window
-from ledger.workflow.step import exclusive, get_or_refuse, log_own
+from ledger.workflow.step import exclusive, expect_reason, get_or_refuse, log_own
 
 SECRET_BYTES: Final = 32
 EXCEPTIONS: Final[tuple[str, ...]] = get_args(predicates.OrderException.model_fields["reason"].annotation)
@@ -100,13 +100,7 @@ def except_order(order_id: uuid.UUID | str, reason: str, *, actor: Actor = SYSTE
     (409). Again: nothing happens.
     """
     order = get_or_refuse(_WHOLE, "order", uuid=order_id)
-    if reason not in EXCEPTIONS:
-        raise WorkflowError(
-            "bad-reason",
-            _("got the reason %(reason)s, expected one of %(exceptions)s")
-            % {"reason": f"{reason!r:.100}", "exceptions": ", ".join(EXCEPTIONS)},
-            422,
-        )
+    expect_reason(reason, EXCEPTIONS)
     if order.state == Order.State.EXCEPTED:
         return order
     if order.state == Order.State.MET:

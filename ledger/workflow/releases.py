@@ -19,7 +19,7 @@ from ledger.workflow import events
 from ledger.workflow.actors import SYSTEM, Actor
 from ledger.workflow.errors import WorkflowError
 from ledger.workflow.fulfilment import fulfil
-from ledger.workflow.step import exclusive, get_or_refuse, log_own
+from ledger.workflow.step import exclusive, expect_reason, get_or_refuse, log_own
 
 RETIREMENTS: Final[tuple[str, ...]] = get_args(predicates.ModelRetirement.model_fields["reason"].annotation)
 
@@ -87,13 +87,7 @@ def retire_model(model_id: uuid.UUID | str, reason: str, *, actor: Actor = SYSTE
     (422), a window that is not certified (409).
     """
     model = get_or_refuse(GlobalModel.objects.all(), "model", uuid=model_id)
-    if reason not in RETIREMENTS:
-        raise WorkflowError(
-            "bad-reason",
-            _("got the reason %(reason)s, expected one of %(retirements)s")
-            % {"reason": f"{reason!r:.100}", "retirements": ", ".join(RETIREMENTS)},
-            422,
-        )
+    expect_reason(reason, RETIREMENTS)
     if model.retired_entry_id is not None:
         return model
     window = model.windows.exclude(state=Window.State.CERTIFIED).first()

@@ -5,7 +5,7 @@ others.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Generic, ParamSpec, TypeVar
 
@@ -166,6 +166,17 @@ def expect_ref(ref: LogRef, entry: LogEntry, what: str) -> None:
             "wrong-reference",
             f"the statement refers to log entry {ref.index} ({ref.leaf_hash[:12]}…) as its {what}, "
             f"expected entry {entry.index} ({bytes(entry.leaf_hash).hex()[:12]}…)",
+            422,
+        )
+
+
+def expect_reason(reason: str, known: Collection[str]) -> None:
+    """Refuse (422) a reason that is no code of its register: words about a person must not reach the log."""
+    if reason not in known:
+        raise WorkflowError(
+            "bad-reason",
+            _("got the reason %(reason)s, expected one of %(reasons)s")
+            % {"reason": f"{reason!r:.100}", "reasons": ", ".join(known)},
             422,
         )
 

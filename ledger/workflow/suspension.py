@@ -13,7 +13,7 @@ from ledger.statements import predicates
 from ledger.workflow import events
 from ledger.workflow.actors import SYSTEM, Actor
 from ledger.workflow.errors import WorkflowError
-from ledger.workflow.step import exclusive, get_or_refuse, log_own
+from ledger.workflow.step import exclusive, expect_reason, get_or_refuse, log_own
 
 #: Why an officer suspends or reinstates; the other reasons are the ledger's own.
 SUSPEND: Final = ("officer", "unanswered", "rejected")
@@ -27,7 +27,7 @@ def suspend_client(client_id: uuid.UUID | str, reason: str = "officer", *, actor
     Raises WorkflowError: unknown (404), unknown reason (422), suspended already (409).
     """
     client = get_or_refuse(Client.objects.all(), "client", uuid=client_id)
-    _expect_reason(reason, SUSPEND)
+    expect_reason(reason, SUSPEND)
     if _current(client) is not None:
         raise WorkflowError("suspended", _("client %(uuid)s is suspended already") % {"uuid": client.uuid})
     return suspend(client, reason, None, actor)
@@ -40,7 +40,7 @@ def reinstate_client(client_id: uuid.UUID | str, reason: str = "officer", *, act
     Raises WorkflowError: unknown (404), unknown reason (422), not suspended (409).
     """
     client = get_or_refuse(Client.objects.all(), "client", uuid=client_id)
-    _expect_reason(reason, LIFT)
+    expect_reason(reason, LIFT)
     current = _current(client)
     if current is None:
         raise WorkflowError("not-suspended", _("client %(uuid)s is not suspended") % {"uuid": client.uuid})
@@ -92,13 +92,3 @@ def _log(client: Client, action: str, reason: str) -> LogEntry:
             }
         )
     )
-
-
-def _expect_reason(reason: str, known: tuple[str, ...]) -> None:
-    if reason not in known:
-        raise WorkflowError(
-            "bad-reason",
-            _("got the reason %(reason)s, expected one of %(known)s")
-            % {"reason": f"{reason!r:.100}", "known": ", ".join(known)},
-            422,
-        )

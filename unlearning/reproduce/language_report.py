@@ -10,6 +10,7 @@ from typing import Any, Final
 import numpy as np
 
 from unlearning.reproduce import plots
+from unlearning.reproduce.figures import spread
 
 _NAMES: Final = {
     "before": "before",
@@ -63,14 +64,6 @@ def _mean(found: Sequence[Mapping[str, Any]], method: str) -> Callable[[str], fl
     return lambda figure: round(float(np.mean([one["methods"][method][figure] for one in found])), 4)
 
 
-def _spread(values: Sequence[float], scale: float = 100.0, digits: int = 1) -> str:
-    """`mean ± standard deviation` of the values, which the latter needs two of."""
-    scaled = np.asarray(values) * scale
-    if len(scaled) < 2:
-        return f"{scaled[0]:.{digits}f}"
-    return f"{scaled.mean():.{digits}f} ± {scaled.std(ddof=1):.{digits}f}"
-
-
 def _methods(found: Sequence[Mapping[str, Any]]) -> str:
     columns = (
         ("held_out_acc", 100, 1),
@@ -85,7 +78,7 @@ def _methods(found: Sequence[Mapping[str, Any]]) -> str:
     lines = []
     for name, title in _NAMES.items():
         cells = [
-            _spread([one["methods"][name][column] for one in found], scale, digits)
+            spread([one["methods"][name][column] for one in found], scale, digits)
             for column, scale, digits in columns
         ]
         lines.append(f"| {title} | {' | '.join(cells)} |")
@@ -98,7 +91,7 @@ def _budgets(found: Sequence[Mapping[str, Any]]) -> str:
         cells = []
         for method in _CURVES:
             forget, own = (_over(found, budget, method, figure) for figure in ("forget_acc", "personal_acc"))
-            cells.append(f"{_spread(forget)} / {_spread(own)}")
+            cells.append(f"{spread(forget)} / {spread(own)}")
         lines.append(f"| {100 * budget:g} % | {' | '.join(cells)} |")
     return "\n".join(lines)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from unlearning.reproduce import plots
+from unlearning.reproduce.figures import spread
 
 if TYPE_CHECKING:
     from unlearning.reproduce.vision import Setting
@@ -106,7 +107,7 @@ def _table(name: str, client: str, found: Sequence[Found]) -> str:
     ]
     for method in found[0][client]["methods"]:
         cells = [
-            _spread([one[client]["methods"][method][column] for one in found], scale, digits)
+            spread([one[client]["methods"][method][column] for one in found], scale, digits)
             for column, _, scale, digits in _COLUMNS
         ]
         lines.append(f"| {NAMES[method]} | {' | '.join(cells)} |")
@@ -146,7 +147,7 @@ def _curves(client: str, found: Sequence[Found]) -> str:
         rows = [one[client]["curves"][number] for one in found]
         for value in dict.fromkeys(row["value"] for row in rows[0]):
             cells = [
-                " / ".join(_spread(_at(rows, value, method, figure)) for figure in ("forget_acc", "personal_acc"))
+                " / ".join(spread(_at(rows, value, method, figure)) for figure in ("forget_acc", "personal_acc"))
                 if _at(rows, value, method, "forget_acc")
                 else ""
                 for method in ("integer_obs", "proposed")
@@ -192,14 +193,6 @@ def _mean(found: Sequence[Found], client: str, method: str, figure: str) -> floa
 def _lead(found: Sequence[Found], client: str, method: str) -> float:
     """By how many points a model knows the forget set better than held-out images."""
     return 100 * (_mean(found, client, method, "forget_acc") - _mean(found, client, method, "held_out_acc"))
-
-
-def _spread(values: Sequence[float], scale: float = 100.0, digits: int = 1) -> str:
-    """`mean ± standard deviation` of the values, which the latter needs two of."""
-    scaled = np.asarray(values) * scale
-    if len(scaled) < 2:
-        return f"{scaled[0]:.{digits}f}"
-    return f"{scaled.mean():.{digits}f} ± {scaled.std(ddof=1):.{digits}f}"
 
 
 _SETUP: Final = """Made by `make results B={{name}}` (`python -m unlearning reproduce {{name}} --seeds {seeds}`), \
