@@ -23,9 +23,13 @@ from cryptography.hazmat.primitives.serialization import (
 
 from ledger.statements.errors import KeyMaterialError
 
-# Curve25519's field and the constant d of the curve -x² + y² = 1 + d·x²·y² (RFC 8032 section 5.1).
-_P: Final = 2**255 - 19
-_D: Final = -121665 * pow(121666, -1, _P) % _P
+_P: Final = 2**255 - 19  # Curve25519's field (RFC 8032 section 5.1)
+# The y of a point of order 8: it doubles to y = 0, which with the curve's equation leaves d·y⁴ + 2y² = 1.
+_Y8: Final = int.from_bytes(
+    bytes.fromhex("26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05"), "little"
+)
+#: The y of the eight points whose order divides 8. Order 1 and 2 have y = ±1, order 4 has y = 0.
+_SMALL_ORDER: Final = frozenset({0, 1, _P - 1, _Y8, _P - _Y8})
 
 _HEX_KEY: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
@@ -83,7 +87,12 @@ def public_hex(key: Key) -> str:
 
 
 def public_from_hex(text: str) -> Ed25519PublicKey:
-    """Parse a raw public key; inverse of `public_hex`.
+    """Parse a raw public key; inverse of `public_hex`. Raises KeyMaterialError as `raw_from_hex`."""
+    return Ed25519PublicKey.from_public_bytes(raw_from_hex(text))
+
+
+def raw_from_hex(text: str) -> bytes:
+    """The 32 bytes of a public key in hex.
 
     Raises KeyMaterialError unless it is 64 lower-case hex digits, and for a point of small order: under such
     a key one signature holds for many messages, so its owner could deny what was signed.
@@ -93,22 +102,22 @@ def public_from_hex(text: str) -> Ed25519PublicKey:
     raw = bytes.fromhex(text)
     if _has_small_order(raw):
         raise KeyMaterialError(f"the public key {text} is a point of small order: generate a new key")
-    return Ed25519PublicKey.from_public_bytes(raw)
+    return raw
 
 
 def keyid(key: Key) -> str:
     """Return the key ID: hex SHA-256 of the raw public key."""
-    return hashlib.sha256(_public(key).public_bytes_raw()).hexdigest()
+    return raw_keyid(_public(key).public_bytes_raw())
+
+
+def raw_keyid(raw: bytes) -> str:
+    """The same from the raw bytes."""
+    return hashlib.sha256(raw).hexdigest()
 
 
 def _has_small_order(raw: bytes) -> bool:
-    """Whether an encoded point is one of the eight whose order divides 8, in whatever spelling.
-
-    Order 1 and 2 are y = ±1, order 4 is y = 0. A point of order 8 doubles to y = 0, which with the curve's
-    equation leaves d·y⁴ + 2y² = 1.
-    """
-    y = (int.from_bytes(raw, "little") & (2**255 - 1)) % _P
-    return y * (y * y - 1) * (_D * y**4 + 2 * y * y - 1) % _P == 0
+    """Whether an encoded point is one of the eight whose order divides 8, in whatever spelling."""
+    return (int.from_bytes(raw, "little") & (2**255 - 1)) % _P in _SMALL_ORDER
 
 
 def _public(key: Key) -> Ed25519PublicKey:

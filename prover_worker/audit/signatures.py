@@ -22,7 +22,7 @@ from nacl.exceptions import CryptoError
 
 from ledger.statements.dsse import PAYLOAD_TYPE, Envelope, pae
 from ledger.statements.errors import StatementError
-from ledger.statements.keys import keyid, public_from_hex
+from ledger.statements.keys import raw_from_hex, raw_keyid
 from prover_worker.audit.helpers import Helpers
 
 #: Log index, payload, signature, and the raw key that the hint names.
@@ -55,10 +55,10 @@ class Checker:
     def know(self, key: str) -> None:
         """A public key (hex) that hints may name from now on. One that is none is not."""
         try:
-            public = public_from_hex(key)
+            raw = raw_from_hex(key)
         except StatementError:
             return
-        self._raw[key], self._hints[keyid(public)] = public.public_bytes_raw(), key
+        self._raw[key], self._hints[raw_keyid(raw)] = raw, key
 
     def read(self, index: int, envelope: Envelope) -> None:
         """Take entry `index`, to be checked in the background if its hint is good for anything."""
@@ -81,7 +81,7 @@ class Checker:
         for keys in signers:
             for key in keys:
                 if key not in self._raw:
-                    self._raw[key] = public_from_hex(key).public_bytes_raw()
+                    self._raw[key] = raw_from_hex(key)
             if named not in keys:
                 self._suspects.add(index)
 
