@@ -45,7 +45,7 @@ class Files:
 
     def begin(self, audit: Audit) -> None:
         """Note what the statements say of files, and ask helpers that can read the bundle to look at them."""
-        said = {entry.at: entry.said for entry in audit.entries}
+        said = {entry.at: entry.said for entry in audit.entries if type(entry.said) in contents.NAMING_FILES}
         self._named = {
             digest: what for one in said.values() for digest, what in contents.files_of(one, audit.manifest.proofs)
         }
