@@ -2,8 +2,8 @@
 
 libsodium (through PyNaCl) takes half the time of OpenSSL, which the ledger itself asks. What libsodium refuses is
 tried with OpenSSL. What it takes, OpenSSL might refuse only where the equation of RFC 8032, section 5.1.7, holds up
-to the cofactor, as that section allows; only who has the secret key can make such a signature. On the published edge
-cases, which a test has, both come to the same, but for keys of small order, which are refused before.
+to the cofactor, as that section allows; only who has the secret key can make such a signature. On the published
+edge cases, which a test has, both come to the same, but for keys of small order, which are refused before.
 
 Checking begins while the bundle is still being read, when it is not known yet whose signature an entry needs: the
 envelope's hint names a key, and whether that key has signed is found out in the background. Once it is known who
