@@ -19,11 +19,12 @@ ROOT: Final = Path(__file__).resolve().parents[1]
 FOLDER: Final = ROOT / "docker" / "requirements"
 
 _WITNESS: Final = ["cryptography", "pydantic", "pynacl"]
+#: `packaging` is what kombu imports for Redis, and does not say that it requires.
 _LEDGER: Final = [
     *_WITNESS, "boto3", "celery", "dj-database-url", "django", "django-pgtrigger", "django-unfold",
     "djangorestframework", "drf-spectacular", "drf-spectacular-sidecar", "gunicorn", "http-message-signatures",
-    "httpx2", "opentelemetry-exporter-otlp-proto-http", "opentelemetry-sdk", "prometheus-client", "psycopg[binary]",
-    "python-json-logger", "redis", "rich", "segno", "typst", "webauthn", "whitenoise",
+    "httpx2", "opentelemetry-exporter-otlp-proto-http", "opentelemetry-sdk", "packaging", "prometheus-client",
+    "psycopg[binary]", "python-json-logger", "redis", "rich", "segno", "typst", "webauthn", "whitenoise",
 ]  # fmt: skip
 _PROVER: Final = [
     *_LEDGER, "ezkl", "numpy", "onnx", "peft", "safetensors", "scikit-learn", "timm", "torchvision", "transformers",

@@ -79,7 +79,7 @@ def expected(known: dict[str, Any], at: int, fires: str = "", labels: dict[str, 
     ]
 
 
-@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed: make image-tools")
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="no promtool: apt-get install prometheus")
 def test_each_alarm_fires_for_its_reason_and_no_other_does(tmp_path: Path) -> None:
     known = rules()
     assert {name for name, *_ in CASES} == set(known)
