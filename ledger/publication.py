@@ -203,7 +203,8 @@ def _due(row: WitnessState) -> bool:
     if not row.failures or row.asked_at is None:
         return True
     wait = min(PATIENCE * 2 ** min(row.failures - 1, 10), LONGEST_PATIENCE)
-    return timezone.now() >= row.asked_at + wait
+    now = timezone.now()
+    return now >= row.asked_at + wait or now < row.asked_at  # asked in the future: a clock was wrong
 
 
 def _note_state(witness: WitnessAddress, state: WitnessState.State, message: str, size: int | None = None) -> None:

@@ -8,6 +8,8 @@ A message only wakes a worker: it may be lost, come twice, or come to a worker t
 3. `sweep`, called by the beat every 15 seconds, wakes workers again for jobs whose lease ran out or whose
    message seems lost, and gives up after LEDGER_JOB_ATTEMPTS attempts.
 
+All these times are the database's: hosts whose clocks differ, or jump, agree about every lease.
+
 Web processes know tasks by name only and never import torch or ezkl.
 """
 
@@ -18,14 +20,14 @@ import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any, Final
 
 from celery import Celery
 from celery.signals import task_failure, task_postrun, task_prerun, worker_process_shutdown
 from django.conf import settings
 from django.db import DatabaseError, connection, models, transaction
-from django.utils import timezone
+from django.db.models.functions import Now
 
 from ledger import broker, logs, traces
 from ledger.models import Job
@@ -85,6 +87,7 @@ def _configuration() -> dict[str, Any]:
         "fsck": (TASK_FSCK, FSCK_SECONDS),
     }
     return broker.configuration(settings.CELERY_BROKER_URL, folder, settings.LEDGER_WORKER_MEMORY_MB, _ROUTES) | {
+        "beat_scheduler": "ledger.beat:SteadyScheduler",
         "beat_schedule_filename": str(folder / "beat-schedule"),
         "beat_schedule": {
             name: {"task": task, "schedule": seconds, "options": {"expires": seconds}}
@@ -135,7 +138,7 @@ def _say_that_it_is_over(**_: Any) -> None:
 
 def enqueue(kind: Job.Kind, target: uuid.UUID) -> Job:
     """Record a job and wake a worker once the transaction has committed. One job per kind and target."""
-    made = {"queued_at": timezone.now(), **_cause()}
+    made = {"queued_at": Now(), **_cause()}
     job, created = Job.objects.get_or_create(kind=kind, target=target, defaults=made)
     if created:
         _wake_after_commit(job)
@@ -144,8 +147,7 @@ def enqueue(kind: Job.Kind, target: uuid.UUID) -> Job:
 
 def claim_job(job_id: uuid.UUID | str, lease_seconds: float | None = None) -> Job | None:
     """Take a job that waits, or whose worker's lease ran out. None: another worker has it, or it is over."""
-    now = timezone.now()
-    free = models.Q(state=Job.State.QUEUED) | models.Q(state=Job.State.RUNNING, lease_until__lt=now)
+    free = models.Q(state=Job.State.QUEUED) | models.Q(state=Job.State.RUNNING, lease_until__lt=Now())
     taken = Job.objects.filter(free, uuid=job_id).update(
         state=Job.State.RUNNING,
         attempts=models.F("attempts") + 1,
@@ -205,7 +207,7 @@ def fail(job_id: uuid.UUID | str, error: str, *, retry: bool = False) -> None:
     attempts_left = models.Q(attempts__lt=settings.LEDGER_JOB_ATTEMPTS) if retry else models.Q(pk__in=[])
     running = Job.objects.filter(uuid=job_id).exclude(state=Job.State.DONE)
     words = {"error": error[:5000], "lease_until": None}
-    if not running.filter(attempts_left).update(state=Job.State.QUEUED, queued_at=timezone.now(), **words):
+    if not running.filter(attempts_left).update(state=Job.State.QUEUED, queued_at=Now(), **words):
         running.update(state=Job.State.FAILED, **words)
 
 
@@ -214,7 +216,7 @@ def postpone(job_id: uuid.UUID | str, reason: str) -> None:
     Job.objects.filter(uuid=job_id, state=Job.State.RUNNING).update(
         state=Job.State.QUEUED,
         attempts=models.F("attempts") - 1,
-        queued_at=timezone.now(),
+        queued_at=Now(),
         lease_until=None,
         message=reason[:300],
     )
@@ -222,9 +224,8 @@ def postpone(job_id: uuid.UUID | str, reason: str) -> None:
 
 def retry(job_id: uuid.UUID | str) -> bool:
     """An officer gives a failed job a fresh set of attempts. Returns whether it was a failed one."""
-    now = timezone.now()
     failed = Job.objects.filter(uuid=job_id, state=Job.State.FAILED)
-    if not failed.update(state=Job.State.QUEUED, attempts=0, error="", queued_at=now, **_cause()):
+    if not failed.update(state=Job.State.QUEUED, attempts=0, error="", queued_at=Now(), **_cause()):
         return False
     _wake_after_commit(Job.objects.get(uuid=job_id))
     return True
@@ -234,25 +235,24 @@ def sweep() -> int:
     """Wake workers for jobs that were left lying; returns how many. Safe to run anywhere, any number of
     times.
     """
-    now = timezone.now()
-    lapsed = Job.objects.filter(state=Job.State.RUNNING, lease_until__lt=now)
+    lapsed = Job.objects.filter(state=Job.State.RUNNING, lease_until__lt=Now())
     lapsed.filter(attempts__gte=settings.LEDGER_JOB_ATTEMPTS).update(
         state=Job.State.FAILED,
         lease_until=None,
         error=f"the worker disappeared {settings.LEDGER_JOB_ATTEMPTS} times: see its log, then retry the job",
     )
-    lapsed.update(state=Job.State.QUEUED, lease_until=None, queued_at=now - 2 * message_patience())
+    lapsed.update(state=Job.State.QUEUED, lease_until=None, queued_at=Now() - 2 * message_patience())
     woken = 0
-    for job in Job.objects.filter(state=Job.State.QUEUED, queued_at__lt=now - message_patience()):
+    for job in Job.objects.filter(state=Job.State.QUEUED, queued_at__lt=Now() - message_patience()):
         # Of several sweeps at once, the one whose UPDATE finds the old time sends the message.
-        if Job.objects.filter(pk=job.pk, queued_at=job.queued_at, state=Job.State.QUEUED).update(queued_at=now):
+        if Job.objects.filter(pk=job.pk, queued_at=job.queued_at, state=Job.State.QUEUED).update(queued_at=Now()):
             _wake_after_commit(job)
             woken += 1
     return woken
 
 
-def _lease(seconds: float | None = None) -> datetime:
-    return timezone.now() + timedelta(seconds=settings.LEDGER_JOB_LEASE_SECONDS if seconds is None else seconds)
+def _lease(seconds: float | None = None) -> models.Expression:
+    return Now() + timedelta(seconds=settings.LEDGER_JOB_LEASE_SECONDS if seconds is None else seconds)
 
 
 def _cause() -> dict[str, str]:

@@ -17,7 +17,7 @@ from typing import Final, Protocol
 
 from prover_worker.backend import Backend, Kind
 from prover_worker.challenge import Challenge
-from prover_worker.errors import AgentError, ProvingFailed
+from prover_worker.errors import AgentError, ProvingFailed, VerifierBroke
 from prover_worker.field import Vector
 from prover_worker.release import Release
 from prover_worker.work_columns import format_columns
@@ -129,6 +129,8 @@ class Crew:
             if self.backend.verify(kind, release.files(kind), bytes.fromhex(made.proof)):
                 return item, bytes.fromhex(made.proof), made.seconds, made.peak_mb
             reason = "the proof that was handed in does not verify"
+        except VerifierBroke as error:
+            raise ProvingFailed(f"{error}; what is finished is kept, so run the same command again") from error
         except AgentError as error:
             reason = str(error)
         run.reject(item, reason)

@@ -24,7 +24,7 @@ import ezkl
 from ledger.statements.predicates.circuit_release import CircuitParameters
 from prover_worker import curve
 from prover_worker.backend import CircuitFiles, Kind
-from prover_worker.errors import CircuitError, ProvingFailed
+from prover_worker.errors import CircuitError, ProvingFailed, VerifierBroke
 from prover_worker.field import Vector, encode
 from prover_worker.layout import digit_base, looked_up, table_columns
 from prover_worker.proof_points import first_points
@@ -41,6 +41,8 @@ _WITNESS: Final = {
     "pretty_elements": None, "processed_inputs": None, "processed_params": None, "processed_outputs": None,
     "max_lookup_inputs": 0, "min_lookup_inputs": 0, "max_range_size": 0, "version": "23.0.5",
 }  # fmt: skip
+#: What ezkl says where not the proof is at fault but the machine: no memory, no threads, a file that is not there.
+_OF_THE_MACHINE: Final = ("os error", "ThreadPoolBuildError", "failed to load vk", "[srs] failed")
 _lengths: dict[tuple[str, int, int], int] = {}  # of proofs, by verifying key
 
 
@@ -136,7 +138,7 @@ class EzklBackend:
         """Whether these bytes are a proof of zeros, and nothing else.
 
         A proof with bytes after its end would still hold without the last of them. All proofs of a circuit have one
-        length, so this is asked once for each verifying key.
+        length, so this is asked once for each verifying key. Raises VerifierBroke where this machine is at fault.
         """
         state = files.vk.stat()
         key = (str(files.vk), state.st_mtime_ns, state.st_size)
@@ -162,8 +164,10 @@ class EzklBackend:
                 return bool(ezkl.verify(str(file), str(files.settings), str(files.vk), str(srs), True))
             except (KeyboardInterrupt, SystemExit):
                 raise
-            except BaseException:  # noqa: BLE001 - Rust panics on malformed points are rejections too
-                return False
+            except BaseException as error:
+                if isinstance(error, MemoryError) or any(words in str(error) for words in _OF_THE_MACHINE):
+                    raise VerifierBroke(f"this machine could not verify a proof: {str(error)[:200]}") from error
+                return False  # Rust panics on malformed points are rejections too
 
     def points(self, proof: bytes, count: int) -> list[tuple[int, int]]:
         """Read the proof's first points. Raises PointError when the proof is shorter than that."""

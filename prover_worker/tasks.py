@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_NO_MEMORY: Final = 71  # exit status of a worker's process
+_NOT_AGAIN: Final = 71  # exit status of a worker's process
 
 
 @app.task(name=queue.TASK_MASK)
@@ -102,8 +102,17 @@ def fsck() -> None:
 
 def _work(job_id: str, function: Callable[[Job], object]) -> None:
     """Run one job under its lease. What the input is to blame for is final; what passes by itself is no attempt;
-    anything else is tried again.
+    anything else is tried again, by a new process: what this one lacks, as memory or threads, it may lack for ever.
     """
+    try:
+        _attempt(job_id, function)
+    except BaseException as error:  # panics of Rust code are no Exceptions
+        if isinstance(error, (KeyboardInterrupt, SystemExit)) or what_is_away(error):
+            raise
+        raise SystemExit(_NOT_AGAIN) from error
+
+
+def _attempt(job_id: str, function: Callable[[Job], object]) -> None:
     from prover_worker.errors import ProverError
     from unlearning.errors import UnlearningError
 
@@ -118,7 +127,9 @@ def _work(job_id: str, function: Callable[[Job], object]) -> None:
     except (WorkflowError, ProverError, UnlearningError) as error:
         traces.went_wrong(error)
         queue.fail(job_id, str(error))
-    except Exception as error:
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:
         away = what_is_away(error)
         if away is not None:
             logger.error("ALARM: the %s failed: %s", away, error)  # noqa: TRY400 - nothing of ours is wrong
@@ -127,17 +138,10 @@ def _work(job_id: str, function: Callable[[Job], object]) -> None:
         logger.exception("job %s", job_id)
         traces.went_wrong(error)
         queue.fail(job_id, f"{type(error).__name__}: {error}", retry=True)
-        if _out_of_memory(error):
-            # What this process holds it may never give back: the next attempt is for a new one.
-            raise SystemExit(_NO_MEMORY) from error
+        raise
     else:
         queue.finish(job_id)
         jobs.publish_new_entries()
-
-
-def _out_of_memory(error: BaseException) -> bool:
-    """Torch says so in words."""
-    return isinstance(error, MemoryError) or "can't allocate memory" in str(error)
 
 
 def _mask(job: Job) -> None:

@@ -8,6 +8,8 @@ An event becomes one delivery per endpoint that asks for its kind; rows are the 
    each with up to a tenth more; then it has failed;
 4. an endpoint that has answered nothing well for five days is disabled, which is an event of its own.
 
+`next_at` is a time of the database's clock: a sender whose own is wrong neither hurries nor forgets.
+
 The body is {"type", "timestamp", "data"}; data holds identifiers and states, nothing about persons. The signature
 is HMAC-SHA256 over `webhook-id.webhook-timestamp.body` under the endpoint's secrets (`v1`). A status callback that
 a deletion request asked for has no secret and carries the provider's Ed25519 signature over the same (`v1a`).
@@ -30,6 +32,7 @@ from typing import Any, Final
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models.functions import Now
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -132,17 +135,18 @@ def enable(row: WebhookEndpoint, *, actor: Actor = SYSTEM) -> WebhookEndpoint:
 
 def send_test(row: WebhookEndpoint) -> WebhookDelivery:
     """A delivery that says nothing but that it is a test; sent like any other."""
-    now = timezone.now()
-    return WebhookDelivery.objects.create(
-        endpoint=row, url=row.url, kind=TEST_KIND, body=_body(TEST_KIND, now, {}), next_at=now
-    )
+    body = _body(TEST_KIND, timezone.now(), {})
+    made = WebhookDelivery.objects.create(endpoint=row, url=row.url, kind=TEST_KIND, body=body, next_at=Now())
+    made.refresh_from_db(fields=["next_at"])
+    return made
 
 
 def replay(delivery: WebhookDelivery) -> WebhookDelivery:
     """Send a delivery again under its old identifier, with all its attempts."""
     delivery.state, delivery.attempts = WebhookDelivery.State.WAITING, 0
-    delivery.next_at, delivery.error = timezone.now(), ""
+    delivery.next_at, delivery.error = Now(), ""
     delivery.save()
+    delivery.refresh_from_db(fields=["next_at"])
     return delivery
 
 
@@ -228,18 +232,17 @@ def _delivery(event: Event, url: str, endpoint: WebhookEndpoint | None = None) -
         url=url,
         kind=event.kind,
         body=_body(event.kind, event.created_at, data),
-        next_at=timezone.now(),
+        next_at=Now(),
     )
 
 
 def _claim() -> WebhookDelivery | None:
     """Of several senders, the one whose UPDATE finds the old time has it."""
-    now = timezone.now()
-    due = WebhookDelivery.objects.filter(state=WebhookDelivery.State.WAITING, next_at__lte=now)
+    due = WebhookDelivery.objects.filter(state=WebhookDelivery.State.WAITING, next_at__lte=Now())
     due = due.filter(endpoint__disabled_at=None).order_by("next_at")
     for row in due.select_related("endpoint__secret")[:20]:
         if WebhookDelivery.objects.filter(pk=row.pk, next_at=row.next_at, state=row.state).update(
-            next_at=now + LEASE
+            next_at=Now() + LEASE
         ):
             return row
     return None
@@ -289,7 +292,7 @@ def _plan_again(delivery: WebhookDelivery) -> None:
         delivery.state = WebhookDelivery.State.FAILED
     else:
         delay = DELAYS[delivery.attempts - 1]
-        delivery.next_at = now + delay * random.uniform(1.0, 1.1)  # noqa: S311 - spreads load, keeps no secret
+        delivery.next_at = Now() + delay * random.uniform(1.0, 1.1)  # noqa: S311 - spreads load, keeps no secret
     endpoint = delivery.endpoint
     if endpoint is None:
         return

@@ -87,7 +87,7 @@ class House(Provider):
 
     def start(self) -> None:
         """Witness first, then everything else; then the supervisor."""
-        log_key = self.public_keys()[0]
+        log_key = self.public_keys[0]
         self.witness = WitnessProcess(self.logs / "witness", log_key)
         self._witness_port = int(self.witness.url.rsplit(":", 1)[1].strip("/"))
         self.witness_proxy = Proxy(self._witness_port).__enter__()
@@ -131,7 +131,7 @@ class House(Provider):
     def kill(self, name: str, number: signal.Signals = signal.SIGKILL) -> None:
         """A process and its children at once, as a power failure would. Services are started anew at once."""
         if name == "witness":
-            log_key = self.public_keys()[0]
+            log_key = self.public_keys[0]
             self.witness.kill()
             self.witness = WitnessProcess(self.logs / "witness", log_key, self._witness_port)
         elif name in {"database", "broker"}:
@@ -167,13 +167,13 @@ class House(Provider):
     def add(self, name: str, like: str, *changes: tuple[str, str]) -> None:
         """One more process like another, with some words of its command changed."""
         self.commands[name] = [dict(changes).get(word, word) for word in self.commands[like]]
+        self._resting.discard(name)
         self._spawn(name)
 
     def remove(self, name: str) -> None:
         """A process that was added."""
         self.rest(name)
         del self.commands[name], self._processes[name]
-        self._resting.discard(name)
 
     def _spawn(self, name: str) -> None:
         with (self.logs / f"{name}.txt").open("ab") as out:

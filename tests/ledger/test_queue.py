@@ -13,11 +13,13 @@ from pathlib import Path
 import pytest
 from celery import Celery
 from django.conf import LazySettings
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
 from django.utils import timezone
 
 from ledger import broker, queue, spool
 from ledger.models import Job
+from ledger.workflow.errors import WorkflowError
+from prover_worker import tasks
 
 
 def messages() -> list[Path]:
@@ -171,6 +173,23 @@ def test_the_sweep_wakes_what_was_left_lying(job: Job) -> None:
     assert job.state == "queued"
 
 
+@pytest.mark.parametrize("days", [3, -3])
+def test_a_host_with_a_wrong_clock_takes_nothing_and_leaves_nothing(
+    job: Job, days: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its own time counts for nothing: leases and waiting times are the database's."""
+    moment = timezone.now() + timedelta(days=days)
+    with monkeypatch.context() as wrong:
+        wrong.setattr(timezone, "now", lambda: moment)
+        assert queue.sweep() == 0
+        assert queue.claim_job(job.uuid) is not None
+        assert queue.sweep() == 0
+        assert queue.claim_job(job.uuid) is None
+        queue.fail(job.uuid, "tried by a host with a wrong clock", retry=True)
+    job.refresh_from_db()
+    assert abs(job.queued_at - timezone.now()) < timedelta(hours=1)
+
+
 def test_the_sweep_gives_up_in_the_end(job: Job) -> None:
     for _ in range(3):
         assert queue.claim_job(job.uuid, lease_seconds=-1) is not None
@@ -189,6 +208,35 @@ def test_failures_are_tried_again_where_it_helps(job: Job) -> None:
         job.refresh_from_db()
         assert (job.state, job.error) == (state, "out of memory")
     assert not queue.retry(uuid.uuid4())
+
+
+class Panic(BaseException):
+    """What Rust code raises is no Exception."""
+
+
+@pytest.mark.parametrize(
+    ("error", "attempts"),
+    [(RuntimeError("can't start new thread"), 1), (Panic("no threads"), 1), (OperationalError("out of memory"), 0)],
+)
+def test_what_nobody_expected_is_tried_again_by_a_new_process(
+    job: Job, error: BaseException, attempts: int
+) -> None:
+    def broken(_job: Job) -> None:
+        raise error
+
+    with pytest.raises(SystemExit):
+        tasks._work(str(job.uuid), broken)
+    job.refresh_from_db()
+    assert (job.state, job.attempts) == ("queued", attempts)
+
+
+def test_what_the_input_is_to_blame_for_ends_no_process(job: Job) -> None:
+    def refused(_job: Job) -> None:
+        raise WorkflowError("no", "the input is wrong")
+
+    tasks._work(str(job.uuid), refused)
+    job.refresh_from_db()
+    assert (job.state, job.error) == ("failed", "the input is wrong")
 
 
 def test_a_finished_job_does_not_fail(job: Job) -> None:

@@ -74,6 +74,24 @@ def test_an_event_arrives_signed_and_once(receiver: Receiver) -> None:
     assert (row.state, row.status, row.attempts, row.error) == (State.DELIVERED, 200, 1, "")
 
 
+@pytest.mark.parametrize("days", [3, -3])
+def test_a_sender_with_a_wrong_clock_neither_hurries_nor_forgets(
+    receiver: Receiver, days: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    webhooks.add_endpoint(receiver.url)
+    moment = timezone.now() + timedelta(days=days)
+    with monkeypatch.context() as wrong:
+        wrong.setattr(timezone, "now", lambda: moment)
+        events.record("order.met")
+        webhooks.fan_out()
+        receiver.status = 500
+        assert webhooks.deliver_due() > 0
+        assert webhooks.deliver_due() == 0, "not before its time"
+    later()
+    receiver.status = 204
+    assert webhooks.deliver_due() > 0
+
+
 def test_it_is_tried_again_under_the_same_name_until_it_is_given_up(receiver: Receiver) -> None:
     webhooks.add_endpoint(receiver.url)
     webhooks.fan_out()

@@ -1,6 +1,7 @@
 """What the backend's docstring claims to know of ezkl, checked against ezkl itself."""
 
 import json
+import pickle
 import random
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import ezkl
 import pytest
 
 from prover_worker import curve
-from prover_worker.errors import CircuitError, PointError
+from prover_worker.errors import CircuitError, PointError, VerifierBroke
 from prover_worker.ezkl_backend import RESERVED_ROWS, _call
 from prover_worker.field import R, encode
 from prover_worker.layout import column_lengths
@@ -67,6 +68,42 @@ def test_verify_takes_no_byte_after_the_end_though_ezkl_does(opened, bundle, tmp
         assert ezkl.verify(str(tmp_path / "proof"), str(files.settings), str(files.vk), str(files.srs))
         assert BACKEND.verify(kind, files, proof)
         assert not BACKEND.verify(kind, files, proof + b"\0")
+
+
+#: Verifies a good proof in processes that may have a little more memory than they begin with: how each ends.
+SHORT = """
+import os, pickle, resource, sys
+from pathlib import Path
+from prover_worker.ezkl_backend import EzklBackend
+
+files, proof = pickle.loads(Path(sys.argv[1]).read_bytes())
+held = os.sysconf("SC_PAGE_SIZE") * int(Path("/proc/self/statm").read_text().split()[0])
+for more in range(0, 10_000_000, 500_000):
+    if os.fork() == 0:
+        resource.setrlimit(resource.RLIMIT_AS, (held + more, held + more))
+        status = 2
+        try:
+            status = 0 if EzklBackend().verify("relation", files, proof) else 1
+        finally:
+            os._exit(status)
+    print(os.waitstatus_to_exitcode(os.wait()[1]))
+"""
+
+
+def test_a_machine_without_memory_rejects_no_proof(opened, bundle, tmp_path):
+    """Where threads cannot start ezkl panics, as it does over malformed points: that says nothing of the proof."""
+    (tmp_path / "case").write_bytes(pickle.dumps((opened.relation, bundle.relations[0])))
+    command = [sys.executable, "-c", SHORT, str(tmp_path / "case")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    statuses = {int(line) for line in done.stdout.split()}
+    assert 1 not in statuses, "a good proof was rejected"
+    assert {0, 2} <= statuses, "memory was never short, or always"
+
+
+def test_a_file_that_is_not_there_rejects_no_proof(opened, bundle, tmp_path):
+    files = replace(opened.relation, settings=tmp_path / "none")
+    with pytest.raises(VerifierBroke, match="No such file"):
+        BACKEND.verify("relation", files, bundle.relations[0])
 
 
 def test_proofs_take_numbers_in_one_form_only(opened, bundle):
