@@ -147,7 +147,9 @@ def enqueue(kind: Job.Kind, target: uuid.UUID) -> Job:
 
 def claim_job(job_id: uuid.UUID | str, lease_seconds: float | None = None) -> Job | None:
     """Take a job that waits, or whose worker's lease ran out. None: another worker has it, or it is over."""
-    free = models.Q(state=Job.State.QUEUED) | models.Q(state=Job.State.RUNNING, lease_until__lt=Now())
+    free = models.Q(state=Job.State.QUEUED, lease_until=None) | models.Q(
+        state__in=[Job.State.QUEUED, Job.State.RUNNING], lease_until__lt=Now()
+    )
     taken = Job.objects.filter(free, uuid=job_id).update(
         state=Job.State.RUNNING,
         attempts=models.F("attempts") + 1,
@@ -203,12 +205,15 @@ def finish(job_id: uuid.UUID | str) -> None:
 
 
 def fail(job_id: uuid.UUID | str, error: str, *, retry: bool = False) -> None:
-    """The job did not work out. With `retry` the sweep tries again while attempts are left."""
+    """The job did not work out. With `retry` the sweep tries again while attempts are left.
+
+    It rests until then, or a message that comes twice would use up all attempts at once.
+    """
     attempts_left = models.Q(attempts__lt=settings.LEDGER_JOB_ATTEMPTS) if retry else models.Q(pk__in=[])
     running = Job.objects.filter(uuid=job_id).exclude(state=Job.State.DONE)
-    words = {"error": error[:5000], "lease_until": None}
-    if not running.filter(attempts_left).update(state=Job.State.QUEUED, queued_at=Now(), **words):
-        running.update(state=Job.State.FAILED, **words)
+    rests = {"state": Job.State.QUEUED, "queued_at": Now(), "lease_until": Now() + message_patience()}
+    if not running.filter(attempts_left).update(error=error[:5000], **rests):
+        running.update(state=Job.State.FAILED, error=error[:5000], lease_until=None)
 
 
 def postpone(job_id: uuid.UUID | str, reason: str) -> None:

@@ -207,6 +207,8 @@ def test_failures_are_tried_again_where_it_helps(job: Job) -> None:
         queue.fail(job.uuid, "out of memory", retry=True)
         job.refresh_from_db()
         assert (job.state, job.error) == (state, "out of memory")
+        assert queue.claim_job(job.uuid) is None, "it rests, though its message came once more"
+        Job.objects.update(lease_until=None)
     assert not queue.retry(uuid.uuid4())
 
 
@@ -214,20 +216,24 @@ class Panic(BaseException):
     """What Rust code raises is no Exception."""
 
 
-@pytest.mark.parametrize(
-    ("error", "attempts"),
-    [(RuntimeError("can't start new thread"), 1), (Panic("no threads"), 1), (OperationalError("out of memory"), 0)],
-)
-def test_what_nobody_expected_is_tried_again_by_a_new_process(
-    job: Job, error: BaseException, attempts: int
-) -> None:
+@pytest.mark.parametrize("error", [RuntimeError("can't start new thread"), Panic("no threads"), MemoryError()])
+def test_what_nobody_expected_is_tried_again_by_a_new_process(job: Job, error: BaseException) -> None:
     def broken(_job: Job) -> None:
         raise error
 
     with pytest.raises(SystemExit):
         tasks._work(str(job.uuid), broken)
     job.refresh_from_db()
-    assert (job.state, job.attempts) == ("queued", attempts)
+    assert (job.state, job.attempts) == ("queued", 1)
+
+
+def test_what_is_away_ends_no_process_and_is_no_attempt(job: Job) -> None:
+    def away(_job: Job) -> None:
+        raise OperationalError("the connection is closed")
+
+    tasks._work(str(job.uuid), away)
+    job.refresh_from_db()
+    assert (job.state, job.attempts) == ("queued", 0)
 
 
 def test_what_the_input_is_to_blame_for_ends_no_process(job: Job) -> None:
