@@ -14,36 +14,47 @@ import pytest
 
 from tests.faults.tally import TALLY
 from tests.faults.test_kills import killing
-from tests.stories.nursery import ROOT
+from tests.stories.nursery import ROOT, await_that
 
 pytestmark = pytest.mark.faults
 
-#: Eight threads append statements in batches, and again what was not confirmed; then all places are printed.
+#: Eight threads enrol clients, again what was not confirmed, until there are enough or stdin ends; then all places.
 WRITER = """
-import sys, threading, time, django
+import sys, threading, time, uuid, django
 django.setup()
-from django.db import connection, DatabaseError
-from benchmarks.log import envelopes
-from ledger.sequencer import SequencingError, append_many
+from django.db import Error, connection
+from ledger.statements import keys
+from ledger.statements.predicates import ClientEnrolment
+from ledger.statements.statement import sign_statement
+from ledger.workflow import clients
 
-confirmed, failed = [], []
+confirmed, failed, over = [], [], threading.Event()
+
+def persist(function, *given):
+    while True:
+        try:
+            return function(*given)
+        except Error as error:
+            failed.append(error)
+            connection.close()
+            time.sleep(0.3)
 
 def write():
     for _ in range(int(sys.argv[1])):
-        batch = envelopes(16)
-        while True:
-            try:
-                refs = append_many(batch)
-                break
-            except (SequencingError, DatabaseError) as error:
-                failed.append(error)
-                connection.close()
-                time.sleep(0.3)
-        confirmed.extend((ref.index, ref.leaf_hash) for ref in refs)
+        if over.is_set():
+            break
+        key = keys.generate()
+        client, token = persist(lambda: clients.invite_client(f"writer {uuid.uuid4()}"))
+        said = ClientEnrolment(client=str(client.uuid), public_key=keys.public_hex(key))
+        envelope = sign_statement(said, key).to_bytes()
+        entry = persist(clients.enrol_client, envelope, token).entry
+        confirmed.append((entry.index, bytes(entry.leaf_hash).hex()))
     connection.close()
 
 threads = [threading.Thread(target=write) for _ in range(8)]
 for thread in threads: thread.start()
+sys.stdin.read()
+over.set()
 for thread in threads: thread.join()
 print(len(failed))
 for index, leaf in confirmed: print(index, leaf)
@@ -64,12 +75,26 @@ for task in (queue.TASK_SWEEP, queue.TASK_WEBHOOKS) * 3: queue.app.send_task(tas
 def script(house, text, *arguments):
     environment = house._environment() | {"DJANGO_SETTINGS_MODULE": "ledger.settings"}
     return subprocess.Popen(
-        [sys.executable, "-c", text, *arguments], cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True
-    )
+        [sys.executable, "-c", text, *arguments],
+        cwd=ROOT, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+def await_more(house, writer, more=20):
+    """Wait until so many entries more stand in the log, of a writer that is still at it."""
+    wanted = entries(house) + more
+    await_that(lambda: entries(house) >= wanted, 120.0, lambda: f"{entries(house)} entries, expected {wanted}")
+    assert writer.poll() is None, "the writer ended too early"
+
+
+def entries(house):
+    """How many stand in the log; 0 while the database is away."""
+    found = house.rows("SELECT count(*) FROM ledger_logentry")
+    return found[0][0] if found else 0
 
 
 def check_written(house, writer):
-    """What the writer was told stands in the log, once. Returns how many batches were not confirmed at first."""
+    """End a writer. What it was told stands in the log, once. Returns how often it was not answered at first."""
     said, _ = writer.communicate(timeout=300)
     assert writer.returncode == 0
     first, *lines = said.splitlines()
@@ -89,14 +114,15 @@ def test_the_database_is_killed(house, walk):
     )
 
 
-def test_the_database_restarts_in_the_middle_of_a_batch(house):
-    with TALLY.faults("kill -9 database, batch 1", "database restarts, batch 2"):
-        writer = script(house, WRITER, "60")
-        time.sleep(4)
+def test_the_database_restarts_while_eight_threads_write(house):
+    with TALLY.faults("kill -9 database, eight writers", "database restarts, eight writers"):
+        writer = script(house, WRITER, "10000")
+        await_more(house, writer)
         house.kill("database")
-        time.sleep(3)
+        await_more(house, writer)
         house.database.stop()
         house.database.start()
+        await_more(house, writer)
         assert check_written(house, writer) > 0, "the database was not away while anything was written"
         house.fsck()
 
