@@ -428,16 +428,19 @@ def fill(count: int) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize("jobs", [1, 2])
-def test_a_log_of_several_batches(jobs: int) -> None:
+def test_a_log_of_several_batches() -> None:
+    """By one process and by two."""
     fill(2 * BATCH + 100)
-    assert rebuild(quiet, jobs, tables=False).entries == 2 * BATCH + 100
-    with pytest.raises(FsckError, match="is missing: the log calls for it"):
-        rebuild(quiet, jobs)
-    for level, index in ((LEVELS + 1, 0), (LEVELS, 1), (0, BATCH + 7)):
-        sql("UPDATE ledger_lognode SET hash = hash || 'x' WHERE level = %s AND index = %s", level, index)
-        with pytest.raises(FsckError, match=f"the hash of level {level}, subtree {index}, is"):
-            rebuild(quiet, jobs, tables=False)
+    damaged = (LEVELS + 1, 0), (LEVELS, 1), (0, BATCH + 7)
+    for jobs in (1, 2):
+        assert rebuild(quiet, jobs, tables=False).entries == 2 * BATCH + 100
+        with pytest.raises(FsckError, match="is missing: the log calls for it"):
+            rebuild(quiet, jobs)
+        for level, index in damaged:
+            sql("UPDATE ledger_lognode SET hash = hash || 'x' WHERE level = %s AND index = %s", level, index)
+            with pytest.raises(FsckError, match=f"the hash of level {level}, subtree {index}, is"):
+                rebuild(quiet, jobs, tables=False)
+        sql("UPDATE ledger_lognode SET hash = substr(hash, 1, 32) WHERE length(hash) > 32")
 
 
 @pytest.mark.django_db(transaction=True)

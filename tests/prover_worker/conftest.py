@@ -1,21 +1,34 @@
 """One small release, one honest client, one honest claim with its proofs, made once per run."""
 
+import json
+
 import pytest
 
+from ledger.statements.predicates.circuit_release import CircuitRelease
 from prover_worker import release
 from tests.prover_worker.story import BACKEND, P, make_claim, make_client, make_mask, solve
 from tests.prover_worker.window import build as make_window
+from tests.shared import once
 
 
 @pytest.fixture(scope="session")
 def built(tmp_path_factory):
     """(predicate, files by role) of a release with a development SRS."""
-    return release.build(BACKEND, P, tmp_path_factory.mktemp("release"))
+
+    def make(folder):
+        predicate, paths = release.build(BACKEND, P, folder / "files")
+        (folder / "predicate.json").write_text(predicate.model_dump_json(by_alias=True))
+        (folder / "names.json").write_text(json.dumps({role: path.name for role, path in paths.items()}))
+
+    folder = once(tmp_path_factory, "release", make)
+    predicate = CircuitRelease.model_validate_json((folder / "predicate.json").read_bytes())
+    names = json.loads((folder / "names.json").read_text())
+    return predicate, {role: folder / "files" / name for role, name in names.items()}
 
 
 @pytest.fixture(scope="session")
 def cache(tmp_path_factory):
-    return tmp_path_factory.mktemp("keys")
+    return once(tmp_path_factory, "release-keys", lambda _folder: None)  # filled under a lock of its own
 
 
 @pytest.fixture(scope="session")

@@ -1,10 +1,10 @@
-"""Sixteen clients of different temper obey one order at the same time.
+"""Twelve clients of different temper obey one order at the same time.
 
 The promise: whoever is quick, slow, switched off half-way, dishonest, gone, or changes its key in the middle,
 nothing is lost. Every order ends, the certificate lists them all, the log and every table agree, and nobody ever
 sees what is another's.
 
-Eight watch from the beginning. Of the others one goes step by step, one comes late, two lose their power, one
+Four watch from the beginning. Of the others one goes step by step, one comes late, two lose their power, one
 cheats, one is never heard of again and one changes its key between claim and proof.
 """
 
@@ -26,7 +26,7 @@ from tests.stories.reading import predicate, predicates
 
 pytestmark = pytest.mark.slow
 
-CLIENTS, WATCHERS = 16, 8
+CLIENTS, WATCHERS = 12, 4
 BY_HAND, LATE, CUT_EARLY, CUT_LATE, CHEAT, GONE, ROTATES, TWO_JOBS = range(WATCHERS, CLIENTS)
 DUE_IN = timedelta(seconds=30)
 
