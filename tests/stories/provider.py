@@ -9,7 +9,6 @@ import sys
 import urllib.error
 import urllib.request
 import uuid
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
@@ -124,15 +123,14 @@ class Provider:
         self._out = folder / "server.txt"
         self.data.mkdir(parents=True, exist_ok=True)
         people = [*OFFICERS, *(f"{name}:{roles}" for name, roles in STAFF.items())]
-        self._run([sys.executable, "-m", "tests.stories.founding", str(release), PASSWORD, *people])
+        self._founded = self._run([sys.executable, "-m", "tests.stories.founding", str(release), PASSWORD, *people])
         self.start()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.stop()
-        self._run([sys.executable, "-c", _STOP_DATABASE])
+        self.stop()  # and with the last of its processes the database
 
     def start(self) -> None:
         """Web server and worker, at the same address as before."""
@@ -161,11 +159,10 @@ class Provider:
         """A management command's output. Raises where it fails."""
         return self._run([sys.executable, "manage.py", *command])
 
-    @cached_property
+    @property
     def public_keys(self) -> tuple[str, str]:
         """What the provider publishes elsewhere: the log's verifier key and its own key. No story rotates them."""
-        lines = self.manage("init").splitlines()
-        said = dict(line.split(": ", 1) for line in lines if ": " in line)
+        said = dict(line.split(": ", 1) for line in self._founded.splitlines() if ": " in line)
         return said["log key"], said["provider key"]
 
     def _answers(self) -> bool:
@@ -198,14 +195,3 @@ def audit(bundle: bytes, path: Path, *, log_vkey: str, provider_key: str) -> tup
     command += ["--log-vkey", log_vkey, "--provider-key", provider_key]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
     return done.returncode, done.stdout + done.stderr
-
-
-_STOP_DATABASE = """
-import os
-from pathlib import Path
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "ledger.settings")
-import django
-django.setup()
-from ledger import embedded
-embedded.stop(Path(os.environ["LEDGER_DATA_DIR"]))
-"""
