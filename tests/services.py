@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 from typing import Any, Final, Self
 
-PATIENCE: Final = 60.0
+PATIENCE: Final = 180.0
 
 #: For Debian's Python, which has Swift: each ring holds one device, d1.
 _RINGS: Final = """
