@@ -90,8 +90,10 @@ class Service:
             ]  # fmt: skip
         deadline = time.monotonic() + PATIENCE
         while not self.ready():
-            text = (self.folder / "out.txt").read_text()[-2000:]
-            assert time.monotonic() < deadline, f"{type(self).__name__} did not start: {text}"
+            if time.monotonic() > deadline:
+                self.kill()
+                text = (self.folder / "out.txt").read_text()[-2000:]
+                raise AssertionError(f"{type(self).__name__} did not start: {text}")
             time.sleep(0.1)
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> None:

@@ -14,7 +14,12 @@ def main() -> int:
     """Run everything in this folder, one after the other."""
     folder = str(Path(__file__).parent)
     given = sys.argv[1:] or [folder]
-    status = pytest.main(["-m", "faults", "-p", "no:cacheprovider", "-p", "no:xdist", "-q", "-rA", *given])
+    options = ["-m", "faults", "-p", "no:cacheprovider", "-p", "no:xdist", "-q", "-rA"]
+    try:
+        status: int = pytest.main([*options, *given])
+    except Warning as left:  # of what a failed test left open; they are errors here
+        print(left)
+        status = 1
     missing = sorted(set(TALLY.tried) - set(TALLY.survived))
     if missing:
         print("not survived:", *missing, sep="\n  ")

@@ -174,7 +174,8 @@ def test_a_broker_that_is_away_keeps_nobody_waiting(house, walk):
 
 def test_messages_twice_and_in_any_order(house, walk):
     def flood(_walk):
-        assert script(house, SEND, str(random.randrange(1000))).wait(60) == 0
+        with script(house, SEND, str(random.randrange(1000))) as sender:
+            assert sender.wait(120) == 0
 
     steps = ("closed", "masking", "claimed", "challenging", "proved", "verifying", "settled")
     walk(house, "messages three times, shuffled", dict.fromkeys(steps, flood))
