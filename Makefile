@@ -20,7 +20,7 @@ WORKERS ?= $(shell cores=$$(nproc); echo $$((cores < 4 ? cores + 1 : 4)))
 # Where this is set, each of hundreds of processes would compile all modules again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo serve test lint openapi messages bench results docs sbom audit foreign-tools browser-tools fault-tools faults fuzz clean
+.PHONY: help setup demo serve test lint openapi messages bench results docs sbom audit foreign-tools browser-tools fault-tools faults image-tools images fuzz clean
 .DEFAULT_GOAL := help
 
 help:
@@ -39,6 +39,8 @@ help:
 	@echo "make browser-tools   Chromium, for the tests in a browser (Debian, Ubuntu; as root); make test does this first"
 	@echo "make faults  kills, fills up, cuts off and turns back everything while the ledger works; ends with one JSON line"
 	@echo "make fault-tools     PostgreSQL, Redis, RabbitMQ, Swift and gcc, which that needs (Debian, Ubuntu; as root)"
+	@echo "make images  builds the images with buildah and runs the compose file with runc, from request to certificate (as root)"
+	@echo "make image-tools     buildah, runc, PostgreSQL, Redis and Prometheus, which that needs (Debian, Ubuntu; as root)"
 	@echo "make fuzz SECONDS=60   feeds readers of bundles, statements, notes, masks and proofs with anything; findings in var/fuzz"
 	@echo "make clean   remove the virtual environment and everything under var/"
 
@@ -122,6 +124,25 @@ fault-tools:
 
 faults: $(STAMP) fault-tools
 	$(BIN)/python -m tests.faults
+
+IMAGE_PACKAGES := buildah runc iproute2 tini postgresql redis-server prometheus
+image-tools:
+	@if dpkg -s $(IMAGE_PACKAGES) >/dev/null 2>&1; then \
+		: ; \
+	elif command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
+		apt-get update -qq && apt-get install -y -qq --no-install-recommends $(IMAGE_PACKAGES) >/dev/null; \
+	else \
+		echo "images need root and these packages: apt-get install $(IMAGE_PACKAGES)"; exit 1; \
+	fi
+
+# BUILD: more options of `buildah build`, as --build-arg BASE=debian@sha256:... or a mounted configuration of pip.
+BUILD ?=
+images: $(STAMP) image-tools
+	for target in witness web worker-cpu worker-prover; do \
+		buildah build --isolation chroot --layers $(BUILD) --target $$target -t ledger-$$target \
+			-f docker/Dockerfile --ignorefile docker/Dockerfile.dockerignore . || exit 1; \
+	done
+	unshare --net sh -c 'ip link set lo up && exec $(BIN)/pytest -m images tests/images'
 
 fuzz: $(STAMP)
 	$(BIN)/python -m pip install -q --no-deps --require-hashes -r tests/fuzzing/requirements.lock
