@@ -19,12 +19,11 @@ ROOT: Final = Path(__file__).resolve().parents[1]
 FOLDER: Final = ROOT / "docker" / "requirements"
 
 _WITNESS: Final = ["cryptography", "pydantic", "pynacl"]
-#: `packaging` is what kombu imports for Redis, and does not say that it requires.
 _LEDGER: Final = [
-    *_WITNESS, "boto3", "celery", "dj-database-url", "django", "django-pgtrigger", "django-unfold",
+    *_WITNESS, "boto3", "celery[redis]", "dj-database-url", "django", "django-pgtrigger", "django-unfold",
     "djangorestframework", "drf-spectacular", "drf-spectacular-sidecar", "gunicorn", "http-message-signatures",
-    "httpx2", "opentelemetry-exporter-otlp-proto-http", "opentelemetry-sdk", "packaging", "prometheus-client",
-    "psycopg[binary]", "python-json-logger", "redis", "rich", "segno", "typst", "webauthn", "whitenoise",
+    "httpx2", "opentelemetry-exporter-otlp-proto-http", "opentelemetry-sdk", "prometheus-client",
+    "psycopg[binary]", "python-json-logger", "rich", "segno", "typst", "webauthn", "whitenoise",
 ]  # fmt: skip
 _PROVER: Final = [
     *_LEDGER, "ezkl", "numpy", "onnx", "peft", "safetensors", "scikit-learn", "timm", "torchvision", "transformers",
@@ -32,6 +31,8 @@ _PROVER: Final = [
 ]  # fmt: skip
 IMAGES: Final = {"witness": _WITNESS, "ledger": _LEDGER, "prover": _PROVER}
 
+#: Of Debian 12, which the images have: not the one that runs this. Redis wants a package more there.
+_PYTHON: Final = {"python_version": "3.11", "python_full_version": "3.11.2"}
 #: Comes by itself, in the build that is right for the machine; see the Makefile.
 _TORCH: Final = re.compile(r"torch|triton|nvidia-.*|cuda-.*")
 
@@ -87,7 +88,9 @@ def _closure(roots: list[str]) -> set[str]:
                 needed = [Requirement(text) for text in requires(name) or []]
             except PackageNotFoundError as error:
                 raise SystemExit(f"{name} is not installed here: run this in the project's environment") from error
-            waiting += [one for one in needed if one.marker is None or one.marker.evaluate({"extra": extra})]
+            waiting += [
+                one for one in needed if one.marker is None or one.marker.evaluate(_PYTHON | {"extra": extra})
+            ]
     return found
 
 
