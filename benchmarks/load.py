@@ -106,7 +106,9 @@ def set_up(folder: Path, clients: int) -> list[dict[str, Any]]:
     from tests.ledger import story as scenes
     from unlearning.maskfile import format_mask
 
-    made = release.build(EzklBackend(), scenes.PARAMETERS.model_copy(update=_SMALLEST), folder / "release")
+    made = release.build(
+        EzklBackend(), scenes.PARAMETERS.model_copy(update=_SMALLEST | {"form": release.FORM}), folder / "release"
+    )
 
     class RealStory(scenes.Story):
         def circuit_release(self) -> Any:
@@ -140,10 +142,16 @@ _SMALLEST = {"logrows": 10, "salt_rows": 12, "grid_bits": 20}
 
 
 def run(address: str, cast: list[dict[str, Any]], seen: Seen, seconds: float) -> None:
-    """Start each client at its time; return when all are done."""
+    """Start each client at its time; return when all are done.
+
+    The first one goes alone, before the time begins: SystemExit if it fails, as then all would.
+    """
+    client(address, cast[0], seen)
+    if seen.errors:
+        raise SystemExit(f"the first client failed: {seen.errors[0]}")
     threads, begin = [], time.monotonic()
-    for number, who in enumerate(cast):
-        pause = begin + seconds * number / len(cast) - time.monotonic()
+    for number, who in enumerate(cast[1:]):
+        pause = begin + seconds * number / (len(cast) - 1) - time.monotonic()
         if pause > 0:
             time.sleep(pause)
         thread = threading.Thread(target=client, args=(address, who, seen))
