@@ -39,8 +39,8 @@ help:
 	@echo "make browser-tools   Chromium, for the tests in a browser (Debian, Ubuntu; as root); make test does this first"
 	@echo "make faults  kills, fills up, cuts off and turns back everything while the ledger works; ends with one JSON line"
 	@echo "make fault-tools     PostgreSQL, Redis, RabbitMQ, Swift and gcc, which that needs (Debian, Ubuntu; as root)"
-	@echo "make images  builds the images with buildah and runs them with runc as the compose file says (as root)"
-	@echo "make image-tools     buildah, runc, PostgreSQL and Redis, which that needs, and Prometheus (Debian, Ubuntu; as root)"
+	@echo "make images  builds the images with buildah and runs the compose file with runc, from request to certificate (as root)"
+	@echo "make image-tools     buildah, runc, PostgreSQL, Redis and Prometheus, which that needs (Debian, Ubuntu; as root)"
 	@echo "make fuzz SECONDS=60   feeds readers of bundles, statements, notes, masks and proofs with anything; findings in var/fuzz"
 	@echo "make clean   remove the virtual environment and everything under var/"
 

@@ -17,6 +17,7 @@ import subprocess
 from pathlib import Path
 from typing import Any, Final
 
+import psutil
 import yaml
 
 from tests.stories.nursery import ROOT, await_that
@@ -222,6 +223,24 @@ class Container:
             return self.ask_health().returncode == 0
 
         await_that(holds, PATIENCE, lambda: f"{self.name}: {self.ask_health().stderr}\n{self.text[-3000:]}")
+
+    def memory(self) -> int:
+        """Bytes that its processes hold now, each shared page once. Raises when it has ended."""
+        assert self._running is not None
+        assert self._running.poll() is None, f"{self.name} ended with {self._running.poll()}:\n{self.text[-3000:]}"
+        pids = json.loads(_output(*self._runc("ps", "--format", "json", self.id)))
+        return sum(psutil.Process(pid).memory_full_info().pss for pid in pids)
+
+    def stop(self) -> int:
+        """SIGTERM, then SIGKILL after the file's grace; the exit status."""
+        assert self._running is not None
+        if self._running.poll() is None:
+            _output(*self._runc("kill", self.id, "TERM"))
+            try:
+                return self._running.wait(int(self.given.get("stop_grace_period", "10s").removesuffix("s")))
+            except subprocess.TimeoutExpired:
+                subprocess.run(self._runc("kill", self.id, "KILL"), check=False, capture_output=True)
+        return self._running.wait(30)
 
     def kill(self) -> None:
         """Whatever is left of it."""

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
+import httpx2
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -20,7 +21,16 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from tests.images import compose
 from tests.images.compose import PATIENCE, Container
 from tests.services import Postgres, Redis, listens
+from tests.stories.conftest import (  # noqa: F401 - fixtures
+    global_model,
+    new_client,
+    nursery,
+    personal_model,
+    proving_keys,
+    release_folder,
+)
 from tests.stories.nursery import await_that
+from tests.stories.provider import Officer
 from tests.stories.proxy import Answer, Proxy, Request
 
 PORTS: Final = {"web": 8000, "database": 5432, "broker": 6379, "witness": 8765}
@@ -72,11 +82,28 @@ class TlsProxy(Proxy):
         return super()._forward(request)
 
 
+class TokenOfficer(Officer):
+    """Where second factors are required, programs have tokens."""
+
+    def __init__(self, address: str, token: str) -> None:
+        self._http = httpx2.Client(
+            base_url=f"{address}/api/v1/", headers={"Authorization": f"Bearer {token}"}, timeout=60
+        )
+
+    def await_window(self, window: str, *states: str) -> Any:
+        await_that(
+            lambda: self.get(f"windows/{window}")["state"] in states,
+            PATIENCE,
+            lambda: self.get(f"windows/{window}"),
+        )
+        return self.get(f"windows/{window}")
+
+
 class Deployment:
     """Every service of the compose file, started in the order that it says."""
 
-    def __init__(self, place: Path, database: Database) -> None:
-        self.place, self.database = place, database
+    def __init__(self, place: Path, release: Path, database: Database) -> None:
+        self.place, self.release, self.database = place, release, database
         self.containers: dict[str, Container] = {}
         self.values = dict(VALUES)
         self.given = compose.services(self.values)
@@ -178,10 +205,10 @@ def certificate(place: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def deployment(place: Path) -> Iterator[Deployment]:
+def deployment(place: Path, certificate: Path, release_folder: Path) -> Iterator[Deployment]:  # noqa: F811
     """Database, broker, tables and keys, the witness, then everything else."""
     database = Database(place / "postgres")
-    whole = Deployment(place, database)
+    whole = Deployment(place, release_folder, database)
     with database, Broker(place / "redis", whole.given["broker"]):
         try:
             whole.settle(LEDGER_WITNESSES=f"http://localhost:{PORTS['witness']} {whole.witness_key()}")
@@ -200,3 +227,18 @@ def deployment(place: Path) -> Iterator[Deployment]:
 def proxy(deployment: Deployment, certificate: Path) -> Iterator[TlsProxy]:
     with TlsProxy(PORTS["web"], certificate) as proxy:
         yield proxy
+
+
+_TOKEN: Final = """
+from django.contrib.auth.models import User
+from ledger.access import tokens
+owner, _ = User.objects.get_or_create(username="root", is_staff=True, is_superuser=True)
+print(tokens.make(owner, "tests", "administrator", 1)[1])
+"""
+
+
+@pytest.fixture(scope="session")
+def officer(deployment: Deployment, proxy: TlsProxy) -> Iterator[TokenOfficer]:
+    token = deployment.manage("shell", "--no-imports", "-c", _TOKEN).split()[-1]
+    with TokenOfficer(proxy.address, token) as officer:
+        yield officer

@@ -1,20 +1,30 @@
-"""The images as they are built: what each holds, the web server on a new database, and a backup."""
+"""The images as they are built: what each holds, and an order from request to certificate through all of them."""
 
 from __future__ import annotations
 
 import json
+import os
 import re
+import shutil
+import subprocess
+import time
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 from tests.images import compose
 from tests.images.compose import Container
-from tests.images.conftest import VALUES, Deployment
+from tests.images.conftest import PORTS, VALUES, Deployment
+from tests.services import free_port
+from tests.stories.nursery import ROOT, await_that
+from tests.stories.provider import audit
 
 pytestmark = [pytest.mark.images, pytest.mark.slow]
 HEAVY = ("torch", "ezkl", "onnx", "timm", "transformers", "sklearn", "numpy", "zksnake")
+KUBERNETES = ROOT / "docker" / "kubernetes"
 
 
 @pytest.mark.parametrize(
@@ -77,9 +87,191 @@ def test_pages_have_their_files_and_their_languages(proxy):
             assert answer.read(), file
 
 
+def test_from_request_to_certificate(
+    deployment: Deployment, officer, proxy, new_client, global_model, place, tmp_path
+):
+    for name, folder in (("release", deployment.release), ("model", global_model)):
+        shutil.copytree(folder, place / name)
+    _readable(place / "release", place / "model")
+    deployment.manage("register_circuit", "/mnt/release", release=place / "release")
+    model = deployment.manage(
+        "register_model", "/mnt/model", "--name", "digits", "--dataset", "digits", "--block-size", "16",
+        model=place / "model",
+    ).split()[1]  # fmt: skip
+    client = new_client()
+    _carry_out(client, client.invited(officer, "Clinic", proxy.address), client.committing)
+    request = officer.file_request()
+    officer.approve(request)
+    window = officer.close_window(model, request)
+    _carry_out(client, ("run",))
+    officer.await_window(window, "settled")
+    officer.post(f"windows/{window}/certify")
+    assert officer.get(f"requests/{request}")["state"] == "fulfilled"
+
+    export = officer.post("exports", scope="window", about=window, format="pdf")["uuid"]
+    await_that(
+        lambda: officer.get(f"exports/{export}")["state"] == "done",
+        compose.PATIENCE,
+        lambda: officer.get(f"exports/{export}"),
+    )
+    with urllib.request.urlopen(f"{proxy.address}/checkpoint") as answer:
+        assert answer.read().decode().count("\n\u2014 ") == 2  # signed, and cosigned by the witness
+
+    init = dict(line.split(": ", 1) for line in deployment.manage("init").splitlines())
+    bundle = officer.fetch(f"windows/{window}/bundle")
+    status, said = audit(
+        bundle, tmp_path / "bundle.zip", log_vkey=init["log key"], provider_key=init["provider key"]
+    )
+    assert status == 0, said
+    assert "entries hold" in deployment.manage("fsck", "--jobs", "1")
+    _each_queue_has_its_worker(deployment)
+
+
+def _carry_out(client, *commands: tuple[Any, ...]) -> None:
+    for command in commands:
+        process = client.start(*command)
+        assert process.wait(compose.PATIENCE) == 0, process.text[-3000:]
+
+
+def _readable(*folders: Path) -> None:
+    """What pytest makes is for its user only; the containers' user must read it."""
+    for folder in folders:
+        for path in (folder, *folder.rglob("*")):
+            path.chmod(0o755 if path.is_dir() else 0o644)
+
+
+def _each_queue_has_its_worker(deployment: Deployment) -> None:
+    from ledger import queue
+
+    def done(name: str) -> set[str]:
+        text = deployment.containers[name].text
+        return set(re.findall(r"Task ([\w.]+)\[[\w-]+\] succeeded", text))
+
+    assert {queue.TASK_MASK, queue.TASK_VERIFY} == done("worker-prover")
+    assert {queue.TASK_CHALLENGE, queue.TASK_SWEEP, queue.TASK_WEBHOOKS, queue.TASK_EXPORT} <= done("worker-cpu")
+    assert not {queue.TASK_MASK, queue.TASK_VERIFY} & done("worker-cpu")
+
+
+def test_prometheus_reads_the_figures_and_the_rules(deployment: Deployment, proxy, certificate, place):
+    """Configured as docs/operations.md says; every rule is evaluated, and none has an error."""
+    if shutil.which("prometheus") is None:
+        pytest.skip("prometheus is not installed: make image-tools")
+    (place / "token").write_text(VALUES["LEDGER_METRICS_TOKEN"])
+    scraped = {
+        "job_name": "unlearning-ledger", "scheme": "https",
+        "authorization": {"credentials_file": str(place / "token")},
+        "static_configs": [{"targets": [proxy.address.removeprefix("https://")]}],
+        "tls_config": {"ca_file": str(certificate)},
+    }  # fmt: skip
+    (place / "prometheus.yml").write_text(json.dumps({
+        "global": {"scrape_interval": "1s", "evaluation_interval": "1s"}, "scrape_configs": [scraped],
+        "rule_files": [str(ROOT / "docs" / "alerts.yml")],
+    }))  # fmt: skip
+    here = f"127.0.0.1:{free_port()}"
+
+    def ask(path: str) -> Any:
+        with urllib.request.urlopen(f"http://{here}/api/v1/{path}") as answer:
+            return json.load(answer)["data"]
+
+    def evaluated() -> bool:
+        try:
+            (target,) = ask("targets")["activeTargets"]
+            (group,) = ask("rules")["groups"]
+        except (OSError, ValueError):  # not yet there, or not yet asked
+            return False
+        return target["health"] == "up" and all(rule["health"] == "ok" for rule in group["rules"])
+
+    command = ["prometheus", f"--config.file={place / 'prometheus.yml'}", f"--storage.tsdb.path={place / 'tsdb'}"]
+    with (place / "prometheus.txt").open("wb") as out:
+        process = subprocess.Popen([*command, f"--web.listen-address={here}"], stdout=out, stderr=out)
+    try:
+        await_that(evaluated, 60.0, (place / "prometheus.txt").read_text)
+        time.sleep(3)  # rounds of rules with figures in them
+        (group,) = ask("rules")["groups"]
+        said = {rule["name"]: (rule["health"], rule["state"]) for rule in group["rules"]}
+        assert len(said) == 11
+        assert {health for health, _ in said.values()} == {"ok"}, group
+        # In an hour somebody will be told that the daily check has not run; everything else is well.
+        assert {name for name, (_, state) in said.items() if state != "inactive"} <= {"LogNotChecked"}, said
+        ((entries,),) = deployment.database.sql("SELECT count(*) FROM ledger_logentry", "ledger")
+        assert ask("query?query=ledger_log_entries")["result"][0]["value"][1] == str(entries)
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def test_everything_stays_within_its_memory_and_ends_when_told(deployment: Deployment):
+    held = {name: one.memory() for name, one in deployment.containers.items() if name != "prepare"}
+    limits = {name: compose.memory_limit(deployment.given[name]) for name in held}
+    print({name: f"{size / 2**20:.0f} MB" for name, size in held.items()})  # noqa: T201 - a figure for the docs
+    assert [name for name in held if held[name] > limits[name] / 2] == []
+    ended = {name: deployment.containers[name].stop() for name in reversed(held)}
+    assert ended == {"web": 0, "worker-cpu": 0, "worker-prover": 0, "witness": 143}
+
+
 def test_a_backup_is_made_in_an_image(deployment: Deployment, place: Path):
     """It has pg_dump of the database's version."""
     folder = place / "backup"
     folder.mkdir()
     folder.chmod(0o777)
     assert "entries" in deployment.manage("backup", "/backup/first", writable={"/backup": folder})
+
+
+def test_a_pod_of_the_kubernetes_example(deployment: Deployment, place: Path):
+    """Keys copied by the init container out of a mounted secret, settings of the example, probes as given."""
+    texts = "---\n".join((KUBERNETES / name).read_text() for name in ("prepare.yaml", "web.yaml"))
+    given = [one for one in yaml.safe_load_all(texts) if one["kind"] in {"Deployment", "Job"}]
+    pods = {one["metadata"]["name"]: one["spec"]["template"]["spec"] for one in given}
+    pod = pods["ledger-web"]
+    (init,), (main,) = pod["initContainers"], pod["containers"]
+    secret = place / "secret"
+    secret.mkdir()
+    for name in ("log.pem", "provider.pem"):
+        shutil.copy(place / "volumes" / "data" / "keys" / name, secret)
+        os.chown(secret / name, 0, 10001)
+        (secret / name).chmod(0o440)
+    example = dict(line.split("=", 1) for line in (KUBERNETES / "example.env").read_text().splitlines())
+    secrets = {"DJANGO_SECRET_KEY": os.urandom(32).hex(), "LEDGER_MASTER_KEY": os.urandom(32).hex()}
+    common = {name: deployment.given["web"]["environment"][name] for name in ("DATABASE_URL", "CELERY_BROKER_URL")}
+
+    def container(name: str, said: Any) -> Container:
+        return Container(
+            place, name,
+            {
+                "image": said["image"].split(":")[0], "environment": example | secrets | common, "tmpfs": ["/tmp"],
+                "command": said.get("command", compose.image("ledger-web").config["Cmd"]),
+                "mem_limit": said["resources"]["limits"]["memory"].replace("Mi", "m").replace("Gi", "g"),
+                "read_only": said["securityContext"]["readOnlyRootFilesystem"],
+                "cap_drop": said["securityContext"]["capabilities"]["drop"],
+                "security_opt": ["no-new-privileges:true"],
+            },
+            writable={"/var/lib/ledger": volume}, keys=secret,
+        )  # fmt: skip
+
+    volume = place / "volumes" / "pod"  # an emptyDir, with the pod's fsGroup
+    volume.mkdir()
+    os.chown(volume, 0, pod["securityContext"]["fsGroup"])
+    volume.chmod(0o2777)
+    (migrate,) = pods["ledger-prepare"]["containers"]
+    for name, said in (("pod-migrate", migrate), ("pod-keys", init)):
+        one = container(name, said)
+        one.start()
+        assert one.wait() == 0, one.text
+    one = container("pod-web", main)
+    one.start()
+    try:
+        for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
+            await_that(lambda probe=probe: _answers(main[probe]["httpGet"]), 60.0, lambda: one.text[-3000:])
+    finally:
+        one.kill()
+
+
+def _answers(get: dict[str, Any]) -> bool:
+    headers = {one["name"]: one["value"] for one in get["httpHeaders"]}
+    try:
+        with urllib.request.urlopen(
+            urllib.request.Request(f"http://127.0.0.1:{PORTS['web']}{get['path']}", headers=headers), timeout=5
+        ) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
