@@ -71,7 +71,7 @@ ELSEWHERE = {
 NOT_RUN = {
     "pip": "downloads; tests/stories/test_the_agent_stands_alone.py builds the package and installs it",
     "docker": "needs an engine; tests/images runs what the compose file says",
-    "kubectl": "needs a cluster; tests/images runs a pod of the manifests",
+    "kubectl": "needs a cluster; tests/test_docker.py looks at manifests",
     "cp": "prepares for docker", "$EDITOR": "is a person's part",
     "make test": "runs this very test",
     "make help": "prints the Makefile's own words",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -13,18 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from tests.images import compose
 from tests.images.compose import Container
-from tests.images.conftest import PORTS, VALUES, Deployment
+from tests.images.conftest import VALUES, Deployment
 from tests.services import free_port
 from tests.stories.nursery import ROOT, await_that
 from tests.stories.provider import audit
 
 pytestmark = [pytest.mark.images, pytest.mark.slow]
 HEAVY = ("torch", "ezkl", "onnx", "timm", "transformers", "sklearn", "numpy", "zksnake")
-KUBERNETES = ROOT / "docker" / "kubernetes"
 
 
 @pytest.mark.parametrize(
@@ -215,63 +212,3 @@ def test_a_backup_is_made_in_an_image(deployment: Deployment, place: Path):
     folder.mkdir()
     folder.chmod(0o777)
     assert "entries" in deployment.manage("backup", "/backup/first", writable={"/backup": folder})
-
-
-def test_a_pod_of_the_kubernetes_example(deployment: Deployment, place: Path):
-    """Keys copied by the init container out of a mounted secret, settings of the example, probes as given."""
-    texts = "---\n".join((KUBERNETES / name).read_text() for name in ("prepare.yaml", "web.yaml"))
-    given = [one for one in yaml.safe_load_all(texts) if one["kind"] in {"Deployment", "Job"}]
-    pods = {one["metadata"]["name"]: one["spec"]["template"]["spec"] for one in given}
-    pod = pods["ledger-web"]
-    (init,), (main,) = pod["initContainers"], pod["containers"]
-    secret = place / "secret"
-    secret.mkdir()
-    for name in ("log.pem", "provider.pem"):
-        shutil.copy(place / "volumes" / "data" / "keys" / name, secret)
-        os.chown(secret / name, 0, 10001)
-        (secret / name).chmod(0o440)
-    example = dict(line.split("=", 1) for line in (KUBERNETES / "example.env").read_text().splitlines())
-    secrets = {"DJANGO_SECRET_KEY": os.urandom(32).hex(), "LEDGER_MASTER_KEY": os.urandom(32).hex()}
-    common = {name: deployment.given["web"]["environment"][name] for name in ("DATABASE_URL", "CELERY_BROKER_URL")}
-
-    def container(name: str, said: Any) -> Container:
-        return Container(
-            place, name,
-            {
-                "image": said["image"].split(":")[0], "environment": example | secrets | common, "tmpfs": ["/tmp"],
-                "command": said.get("command", compose.image("ledger-web").config["Cmd"]),
-                "mem_limit": said["resources"]["limits"]["memory"].replace("Mi", "m").replace("Gi", "g"),
-                "read_only": said["securityContext"]["readOnlyRootFilesystem"],
-                "cap_drop": said["securityContext"]["capabilities"]["drop"],
-                "security_opt": ["no-new-privileges:true"],
-            },
-            writable={"/var/lib/ledger": volume}, keys=secret,
-        )  # fmt: skip
-
-    volume = place / "volumes" / "pod"  # an emptyDir, with the pod's fsGroup
-    volume.mkdir()
-    os.chown(volume, 0, pod["securityContext"]["fsGroup"])
-    volume.chmod(0o2777)
-    (migrate,) = pods["ledger-prepare"]["containers"]
-    for name, said in (("pod-migrate", migrate), ("pod-keys", init)):
-        one = container(name, said)
-        one.start()
-        assert one.wait() == 0, one.text
-    one = container("pod-web", main)
-    one.start()
-    try:
-        for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
-            await_that(lambda probe=probe: _answers(main[probe]["httpGet"]), 60.0, lambda: one.text[-3000:])
-    finally:
-        one.kill()
-
-
-def _answers(get: dict[str, Any]) -> bool:
-    headers = {one["name"]: one["value"] for one in get["httpHeaders"]}
-    try:
-        with urllib.request.urlopen(
-            urllib.request.Request(f"http://127.0.0.1:{PORTS['web']}{get['path']}", headers=headers), timeout=5
-        ) as answer:
-            return bool(answer.status == 200)
-    except OSError:
-        return False
