@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from celery.contrib.testing.worker import start_worker
 from django.conf import LazySettings
 from django.contrib.auth.models import Group, User
 from django.db import IntegrityError, transaction
@@ -27,6 +26,7 @@ from tests.authenticator import code_at
 from tests.ledger.api.parts import API, by_officer, fresh
 from tests.ledger.story import FORGET, Party, Story
 from tests.ledger.test_api import send
+from tests.ledger.working import worker
 
 PASSWORD = "correct horse battery staple"
 TYPED_INTO_THE_WRONG_FIELD = "hunter2-and-then-some"
@@ -181,7 +181,7 @@ def test_the_id_goes_on_into_the_worker(monkeypatch: pytest.MonkeyPatch) -> None
 
     monkeypatch.setitem(queue.TASKS, models.Job.Kind.MASK, "tests.logs.echo")
     job = models.Job(kind=models.Job.Kind.MASK, target=uuid.uuid4(), cause="the-cause")
-    with start_worker(queue.app, pool="solo", perform_ping_check=False, loglevel="info", shutdown_timeout=30):
+    with worker():
         queue._send(job)
         assert done.wait(30)
     logger.removeHandler(handler)

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from celery.contrib.testing.worker import start_worker
 from django.conf import LazySettings
 from django.contrib.auth.models import User
 from django.core import checks
@@ -31,6 +30,7 @@ from prover_worker import tasks
 from tests.ledger.api.parts import by_officer, fresh
 from tests.ledger.story import FORGET, Story
 from tests.ledger.test_api import send
+from tests.ledger.working import worker
 
 PERSON = "Ada Lovelace of Marylebone"
 
@@ -127,7 +127,7 @@ def test_request_job_and_statements_are_one_trace(
         done.set()
 
     monkeypatch.setitem(queue.TASKS, models.Job.Kind.CHALLENGE, "tests.traces.challenge")
-    with start_worker(queue.app, pool="solo", perform_ping_check=False, loglevel="info", shutdown_timeout=30):
+    with worker():
         answer = send("POST", "/statements", body=body)
         assert answer.status_code == 201, answer.content
         assert done.wait(60)
