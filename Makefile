@@ -112,28 +112,28 @@ browser-tools:
 		echo "install Chromium by hand (apt-get install chromium): without it the tests in a browser are skipped"; \
 	fi
 
+, := ,
+# Debian's packages $(1), or a sentence that begins with $(2).
+define debian
+@if dpkg -s $(1) >/dev/null 2>&1; then \
+	: ; \
+elif command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
+	apt-get update -qq && apt-get install -y -qq --no-install-recommends $(1) >/dev/null; \
+else \
+	echo "$(2): apt-get install $(1)"; exit 1; \
+fi
+endef
+
 FAULT_PACKAGES := postgresql redis-server rabbitmq-server gcc libc6-dev memcached swift-proxy swift-account swift-container swift-object
 fault-tools:
-	@if dpkg -s $(FAULT_PACKAGES) >/dev/null 2>&1; then \
-		: ; \
-	elif command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
-		apt-get update -qq && apt-get install -y -qq --no-install-recommends $(FAULT_PACKAGES) >/dev/null; \
-	else \
-		echo "the faults need root (they mount, limit and kill) and these packages: apt-get install $(FAULT_PACKAGES)"; exit 1; \
-	fi
+	$(call debian,$(FAULT_PACKAGES),the faults need root (they mount$(,) limit and kill) and these packages)
 
 faults: $(STAMP) fault-tools
 	$(BIN)/python -m tests.faults
 
 IMAGE_PACKAGES := buildah runc iproute2 tini postgresql redis-server prometheus
 image-tools:
-	@if dpkg -s $(IMAGE_PACKAGES) >/dev/null 2>&1; then \
-		: ; \
-	elif command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
-		apt-get update -qq && apt-get install -y -qq --no-install-recommends $(IMAGE_PACKAGES) >/dev/null; \
-	else \
-		echo "images need root and these packages: apt-get install $(IMAGE_PACKAGES)"; exit 1; \
-	fi
+	$(call debian,$(IMAGE_PACKAGES),images need root and these packages)
 
 # BUILD: more options of `buildah build`, as --build-arg BASE=debian@sha256:... or a mounted configuration of pip.
 BUILD ?=
