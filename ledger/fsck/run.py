@@ -35,9 +35,11 @@ from ledger.statements import keys as key_format
 from ledger.statements.dsse import Envelope
 from ledger.statements.errors import RuleError, StatementError
 from ledger.statements.keyring import KeyRing
+from ledger.statements.order_rules import check_challenge_size
 from ledger.statements.predicates import Challenge, ClientEnrolment, ContinuationChallenge, KeyRotation
-from ledger.statements.rules import Story, check, check_challenge_size
+from ledger.statements.rules import check
 from ledger.statements.statement import Statement
+from ledger.statements.story import Story
 from ledger.tlog.errors import TlogError
 from ledger.tlog.merkle import EMPTY_ROOT
 

@@ -22,7 +22,7 @@ from ledger.fsck.errors import FsckError
 from ledger.statements import keys
 from ledger.statements import predicates as said
 from ledger.statements.predicates import Predicate
-from ledger.statements.rules import Story
+from ledger.statements.story import Story
 from ledger.tlog.checkpoint import Checkpoint
 
 Report = Callable[[str, int, int], None]

@@ -16,7 +16,7 @@ from ledger.fsck.errors import FsckError
 from ledger.statements import predicates as said
 from ledger.statements.list_rules import decisions_of
 from ledger.statements.predicates import Predicate
-from ledger.statements.rules import Story
+from ledger.statements.story import Story
 from ledger.statements.window_rules import policy_of
 from ledger.tlog.checkpoint import Checkpoint
 

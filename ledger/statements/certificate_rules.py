@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ledger.statements import coverage, line_rules
-from ledger.statements.errors import PolicyError, RuleError
+from ledger.statements.errors import PolicyError, RuleError, same_value
 from ledger.statements.predicates import (
     Certificate,
     ClientSuspension,
@@ -32,7 +32,7 @@ from ledger.statements.predicates.certificate import NotOrdered, Outcome, quorum
 from ledger.statements.window_rules import last_verdict, policy_of
 
 if TYPE_CHECKING:
-    from ledger.statements.rules import Story
+    from ledger.statements.story import Story
 
 
 @dataclass(frozen=True)
@@ -57,11 +57,11 @@ def check(said: Certificate, story: Story, index: int, listed: Facts | None) -> 
     if said.complete is None:  # from before there were policies
         return
     policy = policy_of(closed)
-    _same(said.quorum_percent, policy.quorum_percent, f"{by}: quorumPercent")
-    _same(said.coverage, policy.coverage, f"{by}: coverage")
-    _same(said.complete, found.complete, f"{by}: complete")
-    _same(said.detection, found.detection, f"{by}: detection")
-    _same([(one.chance, one.chunks) for one in said.caught], found.caught, f"{by}: caught")
+    same_value(said.quorum_percent, policy.quorum_percent, f"{by}: quorumPercent")
+    same_value(said.coverage, policy.coverage, f"{by}: coverage")
+    same_value(said.complete, found.complete, f"{by}: complete")
+    same_value(said.detection, found.detection, f"{by}: detection")
+    same_value([(one.chance, one.chunks) for one in said.caught], found.caught, f"{by}: caught")
 
 
 def check_lines(
@@ -152,7 +152,7 @@ def _check_outcome(outcome: Outcome, ours: set[int], story: Story, by: str) -> N
     order, at = story.get(outcome.order, Order, by), outcome.order.index
     if at not in ours:
         raise RuleError(f"{by} names order {at}, so it does not list exactly the orders of its window")
-    _same(outcome.client, order.client, f"{by}: client of order {at}")
+    same_value(outcome.client, order.client, f"{by}: client of order {at}")
     if outcome.verdict is not None:
         story.expect(outcome.verdict, by)
     line_rules.check_outcome(outcome, story, by)
@@ -181,14 +181,9 @@ def _check_exception(outcome: Outcome, story: Story, by: str) -> None:
 def _check_not_ordered(one: NotOrdered, mask: LogRef, closed: WindowClose, story: Story, by: str) -> None:
     if one.reason == "suspended":
         story.get(one.ref, ClientSuspension, by)
-        _same(one.ref.index, story.windows.suspended(one.client, mask.index), f"{by}: suspension")
+        same_value(one.ref.index, story.windows.suspended(one.client, mask.index), f"{by}: suspension")
         return
     commitment = story.get(one.ref, ModelCommitment, by)
-    _same((commitment.client, commitment.model), (one.client, closed.model), f"{by}: late commitment")
+    same_value((commitment.client, commitment.model), (one.client, closed.model), f"{by}: late commitment")
     if one.ref.index < mask.index:
         raise RuleError(f"{by}: commitment {one.ref.index} stands before the mask, so it should have got an order")
-
-
-def _same(got: object, wanted: object, what: str) -> None:
-    if got != wanted:
-        raise PolicyError(f"{what} is {got}, expected {wanted}")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 
 from ledger.statements import coverage
-from ledger.statements.errors import PolicyError
+from ledger.statements.errors import PolicyError, same_value
 from ledger.statements.predicates import Challenge, Claim, Order, Verdict
 
 
@@ -46,15 +46,15 @@ def check_verdict(verdict: Verdict, claim: Claim, order: Order, index: int) -> N
     if verdict.touched_chunks is None:
         if due != coverage.FULL and verdict.result == "accepted":
             raise PolicyError(f"{by} accepts a sample and does not say of how many chunks")
-        _same(verdict.detection, "1", f"{by}: detection")
+        same_value(verdict.detection, "1", f"{by}: detection")
         return
     if verdict.touched_chunks > coverage.MAX_CHUNKS:
         raise PolicyError(f"{by} counts {verdict.touched_chunks} chunks, more than {coverage.MAX_CHUNKS}")
     wanted = coverage.proofs_due(due, verdict.touched_chunks)
-    _same(verdict.proved_chunks, wanted, f"{by}: provedChunks")
-    _same(verdict.detection, coverage.detection(verdict.touched_chunks, wanted), f"{by}: detection")
+    same_value(verdict.proved_chunks, wanted, f"{by}: provedChunks")
+    same_value(verdict.detection, coverage.detection(verdict.touched_chunks, wanted), f"{by}: detection")
     caught = [(one.chance, one.chunks) for one in verdict.caught]
-    _same(caught, figures(due, verdict.touched_chunks), f"{by}: caught")
+    same_value(caught, figures(due, verdict.touched_chunks), f"{by}: caught")
 
 
 def figures(due: str, touched: int) -> list[tuple[str, int]]:
@@ -63,8 +63,3 @@ def figures(due: str, touched: int) -> list[tuple[str, int]]:
         return []
     drawn = coverage.proofs_due(due, touched)
     return [(level, coverage.caught_with(touched, drawn, level)) for level in coverage.LEVELS]
-
-
-def _same(got: object, wanted: object, what: str) -> None:
-    if got != wanted:
-        raise PolicyError(f"{what} is {got}, expected {wanted}")

@@ -1,4 +1,4 @@
-"""What signed statements and keys raise on bad input."""
+"""What signed statements and keys raise on bad input, and the two comparisons of which most rules are made."""
 
 from __future__ import annotations
 
@@ -25,3 +25,15 @@ class RuleError(StatementError):
 
 class PolicyError(RuleError):
     """A statement about coverage, quorum or dates that its policy and the statements before it do not give."""
+
+
+def same(got: object, wanted: object, otherwise: str) -> None:
+    """Raise RuleError with the sentence `otherwise` unless `got` is `wanted`."""
+    if got != wanted:
+        raise RuleError(otherwise)
+
+
+def same_value(got: object, wanted: object, what: str) -> None:
+    """Raise PolicyError, naming `what`, unless a value that a statement gives is the one that follows."""
+    if got != wanted:
+        raise PolicyError(f"{what} is {got}, expected {wanted}")

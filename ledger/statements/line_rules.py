@@ -29,7 +29,7 @@ from ledger.statements.predicates import (
 from ledger.statements.predicates.certificate import Outcome
 
 if TYPE_CHECKING:
-    from ledger.statements.rules import Story
+    from ledger.statements.story import Story
 
 Step = ContinuationChallenge | ContinuationProof | ContinuationVerdict
 #: What `Lines` takes note of.

@@ -31,7 +31,7 @@ from ledger.statements.predicates.base import LogRef
 from ledger.statements.predicates.certificate import NotOrdered, Outcome
 
 if TYPE_CHECKING:
-    from ledger.statements.rules import Story
+    from ledger.statements.story import Story
 
 Part = WindowRequests | WindowOutcomes
 #: What `Lists` takes note of.

@@ -1,45 +1,36 @@
 """What may follow what in the log: the rules that every reader of it applies, whole log or one window's bundle.
 
 `check` judges one statement by those before it; a reader calls it for each entry in the log's order, then adds
-the entry to its `Story`:
+the entry to its `Story` (`ledger.statements.story`):
 
-- every reference points backwards, by index and leaf hash, at a statement of the right kind;
-- request, then decision, then window-close, then mask; a commitment before the mask of an order before the order;
-- order, then claim, then challenge, then proof, then verdict, each about the right one before it; one challenge
-  and one proof per claim, one verdict per proof; another claim only after a rejection;
-- a certificate lists exactly the orders of its window and says of each what its last verdict says, as
-  `ledger.statements.certificate_rules` has it; long lists take several entries (`ledger.statements.list_rules`);
-- an objection is by the client of its order, once, and before that is met;
+- every reference points backwards, by index and leaf hash, at a statement of the right kind, and what can be said
+  once only is said once;
+- request, then decision, then window-close, then mask, then order, each about the right one before it;
 - a tombstone, a key's revocation or rotation names what it ends;
-- nothing is ordered from a retired client or about a retired model, which gets no further commitment;
-- later versions of a model go on as `ledger.statements.line_rules` says;
-- verdicts and certificates name the SRS as `ledger.statements.srs_rules` says;
-- requests live as `ledger.statements.request_rules` says: due dates, extensions, holds, closures;
+- a client retires its last commitment on a model;
 - a report stands under a log that it can have seen, and says why if it names persons.
 
+The other rules have a module each: `order_rules` (orders, claims, challenges, proofs, verdicts), `window_rules`
+(policies, suspensions, exceptions, fulfilment), `request_rules` (due dates, extensions, holds, closures),
+`certificate_rules`, `list_rules` (lists of several entries), `line_rules` (later versions of models),
+`coverage_rules`, `srs_rules`.
 Who signed an entry is the business of `ledger.statements.keyring`.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from functools import cache, singledispatch
-from typing import Any, Final, TypeVar, get_args
-
-from pydantic import BaseModel
+from functools import singledispatch
 
 from ledger.statements import (
     certificate_rules,
-    coverage_rules,
     line_rules,
     list_rules,
+    order_rules,
     request_rules,
     srs_rules,
     window_rules,
 )
-from ledger.statements.errors import RuleError
+from ledger.statements.errors import RuleError, same
 from ledger.statements.predicates import (
     AuditReport,
     Certificate,
@@ -49,7 +40,6 @@ from ledger.statements.predicates import (
     ClientKeyRevocation,
     ClientKeyRotation,
     ClientModelRetirement,
-    ClientRetirement,
     ClientSuspension,
     ContinuationChallenge,
     ContinuationProof,
@@ -78,76 +68,8 @@ from ledger.statements.predicates import (
     WindowOutcomes,
     WindowRequests,
 )
-from ledger.statements.predicates.base import LogRef
-from ledger.statements.request_rules import Requests, Step
-
-Kind = TypeVar("Kind", bound=Predicate)
-
-
-@dataclass
-class Story:
-    """The statements so far, by log index, and where to find those that belong together.
-
-    `where` is what messages call the collection.
-    """
-
-    where: str = "the log"
-    statements: dict[int, Predicate] = field(default_factory=dict)
-    hashes: dict[int, str] = field(default_factory=dict)  # of leaves, in hex as references have them
-    orders: defaultdict[str, list[int]] = field(default_factory=lambda: defaultdict(list))  # by window
-    claims: defaultdict[int, list[int]] = field(default_factory=lambda: defaultdict(list))  # by order
-    verdicts: defaultdict[int, list[int]] = field(default_factory=lambda: defaultdict(list))  # by order
-    provenances: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))  # of SRS, by window
-    once: dict[tuple[str, object], int] = field(default_factory=dict)  # what may be said once: (slug, about)
-    requests: Requests = field(default_factory=Requests)
-    windows: window_rules.Windows = field(default_factory=window_rules.Windows)
-    lines: line_rules.Lines = field(default_factory=line_rules.Lines)
-    lists: list_rules.Lists = field(default_factory=list_rules.Lists)
-    whole: bool = True  # false where statements were left out, as in a bundle
-
-    def get(self, ref: LogRef, kind: type[Kind], by: str) -> Kind:
-        """The statement that another one refers to. Raises RuleError."""
-        index = ref.index
-        predicate = self.statements.get(index)
-        if self.hashes.get(index) != ref.leaf_hash:
-            self.expect(ref, by)
-        if not isinstance(predicate, kind):
-            found = "another statement" if predicate is None else f"a {predicate.slug}"
-            raise RuleError(f"{by} refers to log entry {ref.index} as a {kind.slug}; it is {found}")
-        return predicate
-
-    def expect(self, ref: LogRef, by: str) -> None:
-        """Raise RuleError unless `ref` is an entry that was added."""
-        if self.hashes.get(ref.index) != ref.leaf_hash:
-            raise RuleError(f"{by} refers to log entry {ref.index}, which is not in {self.where} as it says")
-
-    def add(self, index: int, leaf_hash: bytes, predicate: Predicate) -> None:
-        """Take entry `index`, which `check` has let pass."""
-        self.statements[index], self.hashes[index] = predicate, leaf_hash.hex()
-        match predicate:
-            case Order():
-                self.orders[predicate.window].append(index)
-                circuit = self.get(predicate.circuit, CircuitRelease, f"order {index}")
-                self.provenances[predicate.window].add(circuit.srs.provenance)
-            case Claim():
-                self.claims[predicate.order.index].append(index)
-            case Verdict():
-                claim = self.get(predicate.claim, Claim, f"verdict {index}")
-                self.verdicts[claim.order.index].append(index)
-            case WindowClose():
-                for request in _requests_of(predicate, self, index):
-                    self.requests.enter_window(request, predicate.model.index, index)
-        kind = type(predicate)
-        if kind in request_rules.CONCERNING:
-            self.requests.add(predicate)
-        if kind in window_rules.NOTED:
-            self.windows.add(index, predicate)
-        if kind in line_rules.NOTED:
-            self.lines.add(index, predicate, self)
-        self.lists.add(index, predicate)
-        about = _said_once(predicate)
-        if about is not None:
-            self.once[predicate.slug, about] = index
+from ledger.statements.references import references
+from ledger.statements.story import Story, requests_of, said_once
 
 
 def check(story: Story, index: int, predicate: Predicate) -> None:
@@ -155,7 +77,7 @@ def check(story: Story, index: int, predicate: Predicate) -> None:
     for ref in references(predicate):
         if ref.index >= index:
             raise RuleError(f"log entry {index} ({predicate.slug}) refers to a later entry, {ref.index}")
-    about = _said_once(predicate)
+    about = said_once(predicate)
     if about is not None and (predicate.slug, about) in story.once:
         first = story.once[predicate.slug, about]
         raise RuleError(
@@ -165,86 +87,6 @@ def check(story: Story, index: int, predicate: Predicate) -> None:
     _check(predicate, story, index)
     if type(predicate) in request_rules.CONCERNING:
         story.requests.check(predicate, index)
-
-
-def check_challenge_size(index: int, challenge: Challenge | ContinuationChallenge, size: int) -> None:
-    """Raise RuleError unless a checkpoint of `size` entries lies between challenge `index` and what it is about."""
-    about, what = (
-        (challenge.claim, "claim") if isinstance(challenge, Challenge) else (challenge.commitment, "commitment")
-    )
-    if not about.index < size <= index:
-        raise RuleError(
-            f"challenge {index} uses a checkpoint of size {size}: it must cover {what} "
-            f"{about.index} and precede the challenge"
-        )
-
-
-def references(value: BaseModel) -> list[LogRef]:
-    """Every LogRef in a predicate, at any depth."""
-    found: list[LogRef] = []
-    _collect(value, found)
-    return found
-
-
-def _collect(value: BaseModel, found: list[LogRef]) -> None:
-    members = value.__dict__
-    _collect_items([members[name] for name in _with_parts(type(value))], found)
-
-
-def _collect_items(items: list[Any], found: list[LogRef]) -> None:
-    for item in items:
-        if type(item) is LogRef:
-            found.append(item)
-        elif type(item) is list:
-            _collect_items(item, found)
-        elif isinstance(item, BaseModel):
-            _collect(item, found)
-
-
-@cache
-def _with_parts(kind: type[BaseModel]) -> tuple[str, ...]:
-    """The fields that can hold a LogRef, or what can hold one."""
-    return tuple(name for name, field in kind.model_fields.items() if _may_hold(field.annotation))
-
-
-def _may_hold(annotation: Any) -> bool:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return True
-    return any(_may_hold(part) for part in get_args(annotation))
-
-
-def same(got: object, wanted: object, otherwise: str) -> None:
-    """Raise RuleError with the sentence `otherwise` unless `got` is `wanted`."""
-    if got != wanted:
-        raise RuleError(otherwise)
-
-
-def _said_once(predicate: Predicate) -> object:
-    """What a statement is about, where a second one about the same is refused; else None."""
-    about = _ABOUT.get(type(predicate))
-    return None if about is None else about(predicate)
-
-
-#: What those kinds are about of which one statement each is all that there may be.
-_ABOUT: Final[dict[type[Predicate], Callable[[Any], object]]] = {
-    **dict.fromkeys(
-        (
-            DeletionRequest, RequestDecision, Tombstone, RequestAcknowledgement, RequestExtension, RequestClosure,
-            RequestFulfilment,
-        ),
-        lambda said: said.request,
-    ),
-    **dict.fromkeys((WindowClose, Mask), lambda said: said.window),
-    **dict.fromkeys((ContinuationChallenge, ContinuationProof, ContinuationVerdict), line_rules.said_once),
-    **dict.fromkeys((OrderObjection, OrderException), lambda said: said.order.index),
-    **dict.fromkeys((Challenge, Proof), lambda said: said.claim.index),
-    AuditReport: lambda said: said.report,
-    ClientRetirement: lambda said: said.client,
-    ClientModelRetirement: lambda said: (said.client, said.model.index),
-    ModelRetirement: lambda said: said.model.index,
-    Order: lambda said: said.order,
-    Verdict: lambda said: said.proof.index,
-}  # fmt: skip
 
 
 @singledispatch
@@ -267,7 +109,7 @@ def _(said: Tombstone, story: Story, index: int) -> None:
 @_check.register(
     RequestAcknowledgement | IdentityCheck | RequestExtension | RequestHold | RequestClosure | SubjectAccess
 )
-def _(said: Step, story: Story, index: int) -> None:
+def _(said: request_rules.Step, story: Story, index: int) -> None:
     filed = story.get(said.filed, DeletionRequest, f"{said.slug} {index}")
     same(filed.request, said.request, f"{said.slug} {index} is about another request than it refers to")
 
@@ -301,17 +143,8 @@ def _(said: WindowClose, story: Story, index: int) -> None:
     for ref in list_rules.decisions_of(said, story, index):
         decision = story.get(ref, RequestDecision, f"window {index}")
         same(decision.decision, "approved", f"window {index} holds a request that was not approved")
-    for request in _requests_of(said, story, index):
+    for request in requests_of(said, story, index):
         story.requests.check_window(request, said.model.index, index)
-
-
-def _requests_of(said: WindowClose, story: Story, index: int) -> list[str]:
-    """The requests that a window takes in; each once."""
-    decisions = list_rules.decisions_of(said, story, index)
-    found = [story.get(ref, RequestDecision, f"window {index}").request for ref in decisions]
-    if len(set(found)) != len(found):
-        raise RuleError(f"window {index} names a request twice")
-    return found
 
 
 @_check.register
@@ -322,28 +155,15 @@ def _(said: Mask, story: Story, index: int) -> None:
 
 @_check.register
 def _(said: ModelCommitment, story: Story, index: int) -> None:
-    _expect_active(said.client, said.model, story, f"commitment {index}")
+    order_rules.expect_active(said.client, said.model, story, f"commitment {index}")
     line_rules.check_commitment(said, story, index)
     story.get(said.model, ModelRelease, f"commitment {index}")
     story.get(said.circuit, CircuitRelease, f"commitment {index}")
 
 
 @_check.register
-def _(order: Order, story: Story, index: int) -> None:
-    by = f"order {index}"
-    commitment = story.get(order.commitment, ModelCommitment, by)
-    mask = story.get(order.mask, Mask, by)
-    if not order.commitment.index < order.mask.index < index:
-        raise RuleError(
-            f"{by}: commitment, mask and order stand at {order.commitment.index}, {order.mask.index}, "
-            f"{index}; the commitment must come before the mask"
-        )
-    same(commitment.client, order.client, f"{by} is about another client's commitment")
-    _expect_active(order.client, commitment.model, story, by)
-    same(commitment.circuit, order.circuit, f"{by} names another circuit release than the commitment")
-    same((mask.window, mask.model), (order.window, commitment.model), f"{by} mixes windows or models")
-    coverage_rules.check_order(order, index)
-    window_rules.check_order(order, story, index)
+def _(said: Order, story: Story, index: int) -> None:
+    order_rules.check_order(said, story, index)
 
 
 @_check.register(ContinuationChallenge | ContinuationProof | ContinuationVerdict)
@@ -351,69 +171,29 @@ def _(said: line_rules.Step, story: Story, index: int) -> None:
     line_rules.check_step(said, story, index)
 
 
-def _expect_active(client: str, model: LogRef, story: Story, by: str) -> None:
-    """Raise RuleError if the client, or its copy of the model, was retired."""
-    for kind, about in ((ClientRetirement, client), (ClientModelRetirement, (client, model.index))):
-        entry = story.once.get((kind.slug, about))
-        if entry is not None:
-            raise RuleError(f"{by} follows the {kind.slug} of entry {entry}")
-
-
 @_check.register
 def _(said: OrderObjection, story: Story, index: int) -> None:
-    order = story.get(said.order, Order, f"objection {index}")
-    same(said.client, order.client, f"objection {index} is by another client than order {said.order.index}")
-    verdicts = (story.statements[i] for i in story.verdicts[said.order.index])
-    if any(isinstance(verdict, Verdict) and verdict.result == "accepted" for verdict in verdicts):
-        raise RuleError(f"objection {index} comes after order {said.order.index} was met")
+    order_rules.check_objection(said, story, index)
 
 
 @_check.register
-def _(claim: Claim, story: Story, index: int) -> None:
-    by = f"order {claim.order.index}"
-    order = story.get(claim.order, Order, f"claim {index}")
-    window_rules.refuse_excepted(claim.order, story, f"claim {index}")
-    earlier = story.claims[claim.order.index]
-    number = len(earlier) + 1
-    same((claim.client, claim.attempt), (order.client, number), f"claim {index} is not attempt {number} of {by}")
-    if not earlier:
-        return
-    # A new attempt may only follow the rejection of the one before: nobody draws a challenge twice.
-    verdicts = (story.statements[i] for i in story.verdicts[claim.order.index])
-    if not any(
-        isinstance(v, Verdict) and v.claim.index == earlier[-1] and v.result == "rejected" for v in verdicts
-    ):
-        raise RuleError(f"claim {index} follows claim {earlier[-1]} without its rejection in between")
+def _(said: Claim, story: Story, index: int) -> None:
+    order_rules.check_claim(said, story, index)
 
 
 @_check.register
-def _(challenge: Challenge, story: Story, index: int) -> None:
-    claim = story.get(challenge.claim, Claim, f"challenge {index}")
-    coverage_rules.check_challenge(challenge, claim, story.get(claim.order, Order, f"challenge {index}"), index)
+def _(said: Challenge, story: Story, index: int) -> None:
+    order_rules.check_challenge(said, story, index)
 
 
 @_check.register
-def _(proof: Proof, story: Story, index: int) -> None:
-    by = f"proof {index}"
-    claim = story.get(proof.claim, Claim, by)
-    challenge = story.get(proof.challenge, Challenge, by)
-    same(claim.client, proof.client, f"{by} is by another client than its claim")
-    same(challenge.claim, proof.claim, f"{by} answers a challenge of another claim")
-    window_rules.refuse_excepted(claim.order, story, by)
+def _(said: Proof, story: Story, index: int) -> None:
+    order_rules.check_proof(said, story, index)
 
 
 @_check.register
-def _(verdict: Verdict, story: Story, index: int) -> None:
-    proof = story.get(verdict.proof, Proof, f"verdict {index}")
-    claim = story.get(verdict.claim, Claim, f"verdict {index}")
-    same(
-        (proof.claim, proof.bundle_sha256),
-        (verdict.claim, verdict.bundle_sha256),
-        f"verdict {index} is about another claim or bundle than its proof",
-    )
-    order = story.get(claim.order, Order, f"verdict {index}")
-    coverage_rules.check_verdict(verdict, claim, order, index)
-    srs_rules.check_verdict(verdict, order.circuit, story, f"verdict {index}")
+def _(said: Verdict, story: Story, index: int) -> None:
+    order_rules.check_verdict(said, story, index)
 
 
 @_check.register

@@ -14,7 +14,7 @@ from ledger.statements.predicates import Certificate, CircuitRelease, Continuati
 from ledger.statements.predicates.base import LogRef
 
 if TYPE_CHECKING:
-    from ledger.statements.rules import Story
+    from ledger.statements.story import Story
 
 
 def check_verdict(said: Verdict | ContinuationVerdict, circuit: LogRef, story: Story, by: str) -> None:

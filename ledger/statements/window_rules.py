@@ -13,7 +13,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from ledger.statements.errors import PolicyError, RuleError
+from ledger.statements.errors import RuleError, same_value
 from ledger.statements.predicates import (
     Certificate,
     Challenge,
@@ -33,7 +33,7 @@ from ledger.statements.predicates.base import LogRef
 from ledger.statements.predicates.window_policy import WindowPolicy
 
 if TYPE_CHECKING:
-    from ledger.statements.rules import Story
+    from ledger.statements.story import Story
 
 
 #: What `Windows` takes note of.
@@ -99,7 +99,7 @@ def check_order(order: Order, story: Story, index: int) -> None:
     """An order is as its window's policy says, and its client not suspended. Raises RuleError."""
     by = f"order {index}"
     closed = story.get(story.get(order.mask, Mask, by).closed, WindowClose, by)
-    _same(order.coverage, policy_of(closed).coverage, f"{by}: coverage")
+    same_value(order.coverage, policy_of(closed).coverage, f"{by}: coverage")
     suspended = story.windows.suspended(order.client, index)
     if suspended is not None:
         raise RuleError(f"{by} is given to client {order.client}, which entry {suspended} has suspended")
@@ -115,7 +115,7 @@ def check_exception(said: OrderException, story: Story, index: int) -> None:
     """Raise RuleError unless the order is this client's and not met."""
     by = f"exception {index}"
     order = story.get(said.order, Order, by)
-    _same(said.client, order.client, f"{by}: client")
+    same_value(said.client, order.client, f"{by}: client")
     last = last_verdict(story, said.order.index)
     if last is not None and last.result == "accepted":
         raise RuleError(f"{by} is about order {said.order.index}, which was met")
@@ -125,7 +125,7 @@ def check_suspension(said: ClientSuspension, story: Story, index: int) -> None:
     """Suspension and lift take turns. Raises RuleError."""
     by = f"suspension {index}"
     known = story.windows.suspensions[said.client]
-    _same(said.number, len(known) + 1, f"{by}: number")
+    same_value(said.number, len(known) + 1, f"{by}: number")
     if (said.action == "suspend") == (story.windows.suspended(said.client, index) is not None):
         raise RuleError(f"{by} is a {said.action}, but client {said.client} is in that state already")
 
@@ -142,11 +142,11 @@ def check_fulfilment(said: RequestFulfilment, story: Story, index: int) -> None:
     """Raise RuleError unless every model concerned has a complete certificate of this request, or is retired."""
     by = f"fulfilment {index}"
     decision = story.get(said.decision, RequestDecision, by)
-    _same(decision.request, said.request, f"{by}: request of its decision")
+    same_value(decision.request, said.request, f"{by}: request of its decision")
     covered: set[int] = set()
     for ref in said.certificates:
         certificate = story.get(ref, Certificate, by)
-        _same(certificate.request, said.request, f"{by}: request of certificate {ref.index}")
+        same_value(certificate.request, said.request, f"{by}: request of certificate {ref.index}")
         if not certificate.is_complete:
             raise RuleError(f"{by} counts certificate {ref.index}, which is not complete")
         covered.add(story.get(certificate.mask, Mask, by).model.index)
@@ -183,8 +183,3 @@ def last_verdict(story: Story, order: int) -> Verdict | None:
     last = story.statements[verdicts[-1]] if verdicts else None
     assert last is None or isinstance(last, Verdict)
     return last
-
-
-def _same(got: object, wanted: object, what: str) -> None:
-    if got != wanted:
-        raise PolicyError(f"{what} is {got}, expected {wanted}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ledger.statements import predicates as kinds
-from ledger.statements.rules import check_challenge_size
+from ledger.statements.order_rules import check_challenge_size
 from ledger.tlog.checkpoint import Checkpoint
 from ledger.tlog.cosignature import Quorum
 from ledger.tlog.errors import TlogError

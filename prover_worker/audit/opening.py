@@ -21,8 +21,9 @@ from ledger.statements.keyring import KeyRing
 from ledger.statements.keys import public_hex
 from ledger.statements.predicates import Predicate
 from ledger.statements.predicates.base import LogRef
-from ledger.statements.rules import Story, check
+from ledger.statements.rules import check
 from ledger.statements.statement import Statement
+from ledger.statements.story import Story
 from ledger.tlog import multiproof
 from ledger.tlog.checkpoint import Checkpoint
 from ledger.tlog.cosignature import Quorum

@@ -15,8 +15,8 @@ from ledger.fsck.errors import FsckError
 from ledger.fsck.run import rebuild
 from ledger.statements import predicates
 from ledger.statements.errors import RuleError
-from ledger.statements.rules import Story as Statements
 from ledger.statements.rules import check
+from ledger.statements.story import Story as Statements
 from ledger.workflow import commitments, continuations, proofs
 from ledger.workflow.certificates import NOT_CONTINUED, certify
 from ledger.workflow.clients import invite_client

@@ -24,8 +24,8 @@ from ledger.models import Export, Job
 from ledger.reports import make, pdf
 from ledger.statements import predicates
 from ledger.statements.errors import RuleError
-from ledger.statements.rules import Story as Rules
 from ledger.statements.rules import check as check_rule
+from ledger.statements.story import Story as Rules
 from ledger.workflow import erase, exports, requests
 from prover_worker import tasks
 from tests.ledger.api.parts import by_officer, fresh, officer

@@ -23,8 +23,8 @@ from ledger.statements.deadlines import (
 from ledger.statements.errors import RuleError
 from ledger.statements.predicates import Terms
 from ledger.statements.predicates.base import LogRef
-from ledger.statements.rules import Story as Rules
 from ledger.statements.rules import check
+from ledger.statements.story import Story as Rules
 from ledger.workflow import request_steps
 from ledger.workflow.terms import change_terms, terms_row
 from tests.ledger.requests.parts import ANN, days_later, filed, holds, kinds, refused, verified

@@ -18,8 +18,8 @@ from ledger.statements import lifecycle, predicates
 from ledger.statements.dsse import Envelope
 from ledger.statements.errors import RuleError
 from ledger.statements.predicates.base import LogRef
-from ledger.statements.rules import Story as Rules
 from ledger.statements.rules import check
+from ledger.statements.story import Story as Rules
 from ledger.workflow import jobs, request_steps, requests, windows
 from ledger.workflow.actors import SYSTEM, officer
 from ledger.workflow.erase import erase

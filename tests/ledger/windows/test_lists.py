@@ -12,6 +12,7 @@ from ledger import log, models
 from ledger.statements import predicates, rules
 from ledger.statements.errors import RuleError
 from ledger.statements.predicates import Predicate
+from ledger.statements.story import Story as Rules
 from ledger.workflow import certificates, lists, suspension, windows
 from ledger.workflow.certificates import certify, latest_certificates
 from prover_worker.audit.opening import open_bundle
@@ -95,7 +96,7 @@ def read() -> Entries:
 
 def replay(entries: Entries) -> None:
     """As every reader of the log does. Raises RuleError."""
-    told = rules.Story(whole=False)
+    told = Rules(whole=False)
     for index, leaf_hash, statement in entries:
         rules.check(told, index, statement)
         told.add(index, leaf_hash, statement)

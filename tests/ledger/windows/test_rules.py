@@ -11,6 +11,7 @@ from ledger.statements import rules
 from ledger.statements.errors import RuleError
 from ledger.statements.predicates import Predicate
 from ledger.statements.predicates.certificate import NotOrdered
+from ledger.statements.story import Story as Rules
 from ledger.workflow import orders, suspension
 from ledger.workflow.certificates import certify
 from tests.ledger.requests.parts import days_later
@@ -20,7 +21,7 @@ from tests.ledger.windows.parts import answered, masked, order_of, said, second_
 
 def refuse(row: models.LogEntry, match: str, **changes: Any) -> None:
     """Its statement with these changes is refused in its place; as it is, it passes."""
-    told, statement = rules.Story(), None
+    told, statement = Rules(), None
     for entry in models.LogEntry.objects.order_by("index"):
         statement = log.statement(entry).predicate
         if entry == row:
