@@ -65,9 +65,10 @@ def _collect(report_id: str, about: schema.About, personal_data: bool) -> schema
     now = timezone.now()
     requests, windows, orders = _rows(about)
     certificates = _certificates_of(about, requests, windows)
-    said = [_certificate(row) for row in _each(certificates, "entry", "supplement")]
-    found = [_request(row, personal_data) for row in _each(requests, *_REQUEST_ENTRIES)]
-    window_rows = list(_each(windows.annotate(number=Count("requests")), "model", "closed_entry", "mask_entry"))
+    said = [_certificate(row) for row in _each(certificates, "entry_id", "entry", "supplement")]
+    found = [_request(row, personal_data) for row in _each(requests, "filed_entry_id", *_REQUEST_ENTRIES)]
+    counted = windows.annotate(number=Count("requests"))
+    window_rows = list(_each(counted, "closed_entry_id", "model", "closed_entry", "mask_entry"))
     order_rows = _orders(orders, named=about.scope != "request")
     return schema.Report(
         report=report_id,
@@ -120,8 +121,9 @@ def _certificates_of(
     return m.Certificate.objects.filter(request__in=requests.values("pk"), window__in=windows.values("pk"))
 
 
-def _each(rows: QuerySet[Row], *with_: str) -> Iterator[Row]:
-    return rows.select_related(*with_).order_by("pk").iterator(BATCH)
+def _each(rows: QuerySet[Row], order: str, *with_: str) -> Iterator[Row]:
+    """Rows as the log has them: the tables of a report are read beside it."""
+    return rows.select_related(*with_).order_by(order, "pk").iterator(BATCH)
 
 
 def _named(about: schema.About) -> schema.About:
@@ -178,6 +180,10 @@ def _request(row: m.DeletionRequest, personal_data: bool) -> schema.Request:
         decision_entry=row.decision_entry_id,
         fulfilled_entry=row.fulfilled_entry_id,
         erased_entry=row.erased_entry_id,
+        acknowledged_entry=row.acknowledged_entry_id,
+        extension_entry=row.extension_entry_id,
+        closure_entry=row.closure_entry_id,
+        held=row.held,
         subject=vault.unseal(row.subject)["subject"] if personal_data and row.subject.erased_at is None else None,
     )
 
@@ -308,7 +314,10 @@ def _timeline(
     for request in requests:
         steps += [
             (request.filed_entry, "request filed"),
+            (request.acknowledged_entry, "receipt confirmed"),
+            (request.extension_entry, "time extended"),
             (request.decision_entry, f"request {request.decision}"),
+            (request.closure_entry, f"request {request.state}"),
             (request.fulfilled_entry, "request fulfilled"),
             (request.erased_entry, "personal data erased"),
         ]

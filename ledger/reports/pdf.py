@@ -21,11 +21,15 @@ from typing import Any, Final
 import segno
 import typst
 
+from ledger.reports import words
 from ledger.reports.errors import ReportError
-from ledger.reports.schema import Report
+from ledger.reports.schema import Metrics, Order, Report, Request
 
-#: Rows of a table that are printed; the attached files have all of them. Typesetting takes memory for each.
+#: Rows of a table that are printed; the attached files have all of them. Typesetting takes memory for each. A
+#: longer time line is printed as one row for each kind of step.
 PRINTED: Final = {"requests": 300, "orders": 1_000, "certificates": 300, "steps": 100}
+#: A longer period is drawn by years.
+MOST_MONTHS: Final = 36
 #: Longer words, as digests, are given places where they may break.
 _LONG_WORD: Final = re.compile(r"\S{21,}")  # a time has 20 characters
 _ZERO_WIDTH_SPACE: Final = "\u200b"
@@ -34,7 +38,7 @@ _ZERO_WIDTH_SPACE: Final = "\u200b"
 _SHOWN: Final = (
     (0x20, 0x7E), (0xA0, 0xAC), (0xAE, 0x24F), (0x370, 0x377), (0x37A, 0x37F), (0x384, 0x38A), (0x38C, 0x38C),
     (0x38E, 0x3A1), (0x3A3, 0x482), (0x48A, 0x4FF), (0x5D0, 0x5EA), (0x621, 0x63A), (0x641, 0x64A),
-    (0x1E00, 0x1EFF), (0x2010, 0x2026), (0x2030, 0x203A), (0x20AC, 0x20AC), (0x2190, 0x2193),
+    (0x1E00, 0x1EFF), (0x2010, 0x2026), (0x2030, 0x203A), (0x20AC, 0x20AC), (0x2116, 0x2116), (0x2190, 0x2193),
 )  # fmt: skip
 
 
@@ -72,13 +76,22 @@ def _compile(inputs: dict[str, bytes], timestamp: int) -> bytes:
 def _page_data(report: Report, data: bytes, attached: Sequence[tuple[str, str, bytes]]) -> Any:
     held_back = {"requests", "orders", "certificates", "timeline"}
     said = json.loads(report.model_dump_json(by_alias=True, exclude=held_back))
+    del said["log"]["checkpoint"]  # set line by line
     ends = report.timeline[:1] + report.timeline[-1:]
     said["timeline"] = [json.loads(one.model_dump_json(by_alias=True)) for one in ends]
     for name in ("requests", "orders", "certificates"):
         rows = getattr(report, name)
-        said[name] = [json.loads(row.model_dump_json(by_alias=True)) for row in rows[: PRINTED[name]]]
+        said[name] = [
+            json.loads(row.model_dump_json(by_alias=True)) | _explained(row, report.made_at)
+            for row in rows[: PRINTED[name]]
+        ]
         said[f"{name}Total"] = len(rows)
+    for one, figures in zip(said["metrics"], report.metrics, strict=True):
+        one |= {"law": words.LAWS.get(figures.regulation, figures.regulation), "received_in": _months(figures)}
+    said["outcome"] = words.outcome(report)
+    said["standings"] = words.standings(report.orders, report.made_at)
     said = printable(said)
+    said["numbered"] = "[U+" in json.dumps(said)
     said["checkpointLines"] = report.log.checkpoint.splitlines()
     said["jsonSha256"] = hashlib.sha256(data).hexdigest()
     said["attached"] = [
@@ -104,9 +117,41 @@ def _steps(report: Report) -> dict[str, Any]:
         if not rows or rows[-1]["what"] != event.what:
             rows.append({"what": event.what, "since": at, "first": event.entry, "number": 0})
         rows[-1] |= {"until": at, "end": event.entry, "number": rows[-1]["number"] + 1}
-        kind = kinds.setdefault(event.what, {"what": event.what, "since": at, "from": share, "number": 0})
-        kind |= {"to": share, "number": kind["number"] + 1}
-    return {"steps": rows[: PRINTED["steps"]], "stepsTotal": len(rows), "kindsOfSteps": list(kinds.values())}
+        kind = kinds.setdefault(
+            event.what, {"what": event.what, "since": at, "first": event.entry, "from": share, "number": 0}
+        )
+        kind |= {"until": at, "end": event.entry, "to": share, "number": kind["number"] + 1}
+    each = len(rows) <= PRINTED["steps"]
+    return {"steps": rows if each else list(kinds.values()), "each": each, "kindsOfSteps": list(kinds.values())}
+
+
+def _explained(row: object, now: datetime) -> dict[str, str]:
+    """What the page says of a row beside what is in it."""
+    if isinstance(row, Request):
+        return {
+            "law": words.LAWS.get(row.regulation, row.regulation),
+            "punctual": words.punctual(row, now),
+            "decisionReason": words.decision_reason(row),
+            "extensionReason": words.extension_reason(row),
+            "closureReason": words.closure_reason(row),
+        }
+    if isinstance(row, Order):
+        return {"standing": words.standing(row, now), "exceptionReason": words.exception(row)}
+    return {}
+
+
+def _months(found: Metrics) -> list[dict[str, Any]]:
+    """Requests by month from the first to the last that had any, months without some included; by year if long."""
+    if not found.by_month:
+        return []
+    first, last = (12 * int(name[:4]) + int(name[5:]) - 1 for name in (min(found.by_month), max(found.by_month)))
+    names = [f"{month // 12}-{month % 12 + 1:02}" for month in range(first, last + 1)]
+    if len(names) <= MOST_MONTHS:
+        return [{"label": name, "number": found.by_month.get(name, 0)} for name in names]
+    years: dict[str, int] = {name[:4]: 0 for name in names}
+    for name, number in found.by_month.items():
+        years[name[:4]] += number
+    return [{"label": name, "number": number} for name, number in years.items()]
 
 
 def _rfc3339(time: datetime) -> str:

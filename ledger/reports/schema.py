@@ -61,6 +61,10 @@ class Request(Part):
     decision_entry: Count | None
     fulfilled_entry: Count | None
     erased_entry: Count | None
+    acknowledged_entry: Count | None = None
+    extension_entry: Count | None = None
+    closure_entry: Count | None = Field(None, description="revoked by the person, or expired")
+    held: bool = Field(False, description="under a legal hold: nothing is decided until that is lifted")
     subject: str | None = Field(None, description="who asked: personal data, only where it was asked for")
 
 

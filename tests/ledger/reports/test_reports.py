@@ -19,9 +19,10 @@ from ledger.reports import schema, tables
 from ledger.reports.make import make
 from ledger.reports.metrics import metrics
 from ledger.reports.schema import About
+from ledger.workflow import request_steps, requests
 from tests import pdfa
 from tests.ledger.reports.conftest import NAMES, Certified
-from tests.ledger.story import nobody
+from tests.ledger.story import FORGET, nobody
 
 pytestmark = pytest.mark.django_db  # savepoints inside the module's transaction; it also has the database made
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
@@ -128,6 +129,24 @@ def test_a_window_report_says_what_the_ledger_knows(certified: Certified):
     assert [event.what for event in report.timeline][:3] == ["request filed", "request approved", "window closed"]
     (request,) = report.requests
     assert (request.state, request.in_time, request.decision) == ("fulfilled", True, "approved")
+
+
+def test_extensions_and_ends_are_told(certified: Certified):
+    """Rows stand in the order of the log, and the time line has what was done before a request came to nothing."""
+    first, second = (requests.file_request("gdpr", f"somebody {number}", FORGET) for number in range(2))
+    request_steps.extend(second.uuid, "complexity", datetime.now(UTC))
+    request_steps.set_hold(second.uuid, "litigation")
+    report, data = make(uuid.uuid4(), About(scope="request", id=str(second.uuid)), "pdf")
+    assert "open, legal hold" in text_of(data)
+    request_steps.lift_hold(second.uuid, "hold-ended")
+    request_steps.revoke(second.uuid)
+    report, _ = make(uuid.uuid4(), About(scope="request", id=str(second.uuid)), "json")
+    assert [one.what for one in report.timeline] == ["request filed", "time extended", "request revoked"]
+    assert not report.requests[0].held
+    report, _ = make(uuid.uuid4(), abouts(certified)[3], "json")
+    assert [one.request for one in report.requests][-2:] == [str(first.uuid), str(second.uuid)]
+    entries = [one.filed_entry for one in report.requests]
+    assert entries == sorted(entries)
 
 
 def test_formulas_are_text(certified: Certified):
