@@ -7,6 +7,7 @@ about the same checkpoint gives the same bytes, whenever it is asked.
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -28,6 +29,7 @@ from ledger.statements.statement import Statement
 from ledger.tlog import multiproof
 from ledger.workflow import bundle_entries
 from ledger.workflow.errors import WorkflowError
+from ledger.workflow.kept_bundles import kept_or_written
 from ledger.workflow.step import exclusive, get_or_refuse
 
 Item = TypeVar("Item")
@@ -70,6 +72,21 @@ def write_period_bundle(first: int, last: int, out: BinaryIO, wanted: Wanted | N
     """The same of all windows that closed, and requests that were filed, from log index `first` to `last`."""
     publication.try_to_publish()
     return _write(_plan_period(first, last, wanted or Wanted()), out)
+
+
+def window_bundle(window_id: uuid.UUID | str, wanted: Wanted | None = None) -> tuple[BinaryIO, str]:
+    """The bundle of one window as a file, and its SHA-256 in hex: made once, then kept for a while.
+
+    Raises WorkflowError as `write_window_bundle`, OSError where the disk fails.
+    """
+    publication.try_to_publish()
+    return _kept(_plan_window(window_id, wanted or Wanted()))
+
+
+def period_bundle(first: int, last: int, wanted: Wanted | None = None) -> tuple[BinaryIO, str]:
+    """The same of a period, from log index `first` to `last`."""
+    publication.try_to_publish()
+    return _kept(_plan_period(first, last, wanted or Wanted()))
 
 
 def indices_between(since: datetime, until: datetime) -> tuple[int, int]:
@@ -131,6 +148,15 @@ def _head_covering(index: int) -> Checkpoint:
             sentence = f"{error}; the last entry that belongs in is {index}: try again later"
             raise WorkflowError("not-cosigned", sentence) from error
         return head
+
+
+def _kept(plan: _Plan) -> tuple[BinaryIO, str]:
+    """The whole checkpoint belongs to the question: a log that was restored from an older backup may come to the
+    same size with another history.
+    """
+    scope, wanted = plan.scope.model_dump(mode="json"), plan.wanted
+    question = json.dumps([type(plan.scope).__name__, scope, wanted.proofs, wanted.earlier, plan.head.note])
+    return kept_or_written(question.encode(), lambda out: _write(plan, out))
 
 
 def _write(plan: _Plan, out: BinaryIO) -> int:

@@ -8,17 +8,19 @@ from django.utils import timezone
 from ledger.models import KeptAnswer, RateBucket
 from ledger.models.http import KEPT
 from ledger.shelf.folder import sweep_drafts
+from ledger.workflow.kept_bundles import make_room
 from ledger.workflow.uploads import sweep_uploads
 
 
 def tidy() -> None:
     """Forget answers that are too old to be given again, buckets that are full again, uploads that were left
-    behind. Safe anywhere.
+    behind, bundles that nobody has come back for. Safe anywhere.
     """
     now = timezone.now()
     KeptAnswer.objects.filter(created_at__lt=now - KEPT).delete()
     RateBucket.objects.filter(full_until__lt=now).delete()
     sweep_uploads()
+    make_room()
 
 
 def tidy_files() -> int:

@@ -13,7 +13,14 @@ from ledger import log, models
 from ledger.bundle.contents import files_of
 from ledger.tlog.merkle import verify_consistency
 from ledger.workflow import proofs, requests
-from ledger.workflow.bundle import Wanted, indices_between, write_period_bundle, write_window_bundle
+from ledger.workflow.bundle import (
+    Wanted,
+    _kept,
+    _plan_window,
+    indices_between,
+    write_period_bundle,
+    write_window_bundle,
+)
 from ledger.workflow.certificates import certify
 from ledger.workflow.errors import WorkflowError
 from prover_worker.audit.challenges import check_challenges
@@ -63,6 +70,18 @@ def test_the_same_question_gives_the_same_bytes(story, window):
     requests.file_request("gdpr", "somebody else", {"dataset": "digits", "class": 1})
     assert window_bundle(window.uuid) != before
     assert window_bundle(window.uuid, size=size) == before
+
+
+def test_another_history_of_the_same_size_is_another_bundle(window):
+    """A log that was restored from an older backup: what was kept of the lost one is not handed out."""
+    plan = _plan_window(window.uuid, Wanted())
+    file, digest = _kept(plan)
+    file.close()
+    plan.head = models.Checkpoint(size=plan.head.size, root=plan.head.root, note=plan.head.note + "— other AAAA\n")
+    other, changed = _kept(plan)
+    with other:
+        assert Bundle.of(other.read()).checkpoint == plan.head.note
+    assert changed != digest
 
 
 def test_an_auditors_own_checkpoint_is_proved_to_be_a_past(story, window):

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from ledger import blobs, log
+from ledger.workflow import bundle
 from prover_worker.errors import LedgerAway
 from prover_worker.ledger_client import LedgerClient
 from tests.bundles import Bundle
@@ -99,15 +100,20 @@ def test_a_bundle_goes_on_as_long_as_it_is_the_same(story: Story) -> None:
     data, tag = whole.getvalue(), whole.headers["ETag"]
     assert tag == f'"{hashlib.sha256(data).hexdigest()}"'
     size = Bundle.of(data).manifest["size"]
+    named = f"{address}?size={size}"
+    assert auditor.get(named).getvalue() == data
     asked = {"Range": f"bytes={len(data) // 2}-", "If-Range": tag}
     story.party("another")
     log.publish_checkpoint()
-    rest = auditor.get(f"{address}?size={size}", headers=asked)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bundle, "write_bundle", None)  # whoever makes it anew fails
+        rest = auditor.get(named, headers=asked)
     assert (rest.status_code, rest.getvalue()) == (206, data[len(data) // 2 :])
     assert rest.headers["Content-Disposition"] == whole.headers["Content-Disposition"]
     other = auditor.get(address, headers=asked)
     assert other.status_code == 200
     assert other.getvalue() != data
+    expect_problem(officer("stranger").get(named), 403, "permission-denied")  # kept, but not for everybody
 
 
 class BadLine:
