@@ -11,8 +11,6 @@ and so is left as it is. directionsfile.py writes and reads them.
 
 from __future__ import annotations
 
-from typing import Final
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -21,8 +19,6 @@ from unlearning import directionsfile, lattice, obs
 from unlearning.directionsfile import DirectionsFile
 from unlearning.errors import MaskError
 from unlearning.obs import Directions
-
-_BLOCKS_PER_SLICE: Final = 2048
 
 
 def oriented(rows: Tensor, mean: Tensor) -> Tensor:
@@ -47,7 +43,7 @@ def cleaned(rows: Tensor, factors: Tensor, damping: float) -> Tensor:
         raise MaskError(f"got damping {damping}, expected more than 0: low-rank curvature is singular without it")
     found = torch.empty(rows.shape, dtype=torch.float64)
     strength = damping * factors.double().square().sum((1, 2)).mean() / size
-    for part in obs.slices(len(rows), _BLOCKS_PER_SLICE):
+    for part in obs.slices(len(rows)):
         moment = factors[part].double().transpose(1, 2) @ factors[part].double()
         matrix = moment + strength.clamp(min=1e-30) * torch.eye(size, dtype=torch.float64)
         found[part] = torch.linalg.solve(matrix, rows[part].double().transpose(1, 2)).transpose(1, 2)

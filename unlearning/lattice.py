@@ -3,15 +3,19 @@ r"""Group-OBS in integers: what a proof can state exactly, with one rounding and
 Weights sit on a grid, w = round(theta * 2^bits) with |w| < 2^24, so that w * 2^-bits is exact in float32. The
 curvature of a block is d*I + G^T G with small integers: G (r, B), entries within +-factor_limit, and a
 damping d. Forget directions (obs.py) are small integers too: U (q, B), a push c (q,) in units of U times grid
-steps, and a softness d_u >= 1. With M the masked and K the kept coordinates, v in Z^r and mu in Z^q are the
-rounded solution of obs.py's system of size r + q, and everything else follows from them exactly:
+steps, and a softness d_u >= 1. With M the masked and K the kept coordinates, and A the rows of G above those of
+U, the stationarity of obs.py for C = d*I + G^T G and weight d is one system of size r + q:
+
+    (diag(d, d_u) + A_K A_K^T) (v, mu) = (-G_M w_M, -c),    where v stands for G (w' - w) / d.
+
+Its solution rounded, v in Z^r and mu in Z^q, is all that is rounded; everything else follows exactly:
 
     f = v G + mu U,    w' = (w - f) on K and 0 on M,
     e = G (w' - w) - d*v,    slack = U_K (w' - w)_K - c - d_u*mu.
 
-Unrounded v and mu would give e = slack = 0; without directions (q = 0) that is the solution of ZK-APEX Eq. 14 with
-C = d*I + G^T G. Rounding moves each multiplier by at most 1/2, so that |e| and |slack| are at most half an absolute
-row sum of diag(d, d_u) + A_K A_K^T, with A the rows of G above those of U.
+Unrounded v and mu would give e = slack = 0; without directions (q = 0) that is the solution of ZK-APEX Eq. 14.
+Rounding moves each multiplier by at most 1/2, so that |e| and |slack| are at most half an absolute row sum of the
+system's matrix. Blocks are solved many at a time (exact.py), in slices, so that the memory does not grow with them.
 """
 
 from __future__ import annotations
@@ -126,13 +130,13 @@ def solve_directed(
     made = [np.empty((nb, size), dtype=np.int64), *zeros]
 
     def solve_run(run: slice) -> None:
-        moved = _moved(mask[run], obs.part_of(directions, run))
+        moved = _moved(mask[run], obs.of_blocks(directions, run))
         if len(moved) < run.stop - run.start:
             made[0][run] = w[run].numpy()
         room = Workspace(min(len(moved), obs.BLOCKS_PER_SLICE), size, r, r + q, entry)
         for inner in obs.slices(len(moved)):
             part = _chosen(run.start + moved[inner])
-            solved = room.solve(w[part], factors[part], mask[part], damping, obs.part_of(directions, part))
+            solved = room.solve(w[part], factors[part], mask[part], damping, obs.of_blocks(directions, part))
             for whole, piece in zip(made, solved, strict=True):
                 whole[part] = piece.numpy()  # converts on the way, three times as fast as torch
 
@@ -155,8 +159,14 @@ def _chosen(blocks: Tensor) -> slice | Tensor:
 
 
 def _check(w: Tensor, factors: Tensor, mask: Tensor, damping: int, directions: Directions | None) -> None:
+    fits = w.ndim == 2 and factors.ndim == 3 and mask.shape == w.shape
+    if not fits or (factors.shape[0], factors.shape[2]) != tuple(w.shape) or mask.dtype != torch.bool:
+        raise GridError(
+            f"got weights {tuple(w.shape)}, factors {tuple(factors.shape)} and mask {mask.dtype} "
+            f"{tuple(mask.shape)}, expected (nb, B), (nb, r, B) and bool (nb, B)"
+        )
     try:
-        obs.check(w, factors, mask, directions)
+        obs.check_directions(directions, *w.shape)
     except CurvatureError as error:
         raise GridError(str(error)) from error
     given = {"w": w, "factors": factors}

@@ -1,4 +1,4 @@
-r"""Group Optimal Brain Surgeon in floats, as in the paper and kept away from what is to be forgotten.
+"""Group Optimal Brain Surgeon in floats, as in the paper and kept away from what is to be forgotten.
 
 ZK-APEX Eq. 13 and 14: minimise 1/2 d^T C d subject to d_M = -theta_M, block by block, with M the masked and K
 the kept coordinates. Stationarity on K reads C_KK d_K = C_KM theta_M, which needs no inverse of C. (Eq. 19 of the
@@ -12,14 +12,8 @@ c = 0 keeps the forget loss as the mask left it (to first order), and c > 0 rais
 
 which minimises 1/2 d^T C d + weight / (2 softness) |U_K d_K - c|^2.
 
-- `group_obs` takes whole blocks C (B, B), weight 1, and softness 0 for the exact constraint.
-- `low_rank` takes C = damping * I + G^T G, weight = damping. With v = G d / damping the solution is
-  d_K = -(v G + mu U)_K, and with A the rows of G above those of U, one system of size r + q remains:
-
-      (diag(damping, softness) + A_K A_K^T) (v, mu) = (-G_M theta_M, -c).
-
-lattice.py rounds the latter's multipliers v and mu and states the rest in integers. All blocks are solved in
-batches, slices of blocks at a time, so that the memory is bounded whatever the number of blocks.
+Here the blocks C (B, B) are whole, weight is 1, and softness 0 means the exact constraint: the reference that the
+experiments compare with. lattice.py has the form of low rank that clients compute and prove.
 """
 
 from __future__ import annotations
@@ -45,62 +39,24 @@ class Directions(NamedTuple):
     softness: float
 
 
-class Room(NamedTuple):
-    """Memory that all slices of blocks share: fetching it anew for each takes longer than the arithmetic in it."""
-
-    rows: Tensor
-    below: Tensor
-
-    @classmethod
-    def of(cls, factors: Tensor, directions: Directions | None, dtype: torch.dtype) -> Room:
-        """Room for slices of these blocks."""
-        blocks, count, size = min(len(factors), BLOCKS_PER_SLICE), factors.shape[1], factors.shape[2]
-        count += 0 if directions is None else directions.rows.shape[1]
-        return cls(*(torch.empty(blocks, count + more, size, dtype=dtype) for more in (0, 1)))
-
-
-class System(NamedTuple):
-    """Matrix (nb, r + q, r + q) and right side (nb, r + q) whose solution is v (nb, r) beside mu (nb, q)."""
-
-    matrix: Tensor
-    right: Tensor
-
-    def solution(self) -> Tensor:
-        """The multipliers, (nb, r + q), by elimination without pivots: the matrices are positive definite.
-
-        Damping and softness are above 0. One step works on all blocks, which lie beside each other in memory:
-        faster than LAPACK, called for each, up to some sixteen unknowns.
-        """
-        count = self.right.shape[1]
-        rows = torch.cat([self.matrix, self.right.unsqueeze(2)], dim=2).permute(1, 2, 0).contiguous()
-        for k in range(count - 1):
-            share = rows[k + 1 :, k] / rows[k, k]
-            rows[k + 1 :, k + 1 :].addcmul_(share.unsqueeze(1), rows[k, k + 1 :], value=-1)
-        answer = rows[:, count]
-        for k in range(count - 1, -1, -1):
-            answer[k] /= rows[k, k]
-            answer[:k].addcmul_(rows[:k, k], answer[k], value=-1)
-        return answer.t().contiguous()
-
-
 def slices(blocks: int, size: int = BLOCKS_PER_SLICE) -> Iterator[slice]:
     """Consecutive runs of at most `size` blocks."""
     return (slice(start, min(start + size, blocks)) for start in range(0, blocks, size))
 
 
-def part_of(directions: Directions | None, part: slice | Tensor) -> Directions | None:
-    """The directions of a run of blocks."""
+def of_blocks(directions: Directions | None, blocks: slice | Tensor) -> Directions | None:
+    """The directions of some blocks, by a slice or positions (n,) int64; None where no block has any."""
     if directions is None:
         return None
-    return Directions(directions.rows[part], directions.push[part], directions.softness)
+    return Directions(directions.rows[blocks], directions.push[blocks], directions.softness)
 
 
 def group_obs(theta: Tensor, mask: Tensor, curvature: Tensor, directions: Directions | None = None) -> Tensor:
     """Compensated weights theta_u (nb, B) float64, exactly zero where masked: the reference, from whole blocks.
 
     theta (nb, B); mask (nb, B) bool, true = zero this weight; curvature (nb, B, B) symmetric positive
-    definite on the unmasked coordinates of every block. Raises CurvatureError on wrong shapes or a block that
-    is not positive definite.
+    definite on the unmasked coordinates of every block; directions' rows (nb, q, B) and push (nb, q) in any float
+    type. Raises CurvatureError on wrong shapes or a block that is not positive definite.
     """
     nb, size = theta.shape if theta.ndim == 2 else (-1, -1)
     if mask.shape != (nb, size) or mask.dtype != torch.bool or curvature.shape != (nb, size, size):
@@ -108,11 +64,11 @@ def group_obs(theta: Tensor, mask: Tensor, curvature: Tensor, directions: Direct
             f"got theta {tuple(theta.shape)}, mask {mask.dtype} {tuple(mask.shape)} and curvature "
             f"{tuple(curvature.shape)}, expected (nb, B), bool (nb, B) and (nb, B, B)"
         )
-    check_directions(directions, nb, size, least_softness=0.0)
+    check_directions(directions, nb, size)
     new = torch.empty(nb, size, dtype=torch.float64)
     for part in slices(nb, _WHOLE_BLOCKS_PER_SLICE):
         chosen = theta[part].double(), mask[part], curvature[part].double()
-        new[part] = _whole_blocks(*chosen, part_of(directions, part), part.start)
+        new[part] = _whole_blocks(*chosen, of_blocks(directions, part), part.start)
     return new
 
 
@@ -139,87 +95,8 @@ def _whole_blocks(theta: Tensor, mask: Tensor, matrix: Tensor, directions: Direc
     return torch.where(mask, 0.0, theta + change.squeeze(2) * keep)
 
 
-def low_rank(
-    theta: Tensor, factors: Tensor, mask: Tensor, damping: float | Tensor, directions: Directions | None = None
-) -> Tensor:
-    """Compensated weights (nb, B) of theta's type (float32 or float64) for C = damping * I + factors^T factors.
-
-    theta (nb, B); factors (nb, r, B) of any type; mask (nb, B) bool; damping one number or (nb,), positive.
-    Raises CurvatureError on wrong shapes, or for damping or softness that are not positive.
-    """
-    check(theta, factors, mask, directions)
-    strength = torch.as_tensor(damping, dtype=theta.dtype).expand(len(theta))
-    if len(theta) and not float(strength.min()) > 0:
-        raise CurvatureError(f"got damping {float(strength.min())}, expected more than 0: C is singular without it")
-    new, room = torch.empty_like(theta), Room.of(factors, directions, theta.dtype)
-    for part in slices(len(theta)):
-        rows = stacked(factors[part], part_of(directions, part), room)
-        system = system_of(theta[part], rows, mask[part], strength[part], part_of(directions, part), room)
-        new[part] = torch.where(mask[part], 0.0, theta[part] - combined(system.solution(), rows))
-    return new
-
-
-def stacked(factors: Tensor, directions: Directions | None, room: Room) -> Tensor:
-    """The rows of the factors above those of the directions, (nb, r + q, B), in the room's first part."""
-    rows, r = room.rows[: len(factors)], factors.shape[1]
-    rows[:, :r] = factors
-    if directions is not None:
-        rows[:, r:] = directions.rows
-    return rows
-
-
-def combined(multipliers: Tensor, rows: Tensor) -> Tensor:
-    """The sum (nb, B) of rows (nb, r + q, B) times multipliers (nb, r + q).
-
-    Row by row for all blocks: ten times as quick as a batched product of matrices that have one row each.
-    """
-    total = torch.zeros(len(rows), rows.shape[2], dtype=rows.dtype)
-    for k in range(rows.shape[1]):
-        total.addcmul_(rows[:, k], multipliers[:, k, None])
-    return total
-
-
-def system_of(
-    theta: Tensor, rows: Tensor, mask: Tensor, damping: Tensor, directions: Directions | None, room: Room
-) -> System:
-    """The module's system of size r + q for every block; `rows` as from `stacked`, with the room's second part.
-
-    theta (nb, B) and rows (nb, r + q, B) of one float type, mask (nb, B) bool, damping (nb,).
-    """
-    count = rows.shape[1]
-    q = 0 if directions is None else directions.rows.shape[1]
-    # A_K A_K^T and A_M theta_M in one product: A times the kept part of A, and the masked part of theta below it.
-    below = room.below[: len(rows)]
-    torch.mul(rows, (~mask).to(rows.dtype).unsqueeze(1), out=below[:, :count])
-    torch.mul(theta, mask.to(rows.dtype), out=below[:, count])
-    product = rows @ below.transpose(1, 2)
-    matrix, right = product[:, :, :count], product[:, :, count].neg()
-    diagonal = matrix.diagonal(dim1=1, dim2=2)
-    diagonal[:, : count - q] += damping.unsqueeze(1)
-    if directions is not None:
-        right[:, count - q :] = -directions.push.to(rows.dtype)
-        diagonal[:, count - q :] += directions.softness
-    return System(matrix, right)
-
-
-def check(theta: Tensor, factors: Tensor, mask: Tensor, directions: Directions | None) -> None:
-    """Raise CurvatureError unless the shapes fit: (nb, B), (nb, r, B), bool (nb, B), and directions'."""
-    fits = (
-        theta.ndim == 2
-        and factors.ndim == 3
-        and mask.shape == theta.shape
-        and (factors.shape[0], factors.shape[2]) == tuple(theta.shape)
-    )
-    if not fits or mask.dtype != torch.bool:
-        raise CurvatureError(
-            f"got weights {tuple(theta.shape)}, factors {tuple(factors.shape)} and mask {mask.dtype} "
-            f"{tuple(mask.shape)}, expected (nb, B), (nb, r, B) and bool (nb, B)"
-        )
-    check_directions(directions, *theta.shape)
-
-
-def check_directions(directions: Directions | None, blocks: int, size: int, least_softness: float = 1e-30) -> None:
-    """Raise CurvatureError unless rows are (nb, q, B), push (nb, q), and the softness at least `least_softness`."""
+def check_directions(directions: Directions | None, blocks: int, size: int) -> None:
+    """Raise CurvatureError unless rows are (nb, q, B), push (nb, q), and the softness a number from 0."""
     if directions is None:
         return
     rows, push, softness = directions
@@ -228,5 +105,5 @@ def check_directions(directions: Directions | None, blocks: int, size: int, leas
             f"got forget directions {tuple(rows.shape)} and push {tuple(push.shape)}, expected "
             f"({blocks}, q, {size}) and ({blocks}, q)"
         )
-    if not least_softness <= softness < float("inf"):
-        raise CurvatureError(f"got softness {softness}, expected a positive number")
+    if not 0 <= softness < float("inf"):
+        raise CurvatureError(f"got softness {softness}, expected a number from 0")
