@@ -21,7 +21,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from unlearning import lattice
+from unlearning import lattice, masks
 from unlearning.maskfile import parse_mask
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -56,8 +56,7 @@ def unproved(agent: Path) -> float:
     release = json.loads((agent / "release" / "circuit.json").read_text())["parameters"]
     size = release["blockSize"]
     total, indices = parse_mask(next(agent.glob("orders/*/1/mask.bin")).read_bytes())
-    mask = torch.zeros(total, dtype=torch.bool)
-    mask[torch.from_numpy(indices)] = True
+    mask = masks.as_bool(indices, total)
     weights = torch.from_numpy(kept["weights"]).reshape(-1, size)
     factors = torch.from_numpy(kept["factors"])
     times = []

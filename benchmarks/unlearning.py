@@ -88,11 +88,11 @@ def prepare() -> dict[str, Any]:
     (FOLDER / "targets.json").write_text(json.dumps(names))
     train = datasets.load("digits").train
     forget = train.y == FORGOTTEN
-    part = datasets.Part(train.x[~forget], train.y[~forget])
+    part = train.at(~forget)
     datasets.save_npz(FOLDER / "client.npz", _enlarged(part, SAMPLES))
     datasets.save_npz(FOLDER / "retain.npz", _enlarged(part, RETAINED))
     again = np.resize(np.flatnonzero(forget), SAMPLES)  # the class has 139 samples: some are taken twice
-    datasets.save_npz(FOLDER / "forget.npz", _enlarged(datasets.Part(train.x[again], train.y[again]), SAMPLES))
+    datasets.save_npz(FOLDER / "forget.npz", _enlarged(train.at(again), SAMPLES))
     total = len(backbones.flatten_targets(model.state_dict(), names))
     return {"weights": total, "blocks": total // SIZE}
 
@@ -126,7 +126,7 @@ def mask() -> dict[str, Any]:
     model = backbones.with_weights(VIT, backbones.load(FOLDER / "model.safetensors"))
     theta = backbones.flatten_targets(model.state_dict(), _targets())
     moments = [
-        masks.Moments(*gradients.moments(model, *datasets.load_npz(FOLDER / f"{name}.npz"), _targets()))
+        gradients.moments(model, *datasets.load_npz(FOLDER / f"{name}.npz"), _targets())
         for name in ("forget", "retain")
     ]
     scores = masks.SCORES["ratio"].compute(masks.Evidence(theta, *moments))
@@ -150,9 +150,8 @@ def compensate() -> dict[str, Any]:
     state = backbones.load(FOLDER / "model.safetensors")
     w = lattice.to_grid(backbones.flatten_targets(state, _targets()), GRID_BITS).view(-1, SIZE)
     factors = torch.from_numpy(np.load(FOLDER / "factors.npy"))
-    gone = torch.zeros(w.numel(), dtype=torch.bool)
-    gone[torch.from_numpy(maskfile.parse_mask((FOLDER / "mask.bin").read_bytes())[1])] = True
-    gone = gone.view(-1, SIZE)
+    _, indices = maskfile.parse_mask((FOLDER / "mask.bin").read_bytes())
+    gone = masks.as_bool(indices, w.numel()).view(-1, SIZE)
     everywhere = gone.clone()
     everywhere[:, 0] = True
     seconds, solved = _timed(lambda: lattice.solve(w, factors, gone, DAMPING))

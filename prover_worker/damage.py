@@ -16,8 +16,6 @@ from prover_worker.agent_state import Folder
 if TYPE_CHECKING:
     import torch
 
-    from unlearning.datasets import Part
-
 DEFAULT_MAX_DROP: Final = 5.0
 KEPT: Final = "evaluation.npz"
 _MOST_SAMPLES, _MOST_BYTES = 1000, 256_000_000
@@ -76,7 +74,7 @@ def keep_samples(folder: Folder, data: Path) -> None:
     most = max(1, min(_MOST_SAMPLES, _MOST_BYTES // max(1, part.x[:1].nbytes)))
     chosen = np.sort(np.random.default_rng(0).permutation(len(part.y))[:most])
     with folder.appearing(KEPT) as path:
-        datasets.save_npz(path, datasets.Part(part.x[chosen], part.y[chosen]))
+        datasets.save_npz(path, part.at(chosen))
 
 
 def forgotten_classes(recipe: Mapping[str, Any]) -> list[int]:
@@ -107,7 +105,7 @@ def measure(
     if not text and not np.isin(part.y, left_out).all():  # all: it has nothing but what is to be forgotten
         keep = ~np.isin(part.y, left_out)
     left_out = [] if keep.all() else left_out
-    chosen: Part = datasets.Part(part.x[keep], part.y[keep])
+    chosen = part.at(keep)
     old, new = (evaluate.score(backbones.with_weights(architecture, state), *chosen) for state in (before, after))
     hesitations = (old.perplexity, new.perplexity) if text else (None, None)
     return Damage(100 * old.accuracy, 100 * new.accuracy, len(chosen.y), left_out, *hesitations)

@@ -39,6 +39,7 @@ from unlearning import (
     fetch,
     mask_commands,
     maskfile,
+    masks,
     personalize,
     reproduce,
 )
@@ -154,10 +155,9 @@ def _train(options: argparse.Namespace) -> None:
     data = datasets.load(options.dataset)
     architecture = _read_json(options.architecture) if options.architecture else _small_model(options.dataset, data)
     torch.set_num_threads(max(1, options.threads))
-    torch.manual_seed(options.seed)
-    model = backbones.build(architecture)
+    how = personalize.Training(options.epochs, options.lr)
     with bar("training") as progress:
-        personalize.train(model, *data.train, options.epochs, options.lr, options.seed, progress)
+        model = personalize.trained(architecture, data.train, how, options.seed, progress)
     options.out.mkdir(parents=True, exist_ok=True)
     backbones.save(options.out / "global.safetensors", model.state_dict())
     datasets.save_npz(options.out / "test.npz", data.test)
@@ -282,12 +282,11 @@ def _accuracy(
     if mask is not None:
         names = backbones.target_names(model, pattern)
         total, indices = maskfile.parse_mask(mask.read_bytes())
-        flat = backbones.flatten_targets(state, names)
-        if total != len(flat):
-            raise MaskError(f"the mask is over {total} weights, expected {len(flat)}; use the model's own mask")
-        flat[torch.from_numpy(indices)] = 0.0
-        model = backbones.with_weights(architecture, backbones.unflatten(state, names, flat))
-    return evaluate.accuracy(model, part.x[keep], part.y[keep]), int(keep.sum())
+        known = len(backbones.flatten_targets(state, names))
+        if total != known:  # before memory is taken for as many as the file claims
+            raise MaskError(f"the mask is over {total} weights, expected {known}; use the model's own mask")
+        model = backbones.with_weights(architecture, backbones.masked(state, names, masks.as_bool(indices, total)))
+    return evaluate.accuracy(model, *part.at(keep)), int(keep.sum())
 
 
 def _small_model(dataset: str, data: datasets.Dataset) -> dict[str, Any]:

@@ -276,3 +276,16 @@ def unflatten(state: Mapping[str, Tensor], targets: Sequence[str], flat: Tensor)
         result[name] = piece.reshape(old.shape).to(old.dtype).clone()
         position += old.numel()
     return result
+
+
+def masked(state: Mapping[str, Tensor], targets: Sequence[str], mask: Tensor) -> dict[str, Tensor]:
+    """A copy of `state` whose target weights are zero where `mask` (total,) bool is true.
+
+    Raises ArchitectureError when a target is missing, or for a mask of another length.
+    """
+    flat = flatten_targets(state, targets)
+    if mask.shape != flat.shape:
+        raise ArchitectureError(
+            f"got a mask over {tuple(mask.shape)} weights, expected {tuple(flat.shape)}; use the model's own mask"
+        )
+    return unflatten(state, targets, flat.masked_fill(mask, 0.0))

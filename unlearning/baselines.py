@@ -1,34 +1,26 @@
-"""What the method is compared with: exact retraining, gradient ascent, SCRUB, and the mask alone.
+"""Cheaper methods that unlearning is compared with: gradient ascent and SCRUB.
 
-All take a model or what makes one, the data, a seed and a progress callback, and return the model in
-evaluation mode. The same seed gives the same model on the same machine.
+Both take a model, the data, a seed and a progress callback, change the model in place and return it in evaluation
+mode. The same seed gives the same model on the same machine. Exact retraining is `personalize.trained` without the
+forget set, and the mask alone `backbones.masked`.
 """
 
 from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator, Mapping
-from pathlib import Path
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from unlearning import backbones, losses, samples
+from unlearning import losses, samples
 from unlearning.datasets import Part
-from unlearning.errors import DatasetError, MaskError
-from unlearning.personalize import (
-    Personalisation,
-    Training,
-    expect_sense,
-    fit,
-    one_epoch,
-    optimiser,
-    personalise,
-)
-from unlearning.progress import Progress, part_of, silent
+from unlearning.errors import DatasetError
+from unlearning.personalize import Training, expect_sense, one_epoch, optimiser
+from unlearning.progress import Progress, silent
 
 
 class Scrub(NamedTuple):
@@ -46,45 +38,6 @@ class Scrub(NamedTuple):
     distil: float = 1.0
     learn: float = 1.0
     temperature: float = 2.0
-
-
-def retrain(
-    architecture: Mapping[str, Any],
-    retain: Part,
-    personal: Part,
-    training: Training,
-    personalisation: Personalisation,
-    seed: int,
-    progress: Progress | None = None,
-    *,
-    folder: Path | None = None,
-) -> nn.Module:
-    """The gold standard: a fresh model trained on `retain` alone, then personalised on `personal`.
-
-    The seed draws the first weights and the order of the samples: to compare like with like, take the one that
-    made the model which is to forget. With `folder`, an interrupted run continues from the checkpoints in it.
-    Raises what building and training raise.
-    """
-    model = retrained_global(architecture, retain, training, seed, part_of(progress, 0.0, 0.7), folder=folder)
-    kept = folder / "personal.pt" if folder else None
-    return personalise(model, personal, personalisation, seed, part_of(progress, 0.7, 1.0), checkpoint=kept)
-
-
-def retrained_global(
-    architecture: Mapping[str, Any],
-    retain: Part,
-    training: Training,
-    seed: int,
-    progress: Progress | None = None,
-    *,
-    folder: Path | None = None,
-) -> nn.Module:
-    """The first half of `retrain`: the provider's model as if the forget set had never been there."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = backbones.build(architecture)
-    fit(model, retain, training, seed, progress, checkpoint=folder / "global.pt" if folder else None)
-    return model
 
 
 def gradient_ascent(
@@ -152,20 +105,6 @@ def scrub(
         _check_finite(loss, how.lr)
         report((epoch + 1) / how.epochs, f"epoch {epoch + 1} of {how.epochs}, loss {loss / len(near[1]):.3f}")
     return model.eval()
-
-
-def mask_only(architecture: Mapping[str, Any], model: nn.Module, names: list[str], indices: Any) -> nn.Module:
-    """A copy of the model with the weights at flat positions `indices` of the targets `names` zeroed.
-
-    Raises MaskError for positions outside, ArchitectureError for targets the model has not.
-    """
-    state = model.state_dict()
-    flat = backbones.flatten_targets(state, names).clone()
-    chosen = torch.as_tensor(indices)
-    if chosen.is_floating_point() or (len(chosen) and not 0 <= int(chosen.min()) <= int(chosen.max()) < len(flat)):
-        raise MaskError(f"mask positions are not all integers from 0 to {len(flat) - 1}; use the model's own mask")
-    flat[chosen.long()] = 0.0
-    return backbones.with_weights(architecture, backbones.unflatten(state, names, flat))
 
 
 def _shuffled(

@@ -16,6 +16,7 @@ A sample's position in its part never changes: requests name samples by it.
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -42,7 +43,6 @@ NAMES: Final = (
 SHIFTS: Final = ("none", "rotation", "inversion", "noise")
 ROTATION_DEGREES: Final = 30.0
 NOISE_SIGMA: Final = 0.2
-FOLDER_VARIABLE: Final = fetch.FOLDER_VARIABLE
 
 
 class Part(NamedTuple):
@@ -50,6 +50,14 @@ class Part(NamedTuple):
 
     x: Any  # Inputs: which of the two follows from the set, not from the type
     y: Labels
+
+    def at(self, chosen: npt.NDArray[Any] | slice) -> Part:
+        """Some of the samples, by positions, flags or a slice; in that order."""
+        return Part(self.x[chosen], self.y[chosen])
+
+    def first(self, count: int) -> Part:
+        """The first `count` samples, or all where there are fewer."""
+        return self.at(slice(count))
 
 
 class Dataset(NamedTuple):
@@ -79,6 +87,11 @@ def load(name: str) -> Dataset:
         raise DatasetError(f"got dataset {name!r}, expected one of {', '.join(NAMES)}")
     train, test = (check(Part(*pair), name) for pair in pairs)
     return Dataset(train, test)
+
+
+def together(parts: Sequence[Part]) -> Part:
+    """The samples of several parts of one kind, one part after the other."""
+    return Part(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
 
 
 def classes(name: str, train: Part) -> Labels:
@@ -130,7 +143,7 @@ def client_split(dataset: Part, client_index: int, clients: int, seed: int) -> P
     if dataset.y.ndim == 1:
         order = order[np.argsort(dataset.y[order], kind="stable")]  # by class, shuffled inside each
     mine = np.sort(order[client_index::clients])
-    return Part(dataset.x[mine], dataset.y[mine])
+    return dataset.at(mine)
 
 
 def save_npz(path: str | Path, part: Part) -> None:

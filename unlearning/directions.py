@@ -6,7 +6,7 @@ with them. Integers suffice because only the direction counts: each row of each 
 entry and rounded. It is zero on masked weights, which cannot move. The push c = share * |U| |w_M| asks for a step
 along U whose size is that share of what the mask took from the block; a proportional push spreads the same
 unevenly, more where forgetting has more to gain. A block without a masked weight gets neither direction nor push,
-and so is left as it is. directionsfile.py writes and reads them.
+and so is left as it is. directionsfile.py has their file.
 """
 
 from __future__ import annotations
@@ -95,12 +95,3 @@ def format_directions(directions: Directions, mask: Tensor, mask_file: bytes) ->
     made = DirectionsFile(blocks, rows[touched].numpy(), push[touched].numpy(), int(softness))
     directionsfile.expect_zero_on(mask[touched].numpy(), made.rows, blocks)
     return directionsfile.format(made, mask_file)
-
-
-def parse_directions(data: bytes, mask: Tensor, mask_file: bytes) -> Directions:
-    """Read the file that belongs to a mask (nb, B) and its file. Raises MaskError for any other byte string."""
-    made = directionsfile.parse(data, mask.numpy(), mask_file)
-    rows = torch.zeros(len(mask), made.count, mask.shape[1], dtype=torch.int8)
-    push = torch.zeros(len(mask), made.count, dtype=torch.int64)
-    rows[made.blocks], push[made.blocks] = torch.from_numpy(made.rows.copy()), torch.from_numpy(made.push)
-    return Directions(rows, push, made.softness)

@@ -3,7 +3,7 @@
 Everything here works for classifiers and for language models (see losses.py for the shapes); the accuracy of
 a language model is that of its next tokens.
 
-The attack of `mia_auc` is the one of ZK-APEX: a classifier that sees one number per sample, its loss, learns
+The attack of `attack_auc` is the one of ZK-APEX: a classifier that sees one number per sample, its loss, learns
 on one half to tell the forget set from held-out data of the same distribution, as many of each, and is
 judged on the other half. 0.5 is ideal: the losses tell nothing.
 """
@@ -121,7 +121,8 @@ def accuracy(model: nn.Module, x: np.ndarray | Tensor, y: np.ndarray | Tensor, b
 def divergence(reference: nn.Module, model: nn.Module, x: np.ndarray | Tensor, batch: int = 256) -> float:
     """Mean KL(reference || model) of the two models' predictions on x, in nats, over samples and positions.
 
-    Raises DatasetError for no samples or models of other outputs, EvaluationError for logits not finite.
+    Raises EvaluationError for no samples, models of other outputs, or logits that are not finite; DatasetError for
+    samples that a model does not take.
     """
     inputs = torch.as_tensor(x)
     if len(inputs) == 0:
@@ -136,14 +137,6 @@ def divergence(reference: nn.Module, model: nn.Module, x: np.ndarray | Tensor, b
         total += float(gap)
         count += wanted[..., 0].numel()
     return max(0.0, total / count)  # rounding may leave equal models a hair below zero
-
-
-def mia_auc(model: nn.Module, forget: Part, held_out: Part, seed: int = 0) -> float:
-    """AUC of membership inference by loss: forget set against held-out data; 0.5 is ideal.
-
-    Raises EvaluationError for fewer than 4 samples on either side, and what score raises.
-    """
-    return attack_auc(score(model, *forget).losses, score(model, *held_out).losses, seed)
 
 
 def attack_auc(members: Losses, others: Losses, seed: int = 0) -> float:

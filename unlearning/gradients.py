@@ -127,6 +127,13 @@ def contrasted(
     return mean
 
 
+class Moments(NamedTuple):
+    """Mean gradient, and mean squared gradient (the Fisher's diagonal), over a set of samples, (total,) each."""
+
+    gradient: Tensor
+    fisher: Tensor
+
+
 def moments(
     model: nn.Module,
     x: np.ndarray | Tensor,
@@ -134,8 +141,8 @@ def moments(
     names: Sequence[str],
     batch: int = 16,
     progress: Progress = silent,
-) -> tuple[Tensor, Tensor]:
-    """Mean gradient and mean squared gradient (the Fisher's diagonal), (total,) each, in one pass over the data.
+) -> Moments:
+    """Both moments in one pass over the data.
 
     Beside them, one layer's rows of one batch are held, a slice of outputs at a time. Arguments and errors as in
     `traces`.
@@ -156,7 +163,7 @@ def moments(
         progress(done / len(y), f"gradients of {done} of {len(y)} samples")
     assert total is not None, "no samples are refused before"
     assert squares is not None
-    return total / len(y), squares / len(y)
+    return Moments(total / len(y), squares / len(y))
 
 
 class Spool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -129,7 +130,7 @@ class MaskConfig(BaseModel):
         if self.granularity == "row":
             return masks.row_runs(shapes, density)
         if self.granularity == "chunk":
-            total = sum(_product(shape) for shape in shapes)
+            total = sum(math.prod(shape) for shape in shapes)
             return masks.chunk_runs(total, self.chunk_weights, density)
         return None
 
@@ -139,10 +140,3 @@ class MaskConfig(BaseModel):
         if self.granularity != "weight":
             record["density"] = DENSITY if self.density is None else self.density
         return record if self.noise is None else record | {"noise": self.noise.record()}
-
-
-def _product(shape: Sequence[int]) -> int:
-    size = 1
-    for length in shape:
-        size *= length
-    return size

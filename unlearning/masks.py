@@ -20,18 +20,12 @@ import torch
 from torch import Tensor
 
 from unlearning.errors import MaskError
+from unlearning.gradients import Moments
 
 DAMPING_FRACTION = 0.01  # of the mean Fisher diagonal; keeps weights without any gradient in order of their size
 RATIO_CURVATURE = 0.45
 RATIO_RETAIN = 2.0
 RATIO_FLOOR = 1.0
-
-
-class Moments(NamedTuple):
-    """Mean gradient and mean squared gradient over a set of samples, (total,) each."""
-
-    gradient: Tensor
-    fisher: Tensor
 
 
 class Evidence(NamedTuple):
@@ -50,7 +44,7 @@ class Score(NamedTuple):
 
 
 class Runs(NamedTuple):
-    """The lengths of the consecutive runs that make up the flat vector, and the share to mask of a chosen one."""
+    """Lengths (runs,) int64 of the consecutive runs of the flat vector, and the share to mask of a chosen one."""
 
     lengths: np.ndarray
     density: float
@@ -74,21 +68,21 @@ def saliency(theta: Tensor, gradient: Tensor, fisher: Tensor, damping: float = D
 
 def ratio(
     theta: Tensor,
-    forget: tuple[Tensor, Tensor],
-    retain: tuple[Tensor, Tensor],
+    forget: Moments,
+    retain: Moments,
     damping: float = DAMPING_FRACTION,
 ) -> Tensor:
     """S_forget / (c max(S_retain, 0) + floor): spares weights that matter elsewhere; (total,) float64.
 
-    `forget` and `retain` are (gradient, fisher) pairs of shape (total,), c = 2, and both scores are S = -g
+    With moments on the set to forget and on the rest, c = 2, and both scores S = -g
     theta + h C theta^2 with h = 0.45, the constants of the ZK-APEX authors' code. The floor is the mean size
     of S_retain, so that the ratio does not depend on the loss's scale. (Their code writes S with the opposite
     sign of its first term; with g the gradient of the loss that picks weights whose loss *protects* the
     class, and forgets nothing, so Eq. 15's sign is kept.) Raises MaskError on unequal shapes.
     """
     scale = 2 * RATIO_CURVATURE  # saliency has the factor 1/2
-    gain = saliency(theta, forget[0], forget[1] * scale, damping)
-    harm = saliency(theta, retain[0], retain[1] * scale, damping)
+    gain = saliency(theta, forget.gradient, forget.fisher * scale, damping)
+    harm = saliency(theta, retain.gradient, retain.fisher * scale, damping)
     floor = RATIO_FLOOR * harm.abs().mean() + torch.finfo(torch.float64).tiny
     return gain / (RATIO_RETAIN * harm.clamp(min=0) + floor)
 
@@ -103,6 +97,13 @@ SCORES: Final[dict[str, Score]] = {
     "saliency": Score(lambda evidence: saliency(evidence.theta, *evidence.forget), retain=False),
     "ratio": Score(_ratio, retain=True),
 }
+
+
+def as_bool(indices: np.ndarray, total: int) -> Tensor:
+    """The mask as bool (total,), true where a weight is zeroed, from its positions (count,) int64."""
+    mask = torch.zeros(total, dtype=torch.bool)
+    mask[torch.from_numpy(indices)] = True
+    return mask
 
 
 def check_budget(budget: float) -> None:

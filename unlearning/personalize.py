@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -61,24 +60,26 @@ def personalise(
 ) -> nn.Module:
     """A client's model, made from the global one (which is changed in place); arguments and errors as in `train`.
 
+    Raises ArchitectureError also for a method that is unknown or does not fit the model.
+
     LoRA's updates know nothing of pins: pinned weights are set to zero again when the updates are merged.
     """
     pins = _pins(model, pinned or {})
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)  # of new weights
         if how.method == "full":
-            fit(model, data, how.training, seed, progress, pinned=pins, checkpoint=checkpoint)
+            train(model, data, how.training, seed, progress, pinned=pins, checkpoint=checkpoint)
         elif how.method == "lora":
             update = backbones.Lora(model, how.rank, how.alpha, how.modules)
             _unfreeze_head(model, how.head)
-            fit(model, data, how.training, seed, progress, checkpoint=checkpoint)
+            train(model, data, how.training, seed, progress, checkpoint=checkpoint)
             model = update.merge()
         elif how.method == "adaptformer":
             model.requires_grad_(False)
             for adapter in adapters.attach(model, how.bottleneck, how.scale):
                 adapter.requires_grad_()
             _unfreeze_head(model, how.head)
-            fit(model, data, how.training, seed, progress, pinned=pins, checkpoint=checkpoint)
+            train(model, data, how.training, seed, progress, pinned=pins, checkpoint=checkpoint)
         else:
             raise ArchitectureError(f"got method {how.method!r}, expected full, lora or adaptformer")
     with torch.no_grad():
@@ -93,7 +94,28 @@ def _unfreeze_head(model: nn.Module, wanted: bool) -> None:
         head.requires_grad_()
 
 
-def fit(
+def trained(
+    architecture: Mapping[str, Any],
+    data: Part,
+    how: Training,
+    seed: int,
+    progress: Progress | None = None,
+    *,
+    checkpoint: Path | None = None,
+) -> nn.Module:
+    """A fresh model of an architecture, trained on `data` alone; its first weights are drawn from `seed` too.
+
+    So the same seed without some samples is what exact retraining compares with. Raises what `backbones.build` and
+    `train` raise.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = backbones.build(architecture)
+    train(model, data, how, seed, progress, checkpoint=checkpoint)
+    return model
+
+
+def train(
     model: nn.Module,
     data: Part,
     how: Training,
@@ -103,73 +125,44 @@ def fit(
     pinned: Mapping[str, Tensor] | None = None,
     checkpoint: Path | None = None,
 ) -> list[float]:
-    """`train` with its settings in one value."""
-    return train(
-        model,
-        *data,
-        how.epochs,
-        how.lr,
-        seed,
-        progress,
-        batch=how.batch,
-        weight_decay=how.weight_decay,
-        pinned=pinned,
-        checkpoint=checkpoint,
-    )
-
-
-def train(
-    model: nn.Module,
-    x: np.ndarray | Tensor,
-    y: np.ndarray | Tensor,
-    epochs: int,
-    lr: float,
-    seed: int,
-    progress: Progress | None = None,
-    *,
-    batch: int = 64,
-    weight_decay: float = 0.3,
-    pinned: Mapping[str, Tensor] | None = None,
-    checkpoint: Path | None = None,
-) -> list[float]:
     """Train in place with AdamW on cross-entropy; returns the mean loss of every epoch.
 
-    x and y are images (n, channels, height, width) float32 and labels (n,) int64, or token sequences (n,
-    length) and their next tokens (n, length). All parameters that require gradients are trained. The learning
-    rate rises to `lr` over the first tenth of the steps and falls to zero along a cosine. The order of the
-    samples and dropout depend on `seed` alone, so a run repeats exactly on the same machine.
+    All parameters that require gradients are trained. The learning rate rises to `how.lr` over the first tenth
+    of the steps and falls to zero along a cosine. The order of the samples and dropout depend on `seed` alone, so
+    a run repeats exactly on the same machine.
     `pinned` maps names of weights to bool masks of their shape: where true, the weight is zero now and stays
     exactly zero. `checkpoint` is a file that the state is kept in after every epoch; a run that finds its own
     continues from there to the same result.
     Raises DatasetError for data that does not fit the model, settings without sense, a loss that diverges or
     another run's checkpoint; ArchitectureError for pins that do not fit.
     """
-    inputs, labels = samples.for_model(model, x, y)
-    expect_sense(epochs, lr, batch)
+    inputs, labels = samples.for_model(model, *data)
+    expect_sense(how.epochs, how.lr, how.batch)
     report = progress or silent
     pins = _pins(model, pinned or {})
-    steps = epochs * math.ceil(len(labels) / batch)
-    optimizer, schedule = optimiser(model, lr, steps, weight_decay)
+    steps = how.epochs * math.ceil(len(labels) / how.batch)
+    optimizer, schedule = optimiser(model, how.lr, steps, how.weight_decay)
     run = checkpoints.Run(model, optimizer, schedule, torch.Generator().manual_seed(seed))
     digest = ""
     if checkpoint is not None:
-        settings = (epochs, lr, seed, batch, weight_decay, sorted(pins), *(pins[name] for name in sorted(pins)))
+        held = (sorted(pins), *(pins[name] for name in sorted(pins)))
+        settings = (how.epochs, how.lr, seed, how.batch, how.weight_decay, *held)
         digest = checkpoints.digest_of((*settings, inputs, labels, *model.state_dict().values()))
     with torch.random.fork_rng(devices=[]):  # dropout draws from the global generator
         torch.manual_seed(seed)
         mean_losses = checkpoints.resume(checkpoint, run, digest)
         model.train()
-        for epoch in range(len(mean_losses), epochs):
+        for epoch in range(len(mean_losses), how.epochs):
             order = torch.randperm(len(labels), generator=run.order)
-            batches = zip(inputs[order].split(batch), labels[order].split(batch), strict=True)
+            batches = zip(inputs[order].split(how.batch), labels[order].split(how.batch), strict=True)
             total = one_epoch(model, optimizer, schedule, batches, _cross_entropy, pins)
             mean_losses.append(total / len(labels))
             if not math.isfinite(mean_losses[-1]):
                 raise DatasetError(
-                    f"the loss became {mean_losses[-1]} in epoch {epoch + 1}; lower the learning rate {lr}"
+                    f"the loss became {mean_losses[-1]} in epoch {epoch + 1}; lower the learning rate {how.lr}"
                 )
             checkpoints.keep(checkpoint, run, digest, mean_losses)
-            report((epoch + 1) / epochs, f"epoch {epoch + 1} of {epochs}, loss {mean_losses[-1]:.3f}")
+            report((epoch + 1) / how.epochs, f"epoch {epoch + 1} of {how.epochs}, loss {mean_losses[-1]:.3f}")
     model.eval()
     return mean_losses
 

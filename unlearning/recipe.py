@@ -78,8 +78,10 @@ def compute_mask(
     compared = options.directions is not None and options.directions.compares
     share = 0.9 if options.directions is None else 0.6 if not compared else 0.45
     split = share / 2 if score.retain else share
-    on_forget = _moments(model, forget, names, part_of(progress, 0.0, split))
-    on_retain = _moments(model, retain, names, part_of(progress, split, share)) if score.retain else None
+    on_forget = gradients.moments(model, *forget, names, BATCH, part_of(progress, 0.0, split))
+    on_retain = None
+    if score.retain:
+        on_retain = gradients.moments(model, *retain, names, BATCH, part_of(progress, split, share))
     scores = score.compute(masks.Evidence(theta, on_forget, on_retain))
     if options.noise is not None:
         scores = directions.noisy(scores, options.noise.scores, options.noise.seed("scores"))
@@ -186,7 +188,7 @@ def _forget_and_retain(options: MaskConfig) -> tuple[datasets.Part, datasets.Par
     train = datasets.load(options.dataset).train
     forgotten = options.forget.chosen(options.dataset, train)
     sizes = options.samples, options.retain_samples or options.samples
-    parts = (datasets.Part(train.x[keep], train.y[keep]) for keep in (forgotten, ~forgotten))
+    parts = train.at(forgotten), train.at(~forgotten)
     forget, retain = (_sample(part, size, options.seed) for part, size in zip(parts, sizes, strict=True))
     return forget, retain
 
@@ -194,11 +196,7 @@ def _forget_and_retain(options: MaskConfig) -> tuple[datasets.Part, datasets.Par
 def _sample(part: datasets.Part, samples: int, seed: int) -> datasets.Part:
     """At most `samples` of a part, drawn without replacement from `seed`, in the part's order."""
     chosen = np.sort(np.random.default_rng(seed).permutation(len(part.y))[:samples])
-    return datasets.Part(part.x[chosen], part.y[chosen])
-
-
-def _moments(model: nn.Module, part: datasets.Part, names: Sequence[str], progress: Progress) -> masks.Moments:
-    return masks.Moments(*gradients.moments(model, *part, names, BATCH, progress))
+    return part.at(chosen)
 
 
 def _directions(
@@ -217,13 +215,12 @@ def _directions(
     assert wanted is not None, "only called where directions are asked for"
     state = model.state_dict()
     theta = backbones.flatten_targets(state, names)
-    mask = torch.zeros(len(theta), dtype=torch.bool)
-    mask[torch.from_numpy(indices)] = True
+    mask = masks.as_bool(indices, len(theta))
     factors = None
     if wanted.cleaning is not None:
         factors = _factors(model, parts[1], names, size, part_of(progress, 0.0, 0.7))
     if wanted.at == "masked":
-        model.load_state_dict(backbones.unflatten(state, names, theta.masked_fill(mask, 0.0)))
+        model.load_state_dict(backbones.masked(state, names, mask))
     report = part_of(progress, 0.0 if factors is None else 0.7, 1.0)
     rows = _forget_rows(model, parts, names, ~mask.view(-1, 1, size), wanted, report)
     if factors is not None and wanted.cleaning is not None:

@@ -2,7 +2,6 @@
 
 import json
 
-import numpy as np
 import pytest
 import torch
 
@@ -30,15 +29,13 @@ def tiny(tmp_path_factory):
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        torch.manual_seed(0)
-        model = backbones.build(TINY)
         train = datasets.load("digits").train
-        personalize.train(model, train.x[:480], train.y[:480], 4, 3e-3, 0)
+        model = personalize.trained(TINY, train.first(480), personalize.Training(4, 3e-3), 0)
     finally:
         torch.set_num_threads(threads)
     backbones.save(folder / "global.safetensors", model.state_dict())
     (folder / "architecture.json").write_text(json.dumps(TINY))
-    datasets.save_npz(folder / "data.npz", datasets.Part(train.x[:40], train.y[:40]))
+    datasets.save_npz(folder / "data.npz", train.first(40))
     return folder
 
 
@@ -50,4 +47,4 @@ def tiny_model(tiny):
 @pytest.fixture
 def samples():
     train = datasets.load("digits").train
-    return datasets.Part(train.x[:12], np.asarray(train.y[:12]))
+    return train.first(12)

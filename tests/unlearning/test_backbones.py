@@ -1,10 +1,11 @@
 import math
 
+import numpy as np
 import pytest
 import torch
 
 from tests.unlearning.conftest import TINY, TINY_OPT
-from unlearning import adapters, backbones, gradients
+from unlearning import adapters, backbones, gradients, masks
 from unlearning.errors import ArchitectureError
 
 
@@ -35,6 +36,19 @@ def test_flatten_and_unflatten_are_inverse_and_leave_the_rest(tiny_model):
     assert torch.equal(backbones.flatten_targets(changed, names), flat + 1)
     assert all(changed[name] is state[name] for name in state if name not in names)
     assert torch.equal(backbones.flatten_targets(state, names), flat)
+
+
+def test_masked_zeroes_just_the_mask(tiny_model):
+    state, names = tiny_model.state_dict(), backbones.target_names(tiny_model)
+    found = backbones.masked(state, names, masks.as_bool(np.array([0, 4097]), 8192))
+    expected = {name: tensor.clone() for name, tensor in state.items()}
+    expected[names[0]][0, 0] = expected[names[1]][0, 1] = 0
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in found.items())
+    assert state[names[0]][0, 0] != 0
+    with pytest.raises(ArchitectureError, match=r"\(8191,\) weights, expected \(8192,\)"):
+        backbones.masked(state, names, masks.as_bool(np.array([0]), 8191))
+    with pytest.raises(ArchitectureError, match="wings"):
+        backbones.masked(state, ["wings"], torch.zeros(1, dtype=torch.bool))
 
 
 def test_save_and_load_round_trip_and_are_canonical(tmp_path, tiny_model):

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from unlearning import corpora, datasets, imagesets
+from unlearning import corpora, datasets, fetch, imagesets
 from unlearning.errors import DatasetError
 
 
@@ -123,7 +123,7 @@ def write_idx(path, array):
 def test_fashion_mnist_reads_idx_files(tmp_path, monkeypatch):
     folder = tmp_path / "fashion-mnist"
     folder.mkdir()
-    monkeypatch.setenv(datasets.FOLDER_VARIABLE, str(tmp_path))
+    monkeypatch.setenv(fetch.FOLDER_VARIABLE, str(tmp_path))
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (5, 28, 28), dtype=np.uint8)
     for prefix in ("train", "t10k"):
@@ -149,7 +149,7 @@ def test_unknown_sets_are_refused():
 def test_cifar_rows_become_images_channel_by_channel(tmp_path, monkeypatch):
     folder = tmp_path / "cifar-10"
     folder.mkdir()
-    monkeypatch.setenv(datasets.FOLDER_VARIABLE, str(tmp_path))
+    monkeypatch.setenv(fetch.FOLDER_VARIABLE, str(tmp_path))
     pixels = np.random.default_rng(0).integers(0, 256, (6, 2, 32, 32, 3), dtype=np.uint8)
     names = [*(f"data_batch_{number}" for number in range(1, 6)), "test_batch"]
     for name, images in zip(names, pixels, strict=True):
@@ -175,7 +175,7 @@ def test_cifar_rows_become_images_channel_by_channel(tmp_path, monkeypatch):
 def test_sketches_come_by_category_or_with_the_labels_of_cifar(tmp_path, monkeypatch):
     folder = tmp_path / "quickdraw"
     folder.mkdir()
-    monkeypatch.setenv(datasets.FOLDER_VARIABLE, str(tmp_path))
+    monkeypatch.setenv(fetch.FOLDER_VARIABLE, str(tmp_path))
     with pytest.raises(DatasetError, match="fetch quickdraw"):
         datasets.load("quickdraw")
     names = sorted(name for name in imagesets.SKETCHED if name)
@@ -217,7 +217,7 @@ def test_a_corpus_is_cut_by_file_without_copies():
 
 
 def test_a_language_is_tokens_and_those_that_follow(tmp_path, monkeypatch):
-    monkeypatch.setenv(datasets.FOLDER_VARIABLE, str(tmp_path))
+    monkeypatch.setenv(fetch.FOLDER_VARIABLE, str(tmp_path))
     with pytest.raises(DatasetError, match="fetch code-go"):
         datasets.load("code-go")
     draw = np.random.default_rng(0)

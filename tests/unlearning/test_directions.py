@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from unlearning import directions
+from unlearning import directions, directionsfile
 from unlearning.errors import MaskError
 from unlearning.maskfile import format_mask
 from unlearning.obs import Directions
@@ -77,27 +77,28 @@ def test_the_file_is_read_back_and_belongs_to_one_mask():
     made, _, _, mask = published()
     file = format_mask(48, np.flatnonzero(mask))
     data = directions.format_directions(made, mask, file)
-    got = directions.parse_directions(data, mask, file)
-    assert torch.equal(got.rows, made.rows)
-    assert torch.equal(got.push, made.push)
-    assert got.softness == 4
+    got = directionsfile.parse(data, mask.numpy(), file)
+    assert got.blocks.tolist() == [0, 1, 3, 4, 5]
+    np.testing.assert_array_equal(got.rows, made.rows[got.blocks])
+    np.testing.assert_array_equal(got.push, made.push[got.blocks])
+    assert (got.softness, got.count) == (4, 2)
     assert len(data) == 25 + 32 + 12 + 8 + 5 * 2 * (8 + 8)
     for length in range(len(data)):
         with pytest.raises(MaskError):
-            directions.parse_directions(data[:length], mask, file)
+            directionsfile.parse(data[:length], mask.numpy(), file)
     other = format_mask(48, np.flatnonzero(mask)[1:])
     block = int(mask.any(1).nonzero()[0])
     moved = bytearray(data)
     moved[25 + 32 + 12 + 8 + int(mask[block].nonzero()[0])] = 3  # the first direction of the first touched block
     with pytest.raises(MaskError, match=f"forget direction 0 of block {block} is 3 on masked weight"):
-        directions.parse_directions(bytes(moved), mask, file)
+        directionsfile.parse(bytes(moved), mask.numpy(), file)
     for wrong, message in [(data + b"\0", "bytes"), (data[:-8] + b"\xff" * 8, "push of -1")]:
         with pytest.raises(MaskError, match=message):
-            directions.parse_directions(wrong, mask, file)
+            directionsfile.parse(wrong, mask.numpy(), file)
     with pytest.raises(MaskError, match="another one"):
-        directions.parse_directions(data, mask, other)
+        directionsfile.parse(data, mask.numpy(), other)
     with pytest.raises(MaskError, match="blocks of 8"):
-        directions.parse_directions(data, torch.zeros_like(mask), file)
+        directionsfile.parse(data, np.zeros_like(mask), file)
 
 
 def test_directions_outside_the_mask_or_of_another_kind_are_not_written():

@@ -81,7 +81,6 @@ def test_logits_that_are_not_finite_are_refused(tiny_model, samples):
     tiny_model.train()
     for figure in (
         lambda: evaluate.accuracy(tiny_model, *samples),
-        lambda: evaluate.mia_auc(tiny_model, samples, samples),
         lambda: evaluate.divergence(tiny_model, tiny_model, samples.x),
     ):
         with pytest.raises(EvaluationError, match="not finite"):
@@ -103,6 +102,7 @@ def test_a_report_has_every_figure(tiny_model):
     alone = evaluate.report(tiny_model, domains)
     assert alone.forget_acc == evaluate.accuracy(tiny_model, *parts[0]) == alone.personal_acc
     assert alone.retain_acc == evaluate.accuracy(tiny_model, *parts[1])
-    assert alone.mia_auc == evaluate.mia_auc(tiny_model, domains.forget, domains.held_out)
+    losses = [evaluate.score(tiny_model, *part).losses for part in (domains.forget, domains.held_out)]
+    assert alone.mia_auc == evaluate.attack_auc(*losses)
     assert (alone.kl_forget, alone.kl_personal) == (None, None)
     assert evaluate.report(tiny_model, domains, tiny_model)._replace(kl_forget=None, kl_personal=None) == alone

@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from unlearning import backbones, datasets, maskfile, recipe
+from unlearning import backbones, datasets, fetch, maskfile, recipe
 from unlearning.__main__ import main
 
 
@@ -88,7 +88,7 @@ def test_personalising_by_other_methods_gives_a_file_that_evaluates(tmp_path, ti
 
 
 def test_training_on_source_code_makes_a_language_model(tmp_path, monkeypatch, capsys):
-    monkeypatch.setenv(datasets.FOLDER_VARIABLE, str(tmp_path))
+    monkeypatch.setenv(fetch.FOLDER_VARIABLE, str(tmp_path))
     (tmp_path / "code-go").mkdir()
     for number in range(10):
         (tmp_path / "code-go" / f"{number}.go").write_bytes(bytes(range(number, number + 200)) * 2)

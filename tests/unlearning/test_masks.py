@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from unlearning import masks
 from unlearning.errors import MaskError
+from unlearning.gradients import Moments
 
 
 def test_saliency_is_equation_15():
@@ -36,12 +37,12 @@ def test_saliency_predicts_the_loss_of_a_quadratic():
 
 def test_ratio_spares_what_others_need_and_ignores_the_scale_of_the_retain_loss():
     theta = torch.ones(3)
-    forget = (torch.zeros(3), torch.tensor([1.0, 1.0, 0.5]))
-    retain = (torch.zeros(3), torch.tensor([4.0, 0.0, 0.0]))
+    forget = Moments(torch.zeros(3), torch.tensor([1.0, 1.0, 0.5]))
+    retain = Moments(torch.zeros(3), torch.tensor([4.0, 0.0, 0.0]))
     scores = masks.ratio(theta, forget, retain)
     assert scores.argsort(descending=True).tolist() == [1, 2, 0]
-    torch.testing.assert_close(masks.ratio(theta, forget, (retain[0], retain[1] * 9)) * 9, scores)
-    assert torch.isfinite(masks.ratio(theta, forget, (torch.zeros(3), torch.zeros(3)))).all()
+    torch.testing.assert_close(masks.ratio(theta, forget, retain._replace(fisher=retain.fisher * 9)) * 9, scores)
+    assert torch.isfinite(masks.ratio(theta, forget, Moments(torch.zeros(3), torch.zeros(3)))).all()
 
 
 @settings(max_examples=50, deadline=None)
@@ -138,7 +139,7 @@ def test_runs_that_cannot_give_a_good_mask_are_refused_before_any_score():
         with pytest.raises(MaskError, match=message):
             masks.check_runs(budget, 512, 16, runs)
     with pytest.raises(MaskError, match="retain set"):
-        masks.SCORES["ratio"].compute(masks.Evidence(torch.ones(2), masks.Moments(torch.ones(2), torch.ones(2))))
+        masks.SCORES["ratio"].compute(masks.Evidence(torch.ones(2), Moments(torch.ones(2), torch.ones(2))))
 
 
 def test_a_last_chunk_that_is_short_is_covered():

@@ -11,11 +11,9 @@ from unlearning.personalize import Personalisation, Training
 def trained(seed):
     torch.manual_seed(seed)
     model = backbones.build(TINY)
-    train = datasets.load("digits").train
-    seen = []
-    losses = personalize.train(
-        model, train.x[:96], train.y[:96], 3, 2e-3, seed, lambda done, text: seen.append((done, text))
-    )
+    data, seen = datasets.load("digits").train.first(96), []
+    how = Training(3, 2e-3)
+    losses = personalize.train(model, data, how, seed, lambda done, text: seen.append((done, text)))
     return model, losses, seen
 
 
@@ -34,16 +32,16 @@ def test_training_repeats_exactly_lowers_the_loss_and_reports():
 def test_settings_without_sense_are_refused(tiny_model, samples):
     for epochs, lr in ((0, 1e-3), (1, 0.0), (1, -1.0)):
         with pytest.raises(DatasetError, match="at least 1"):
-            personalize.train(tiny_model, *samples, epochs, lr, 0)
+            personalize.train(tiny_model, samples, Training(epochs, lr), 0)
     with pytest.raises(DatasetError, match="0 images"):
-        personalize.train(tiny_model, samples.x[:0], samples.y[:0], 1, 1e-3, 0)
+        personalize.train(tiny_model, samples.first(0), Training(1, 1e-3), 0)
 
 
 def test_divergence_is_reported(tiny_model, samples):
     with torch.no_grad():
         tiny_model.head.weight.fill_(float("nan"))
     with pytest.raises(DatasetError, match="lower the learning rate"):
-        personalize.train(tiny_model, *samples, 1, 1e-3, 0)
+        personalize.train(tiny_model, samples, Training(1, 1e-3), 0)
 
 
 def test_accuracy_counts_right_answers_in_every_batching():
@@ -62,7 +60,7 @@ def test_pinned_weights_stay_exactly_zero_and_the_others_learn(tiny_model, sampl
         for name, pin in pins.items():
             tiny_model.get_parameter(name).masked_fill_(pin, 0)
     before = {name: tiny_model.get_parameter(name).detach().clone() for name in names}
-    personalize.train(tiny_model, *samples, 3, 1e-2, 0, pinned=pins)
+    personalize.train(tiny_model, samples, Training(3, 1e-2), 0, pinned=pins)
     for name, pin in pins.items():
         after = tiny_model.get_parameter(name).detach()
         assert not after[pin].any()
@@ -79,7 +77,7 @@ def test_pins_that_do_not_fit_are_refused(tiny_model, samples):
         ({name: every}, "is not zero"),
     ):
         with pytest.raises(ArchitectureError, match=message):
-            personalize.train(tiny_model, *samples, 1, 1e-3, 0, pinned=pins)
+            personalize.train(tiny_model, samples, Training(1, 1e-3), 0, pinned=pins)
 
 
 def personalised(model, samples, how, **more):

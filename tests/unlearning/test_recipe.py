@@ -153,8 +153,7 @@ def test_the_whole_chain_masks_compensates_and_stays_on_the_grid(tiny, tiny_mode
     state = tiny_model.state_dict()
     mask = recipe.compute_mask(TINY, tiny / "global.safetensors", CONFIG)
     factors = recipe.curvature(TINY, tiny / "global.safetensors", tiny / "data.npz", TARGETS)
-    gone = torch.zeros(mask.total, dtype=torch.bool)
-    gone[torch.from_numpy(mask.indices)] = True
+    gone = masks.as_bool(mask.indices, mask.total)
     w = lattice.to_grid(backbones.flatten_targets(state, TARGETS), 22)
     solution = lattice.solve(w.view(-1, 64), factors, gone.view(-1, 64), 1024)
     flat = lattice.from_grid(solution.w_new, 22).view(-1)
@@ -247,8 +246,7 @@ def test_forget_directions_are_gradients_of_the_forget_set_where_something_is_ma
     again = recipe.compute_mask(TINY, tiny / "global.safetensors", config)
     assert made.directions_file == again.directions_file
     assert made.recipe["directionsSha256"] == hashlib.sha256(made.directions_file).hexdigest()
-    gone = torch.zeros(made.total, dtype=torch.bool)
-    gone[torch.from_numpy(made.indices)] = True
+    gone = masks.as_bool(made.indices, made.total)
     blocks, rows = gone.view(-1, 32), made.directions.rows.double()
     assert rows.shape == (256, wanted.get("count", 1), 32)
     assert int(rows.abs().max()) == wanted.get("limit", 15)
@@ -281,8 +279,7 @@ def test_cleaned_directions_leave_out_what_retained_data_needs(tiny, tiny_model)
     assert (cleaned.directions.push > 0).sum() > 0
     parsed = recipe.MaskConfig.parse(config)
     forget, retain = recipe._forget_and_retain(parsed)
-    gone = torch.zeros(plain.total, dtype=torch.bool)
-    gone[torch.from_numpy(plain.indices)] = True
+    gone = masks.as_bool(plain.indices, plain.total)
     state = tiny_model.state_dict()
     masked = backbones.flatten_targets(state, TARGETS).masked_fill(gone, 0)
     model = backbones.with_weights(TINY, backbones.unflatten(state, TARGETS, masked))
@@ -307,8 +304,7 @@ def test_directions_that_set_the_forget_set_apart_say_so_and_cost_the_rest_less(
     assert made.recipe["directions"]["contrast"] == 1
     assert made.recipe["retainedSamples"] > 0 == plain.recipe["retainedSamples"]
     _, retain = recipe._forget_and_retain(recipe.MaskConfig.parse(config))
-    gone = torch.zeros(made.total, dtype=torch.bool)
-    gone[torch.from_numpy(made.indices)] = True
+    gone = masks.as_bool(made.indices, made.total)
     masked = backbones.flatten_targets(tiny_model.state_dict(), TARGETS).masked_fill(gone, 0)
     model = backbones.with_weights(TINY, backbones.unflatten(tiny_model.state_dict(), TARGETS, masked))
     needed = gradients.mean_gradient(model, *retain, TARGETS, signal=losses.SIGNALS["probability"]).view(-1, 1, 32)

@@ -22,7 +22,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -45,8 +44,8 @@ from unlearning.errors import DatasetError
 from unlearning.obs import Directions
 from unlearning.personalize import Personalisation, Training
 from unlearning.progress import Progress, part_of
-from unlearning.reproduce import language_report
-from unlearning.reproduce.steps import Steps
+from unlearning.reproduce import compensation, language_report
+from unlearning.reproduce.steps import Steps, plain
 
 FORGET, PERSONAL = "code-go", "code-rust"
 RETAIN: Final = ("code-python", "code-erlang")
@@ -62,7 +61,6 @@ METHODS: Final = (
     "scrub",
     "exact",
 )
-_SOFTNESS: Final = 1.0  # of integer directions: next to nothing beside their squares
 _STEPS = 4 + len(METHODS) + 1  # of one seed
 
 
@@ -129,9 +127,9 @@ def run(
     found = []
     for number, seed in enumerate(seeds):
         report = part_of(progress, number / len(seeds), (number + 1) / len(seeds))
-        steps = Steps(work / "language", {"seed": seed, "setting": _plain(setting)}, report, _STEPS)
+        steps = Steps(work / "language", {"seed": seed, "setting": plain(setting)}, report, _STEPS)
         found.append(one_seed(setting, data, seed, steps))
-    return language_report.write(out, seeds, _plain(setting), found)
+    return language_report.write(out, seeds, plain(setting), found)
 
 
 def load(setting: Setting) -> Data:
@@ -145,21 +143,19 @@ def load(setting: Setting) -> Data:
                 f"{name} has {len(whole.train.y)} + {len(whole.test.y)} windows, "
                 f"expected {wanted} + {setting.tests}"
             )
-        train[name], test[name] = _first(whole.train, wanted), _first(whole.test, setting.tests)
+        train[name], test[name] = whole.train.first(wanted), whole.test.first(setting.tests)
     return Data(train, test)
 
 
 def one_seed(setting: Setting, data: Data, seed: int, steps: Steps) -> dict[str, Any]:
     """Every method's figures, and the trade-off over budgets: {"methods": {...}, "budgets": [...]}."""
     shape = setting.architecture
-    everything = _together([data.train[name] for name in (*RETAIN, FORGET)])
-    retained = _together([data.train[name] for name in RETAIN])
+    everything = datasets.together([data.train[name] for name in (*RETAIN, FORGET)])
+    retained = datasets.together([data.train[name] for name in RETAIN])
 
     def trained(part: Part, name: str) -> dict[str, Tensor]:
-        torch.manual_seed(seed)
-        model = backbones.build(shape)
-        personalize.fit(model, part, setting.training, seed, checkpoint=steps.checkpoint(name))
-        return model.state_dict()
+        kept = steps.checkpoint(name)
+        return personalize.trained(shape, part, setting.training, seed, checkpoint=kept).state_dict()
 
     def personal(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         model = backbones.with_weights(shape, state)
@@ -171,9 +167,9 @@ def one_seed(setting: Setting, data: Data, seed: int, steps: Steps) -> dict[str,
     gold = backbones.with_weights(shape, steps.weights("exact", lambda: personal(without)))
     client = Client(setting, data, first, mine, seed)
     domains = evaluate.Domains(
-        _first(data.train[FORGET], setting.tests),
+        data.train[FORGET].first(setting.tests),
         data.test[FORGET],
-        _together([data.test[name] for name in RETAIN]),
+        datasets.together([data.test[name] for name in RETAIN]),
         data.test[PERSONAL],
     )
     methods = {}
@@ -207,10 +203,10 @@ class Client:
     def unlearned(self, method: str) -> nn.Module:
         """The client's model after one of METHODS but `exact`."""
         if method == "gradient_ascent":
-            forget = _first(self.data.train[FORGET], self.setting.personal_windows // 2)
+            forget = self.data.train[FORGET].first(self.setting.personal_windows // 2)
             return baselines.gradient_ascent(self._model(self.mine), forget, self.setting.ascent, self.seed)
         if method == "scrub":
-            forget = _first(self.data.train[FORGET], self.setting.personal_windows // 2)
+            forget = self.data.train[FORGET].first(self.setting.personal_windows // 2)
             own = self.data.train[PERSONAL]
             return baselines.scrub(self._model(self.mine), forget, own, self.setting.scrub, self.seed)
         return self._with(self.theta if method == "before" else self.weights(method, self.setting.budget))
@@ -253,9 +249,7 @@ class Client:
             gradient = gradients.mean_gradient(model, *forget, self.names)
             curvature = fisher.diagonal(gradients.per_sample(model, *forget, self.names, 16))
             self._kept["scores"] = masks.saliency(self.theta0, gradient, curvature)
-        mask = torch.zeros(len(self.theta), dtype=torch.bool)
-        mask[torch.from_numpy(masks.select(self._kept["scores"], budget, self.setting.block_size))] = True
-        return mask
+        return masks.as_bool(masks.select(self._kept["scores"], budget, self.setting.block_size), len(self.theta))
 
     def _curvature(self) -> Tensor:
         """The client's damped curvature in full blocks (nb, B, B), taken before any mask."""
@@ -263,16 +257,14 @@ class Client:
             model, size = self._model(self.mine), self.setting.block_size
             grads = gradients.per_sample(model, *self._sample(PERSONAL), self.names, 16)
             factors = fisher.block_factors(grads, size, size)
-            moment = factors.transpose(1, 2) @ factors
-            mean = moment.diagonal(dim1=1, dim2=2).mean()
             self._kept["factors"] = factors
-            self._kept["curvature"] = moment + self.setting.damping * mean * torch.eye(size)
+            self._kept["curvature"] = compensation.damped(factors, self.setting.damping)
         return self._kept["curvature"]
 
     def _directions(self, mask: Tensor) -> Directions:
         """The provider's mean gradient on Go at the masked global model, which points back: of length 1 a block."""
-        state = backbones.unflatten(self.first, self.names, torch.where(mask, 0.0, self.theta0))
-        gradient = gradients.mean_gradient(self._model(state), *self._sample(FORGET), self.names)
+        model = self._model(backbones.masked(self.first, self.names, mask))
+        gradient = gradients.mean_gradient(model, *self._sample(FORGET), self.names)
         rows = self._blocks(torch.where(mask, 0.0, gradient).double()).unsqueeze(1)
         return Directions(functional.normalize(rows, dim=2, eps=1e-30), torch.zeros(len(rows), 1).double(), 0.0)
 
@@ -280,17 +272,15 @@ class Client:
         """Compensation as it is proved: on the grid, with integer factors of low rank, and integer directions."""
         setting, steps = self.setting, 2.0**self.setting.grid_bits
         self._curvature()
-        factors = lattice.quantise_factors(self._kept["factors"][:, : setting.rank], setting.factor_limit)
         if directions is not None:
             rows = lattice.quantise_factors(directions.rows, setting.factor_limit)
             push = directions.push * rows.double().norm(dim=2) * steps  # in units of the rows times grid steps
-            directions = Directions(rows, push.round().long(), _SOFTNESS)
-        grid = self._blocks(lattice.to_grid(self.theta, setting.grid_bits))
-        solved = lattice.solve_directed(grid, factors, self._blocks(mask), setting.integer_damping, directions)
-        return lattice.from_grid(solved.w_new, setting.grid_bits).flatten()
+            directions = Directions(rows, push.round().long(), compensation.SOFTNESS)
+        factors = self._kept["factors"][:, : setting.rank]
+        return compensation.in_integers(self.theta, mask, factors, directions, setting)
 
     def _sample(self, language: str) -> Part:
-        return _first(self.data.train[language], self.setting.gradients)
+        return self.data.train[language].first(self.setting.gradients)
 
     def _blocks(self, flat: Tensor) -> Tensor:
         return flat.reshape(-1, self.setting.block_size)
@@ -300,18 +290,3 @@ class Client:
 
     def _with(self, flat: Tensor) -> nn.Module:
         return self._model(backbones.unflatten(self.mine, self.names, flat))
-
-
-def _first(part: Part, count: int) -> Part:
-    return Part(part.x[:count], part.y[:count])
-
-
-def _together(parts: Sequence[Part]) -> Part:
-    return Part(np.concatenate([part.x for part in parts]), np.concatenate([part.y for part in parts]))
-
-
-def _plain(setting: Setting) -> dict[str, Any]:
-    """The setting as JSON has it."""
-    return {
-        name: value._asdict() if hasattr(value, "_asdict") else value for name, value in setting._asdict().items()
-    }

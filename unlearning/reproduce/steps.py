@@ -14,6 +14,13 @@ from unlearning import backbones
 from unlearning.progress import Progress, silent
 
 
+def plain(settings: Any) -> Any:
+    """Settings as JSON has them: named tuples, at any depth, as objects."""
+    if hasattr(settings, "_asdict"):
+        return {name: plain(value) for name, value in settings._asdict().items()}
+    return settings
+
+
 class Steps:
     """One run's steps, in a folder of its own: settings that differ give another folder.
 

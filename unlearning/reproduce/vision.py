@@ -29,8 +29,8 @@ from unlearning.datasets import Part
 from unlearning.obs import Directions
 from unlearning.personalize import Training
 from unlearning.progress import Progress, part_of
-from unlearning.reproduce import vision_models, vision_report
-from unlearning.reproduce.steps import Steps
+from unlearning.reproduce import compensation, vision_models, vision_report
+from unlearning.reproduce.steps import Steps, plain
 from unlearning.reproduce.vision_models import HOLDING, LACKING, Data, Models, Size, State
 
 METHODS: Final = (
@@ -47,7 +47,6 @@ METHODS: Final = (
 )
 WITH_CLASS: Final = "exact_with_class"
 _BATCH: Final = 64
-_SOFTNESS: Final = 1.0  # of integer directions: next to nothing beside their squares
 _RETAINED_RANK: Final = 16  # of the provider's retained curvature in a block
 _FORGOTTEN: Final = 512  # of the forget set: what the baselines are given
 
@@ -89,11 +88,6 @@ class Setting(NamedTuple):
     scrub: baselines.Scrub = baselines.Scrub(epochs=1, max_epochs=1, lr=1e-4)
     tests: int = 3000
     curve_tests: int = 500
-
-    def plain(self) -> dict[str, Any]:
-        """As JSON, for the record and the folder's name."""
-        nested = {"size": self.size.plain(), "operator": self.operator._asdict()}
-        return self._asdict() | nested | {"ascent": self.ascent._asdict(), "scrub": self.scrub._asdict()}
 
 
 CLASS: Final = Setting(vision_models.CLASS, Operator())
@@ -137,13 +131,13 @@ def one_seed(
     size, data = setting.size, vision_models.draw(setting.size, seed)
     training = Steps(
         work / "vision-models",
-        {"seed": seed, "size": size.plain()},
+        {"seed": seed, "size": plain(size)},
         part_of(progress, 0.0, 0.6),
         2 + 2 * len(size.clients),
     )
     models = vision_models.train(size, data, seed, training)
     expected = len(size.clients) * (len(METHODS) + 2)
-    steps = Steps(work / name, {"seed": seed, "setting": setting.plain()}, part_of(progress, 0.6, 1.0), expected)
+    steps = Steps(work / name, {"seed": seed, "setting": plain(setting)}, part_of(progress, 0.6, 1.0), expected)
     provider = Provider(setting, data, models.first)
     found = {}
     for client in size.clients:
@@ -173,10 +167,8 @@ class Provider:
         runs = None
         if how.density is not None:
             runs = masks.row_runs([self.first[name].shape for name in self.names], how.density)
-        mask = torch.zeros(len(self.theta), dtype=torch.bool)
         chosen = masks.select(self._score(how.score), how.budget, how.block_size, runs)
-        mask[torch.from_numpy(chosen)] = True
-        return mask
+        return masks.as_bool(chosen, len(self.theta))
 
     def directions(self, mask: Tensor, how: Operator) -> Directions:
         """Integer forget directions and their push: each block's in proportion to its forget gradient."""
@@ -187,12 +179,12 @@ class Provider:
         length = forget.norm(dim=1, keepdim=True)
         size = how.push * self._lost(mask) * how.block_size**0.5
         push = size * length / length.mean().clamp(min=1e-30) * rows.double().norm(dim=2)
-        return Directions(rows, (push * 2.0**self.setting.grid_bits).round().long(), _SOFTNESS)
+        return Directions(rows, (push * 2.0**self.setting.grid_bits).round().long(), compensation.SOFTNESS)
 
     def _cleaned(self, forget: Tensor, how: Operator) -> Tensor:
         """Forget gradients (nb, B) turned away from what retained samples need: a step that costs them least."""
         if how.block_size not in self._retained:
-            sample = first(self.data.retain, self.setting.gradients)
+            sample = self.data.retain.first(self.setting.gradients)
             grads = gradients.per_sample(self._model(self.first), *sample, self.names, _BATCH)
             self._retained[how.block_size] = fisher.block_factors(grads, how.block_size, _RETAINED_RANK)
         return directions.cleaned(forget.unsqueeze(1), self._retained[how.block_size], how.cleaning or 0.0).squeeze(
@@ -209,17 +201,17 @@ class Provider:
             self._scores[name] = masks.SCORES[name].compute(masks.Evidence(self.theta, forget, retain))
         return self._scores[name]
 
-    def _moments(self, part: Part) -> masks.Moments:
-        sample = first(part, self.setting.gradients)
-        return masks.Moments(*gradients.moments(self._model(self.first), *sample, self.names, _BATCH))
+    def _moments(self, part: Part) -> gradients.Moments:
+        sample = part.first(self.setting.gradients)
+        return gradients.moments(self._model(self.first), *sample, self.names, _BATCH)
 
     def _mean(self, mask: Tensor, how: Operator) -> Tensor:
         """The mean forget gradient at the masked model, where it points back to what was removed; 0 on the mask."""
         key = mask.numpy().tobytes(), how.signal, how.contrast
         if key not in self._means:
-            state = backbones.unflatten(self.first, self.names, self.theta.masked_fill(mask, 0.0))
-            model, signal = self._model(state), losses.SIGNALS[how.signal]
-            forget, retain = (first(part, self.setting.direction_samples) for part in self.data[:2])
+            model = self._model(backbones.masked(self.first, self.names, mask))
+            signal = losses.SIGNALS[how.signal]
+            forget, retain = (part.first(self.setting.direction_samples) for part in self.data[:2])
             found = gradients.contrasted(model, forget, retain, self.names, signal=signal, contrast=how.contrast)
             self._means[key] = found.masked_fill(mask, 0.0).double()
         return self._means[key]
@@ -251,13 +243,13 @@ class Client:
         """A method's figures against the gold standard."""
         data, tests = self.data, self.setting.tests
         parts = (data.forget, data.held_out, data.retain_test, data.personal_test)
-        domains = evaluate.Domains(*(first(part, tests) for part in parts))
+        domains = evaluate.Domains(*(part.first(tests) for part in parts))
         model = self.unlearned(method)
         return evaluate.report(model, domains, self._model(self.gold), seed=self.seed)._asdict()
 
     def unlearned(self, method: str) -> nn.Module:
         """The client's model after one of its methods."""
-        forget = first(self.data.forget, _FORGOTTEN)
+        forget = self.data.forget.first(_FORGOTTEN)
         if method == "gradient_ascent":
             return baselines.gradient_ascent(self._model(self.mine), forget, self.setting.ascent, self.seed)
         if method == "scrub":
@@ -272,8 +264,7 @@ class Client:
     def own(self) -> Part:
         """The client's data that is to be kept."""
         personal, label = self.data.personal[self.name], self.setting.size.forget_class
-        keep = personal.y != (-1 if label is None else label)
-        return Part(personal.x[keep], personal.y[keep])
+        return personal if label is None else personal.at(personal.y != label)
 
     def weights(self, method: str) -> Tensor:
         """The target weights (total,) after the mask and one of the ways to repair."""
@@ -298,22 +289,17 @@ class Client:
         for name in self.names:
             weights = state[name]
             hidden = mask[start : start + weights.numel()].reshape(-1, size)
-            curvature = self._damped(self._fisher(self._model(state), [name], size))
+            factors = self._fisher(self._model(state), [name], size)
+            curvature = compensation.damped(factors, self.setting.float_damping)
             repaired = obs.group_obs(weights.reshape(-1, size), hidden, curvature)
             state[name], start = repaired.float().reshape(weights.shape), start + weights.numel()
         return backbones.flatten_targets(state, self.names)
 
     def integer(self, mask: Tensor, how: Operator) -> Tensor:
         """Compensation as it is proved: on the grid, with integer factors of low rank, and integer directions."""
-        setting = self.setting
         factors = self._factors(how.block_size)[:, : how.rank]
-        whole = lattice.quantise_factors(factors, setting.factor_limit)
-        grid, hidden = (
-            each.reshape(-1, how.block_size) for each in (lattice.to_grid(self.theta, setting.grid_bits), mask)
-        )
         away = self.provider.directions(mask, how) if how.directed else None
-        solved = lattice.solve_directed(grid, whole, hidden, setting.integer_damping, away)
-        return lattice.from_grid(solved.w_new, setting.grid_bits).flatten()
+        return compensation.in_integers(self.theta, mask, factors, away, self.setting)
 
     def curves(self) -> dict[str, Any]:
         """Forget and personal accuracy over each of the operator's numbers, the others as they are.
@@ -338,7 +324,7 @@ class Client:
     def _briefly(self, weights: Tensor) -> dict[str, float]:
         model, tests = self._with(weights), self.setting.curve_tests
         forgotten = self.data.forget if self.setting.size.forget_class is None else self.data.held_out
-        parts = first(forgotten, tests), first(self.data.personal_test, tests)
+        parts = forgotten.first(tests), self.data.personal_test.first(tests)
         forget, personal = (evaluate.accuracy(model, *part) for part in parts)
         return {"forget_acc": forget, "personal_acc": personal}
 
@@ -349,25 +335,15 @@ class Client:
         return self._moment[block_size]
 
     def _fisher(self, model: nn.Module, names: Sequence[str], block_size: int) -> Tensor:
-        sample = first(self.data.personal[self.name], self.setting.gradients)
+        sample = self.data.personal[self.name].first(self.setting.gradients)
         grads = gradients.per_sample(model, *sample, names, _BATCH)
         return fisher.block_factors(grads, block_size, block_size)
 
     def _full(self, block_size: int) -> Tensor:
-        return self._damped(self._factors(block_size))
-
-    def _damped(self, factors: Tensor) -> Tensor:
-        moment = factors.transpose(1, 2) @ factors
-        mean = moment.diagonal(dim1=1, dim2=2).mean()
-        return moment + self.setting.float_damping * mean * torch.eye(factors.shape[2])
+        return compensation.damped(self._factors(block_size), self.setting.float_damping)
 
     def _with(self, weights: Tensor) -> nn.Module:
         return self._model(backbones.unflatten(self.mine, self.names, weights))
 
     def _model(self, state: State) -> nn.Module:
         return backbones.with_weights(self.shape, state)
-
-
-def first(part: Part, count: int) -> Part:
-    """The first `count` samples."""
-    return Part(part.x[:count], part.y[:count])

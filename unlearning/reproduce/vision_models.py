@@ -17,7 +17,6 @@ from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from unlearning import backbones, datasets, personalize
@@ -50,15 +49,6 @@ class Size(NamedTuple):
     def clients(self) -> tuple[str, ...]:
         """The clients of the experiment, by what their data is."""
         return (LACKING, HOLDING) if self.forget_class is not None else (HOLDING,)
-
-    def plain(self) -> dict[str, Any]:
-        """As JSON, for the record and the folder's name."""
-        found = self._asdict()
-        found["training"] = self.training._asdict()
-        found["personalisation"] = self.personalisation._asdict() | {
-            "training": self.personalisation.training._asdict()
-        }
-        return found
 
 
 CLASS: Final = Size()
@@ -95,23 +85,23 @@ def draw(size: Size, seed: int) -> Data:
     if size.forget_class is None:
         forgotten = np.arange(len(mine)) < size.forget_samples
         other = np.ones(len(whole.test.y), dtype=bool)
-        held_out = _at(whole.test, other)
+        held_out = whole.test.at(other)
     else:
         forgotten = whole.train.y[mine] == size.forget_class
         other = whole.test.y != size.forget_class
-        held_out = _at(whole.test, ~other)
+        held_out = whole.test.at(~other)
     private = Part(datasets.shift(whole.train.x[own], size.shift, seed), whole.train.y[own])
     turned = Part(datasets.shift(whole.test.x, size.shift, seed + 500_000), whole.test.y)
     clients = {HOLDING: private}
     if size.forget_class is not None:
-        clients[LACKING] = _at(private, private.y != size.forget_class)
+        clients[LACKING] = private.at(private.y != size.forget_class)
     return Data(
-        _at(whole.train, mine[forgotten]),
-        _at(whole.train, mine[~forgotten]),
+        whole.train.at(mine[forgotten]),
+        whole.train.at(mine[~forgotten]),
         clients,
         held_out,
-        _at(whole.test, other),
-        _at(turned, other),
+        whole.test.at(other),
+        turned.at(other),
     )
 
 
@@ -140,25 +130,18 @@ def train(size: Size, data: Data, seed: int, steps: Steps) -> Models:
     """All models of one seed, each trained once and kept by `steps`."""
     shape = architecture(size)
 
-    def learned(parts: list[Part], name: str) -> State:
-        torch.manual_seed(seed)
-        model = backbones.build(shape)
-        whole = Part(*(np.concatenate(each) for each in zip(*parts, strict=True)))
-        personalize.fit(model, whole, size.training, seed, checkpoint=steps.checkpoint(name))
-        return model.state_dict()
+    def learned(part: Part, name: str) -> State:
+        kept = steps.checkpoint(name)
+        return personalize.trained(shape, part, size.training, seed, checkpoint=kept).state_dict()
 
     def personal(state: Mapping[str, Tensor], client: str) -> State:
         model = backbones.with_weights(shape, state)
         return personalize.personalise(model, data.personal[client], size.personalisation, seed).state_dict()
 
-    first = steps.weights("global", lambda: learned([data.forget, data.retain], "global"))
-    without = steps.weights("retrained", lambda: learned([data.retain], "retrained"))
+    first = steps.weights("global", lambda: learned(datasets.together([data.forget, data.retain]), "global"))
+    without = steps.weights("retrained", lambda: learned(data.retain, "retrained"))
     mine, gold = {}, {}
     for client in size.clients:
         mine[client] = steps.weights(f"personal-{client}", functools.partial(personal, first, client))
         gold[client] = steps.weights(f"exact-{client}", functools.partial(personal, without, client))
     return Models(first, mine, gold)
-
-
-def _at(part: Part, chosen: np.ndarray) -> Part:
-    return Part(part.x[chosen], part.y[chosen])

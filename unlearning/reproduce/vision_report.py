@@ -10,6 +10,7 @@ import numpy as np
 
 from unlearning.reproduce import plots
 from unlearning.reproduce.figures import spread
+from unlearning.reproduce.steps import plain
 
 if TYPE_CHECKING:
     from unlearning.reproduce.vision import Setting
@@ -78,7 +79,7 @@ def _facts(setting: Setting, seeds: Sequence[int]) -> dict[str, Any]:
         "gradients": setting.gradients,
         "tests": setting.tests,
         "curve_tests": setting.curve_tests,
-        **size.plain(),
+        **plain(size),
         **operator._asdict(),
         "signal": _SIGNALS[operator.signal],
         "direction_samples": setting.direction_samples,
