@@ -3,8 +3,7 @@
 Lock and crash order: `append` and `publish_checkpoint` take one advisory lock until the transaction ends, so
 leaves get consecutive indices and a checkpoint never sees half of an append. A leaf and the subtrees that it
 completes are written in the caller's transaction, together with the row that the leaf is about: all of it or
-none. `ledger.sequencer` puts independent statements of many writers into one transaction; both write through
-`write`.
+none. Who has many leaves writes them at once (`append_all`, `write`), in one look-up and two COPYs.
 """
 
 from __future__ import annotations

@@ -7,9 +7,7 @@ from typing import Final
 
 from django.db import InterfaceError, OperationalError
 
-from ledger.sequencer import SequencingError
-
-_DATABASE: Final = (OperationalError, InterfaceError, SequencingError)
+_DATABASE: Final = (OperationalError, InterfaceError)
 _STORAGE: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import uuid
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final, get_args
 
@@ -21,10 +22,12 @@ from ledger.statements.predicates.window_policy import WindowPolicy
 from ledger.workflow import events
 from ledger.workflow.actors import SYSTEM, Actor
 from ledger.workflow.errors import WorkflowError
+from ledger.workflow.lists import slices
 from ledger.workflow.settling import settle_window
-from ledger.workflow.step import exclusive, expect_reason, get_or_refuse, log_own
+from ledger.workflow.step import exclusive, expect_reason, get_or_refuse, log_own, log_own_in_turn
 
 SECRET_BYTES: Final = 32
+_BATCH: Final = 500  # orders that are logged at once: bounds the memory
 EXCEPTIONS: Final[tuple[str, ...]] = get_args(predicates.OrderException.model_fields["reason"].annotation)
 #: The next step is the provider's own: whoever waits in these must not be blamed, nor overtaken.
 OURS: Final = (Order.State.CLAIMED, Order.State.PROVED)
@@ -43,8 +46,8 @@ def issue_orders(window: Window) -> None:
         model=window.model, state=ClientModel.State.CURRENT, entry__index__lt=window.mask_entry.index
     )
     ready = committed.exclude(client__in=suspended_clients())
-    for client_model in ready.select_related("client", "circuit__entry", "entry").order_by("entry"):
-        _issue(window, client_model, policy.coverage, due)
+    for some in slices(list(ready.select_related("circuit__entry", "entry").order_by("entry")), _BATCH):
+        _issue(window, some, policy.coverage, due)
 
 
 def due_at(policy: WindowPolicy, requests_due: datetime, now: datetime) -> datetime:
@@ -59,37 +62,44 @@ def suspended_clients() -> QuerySet[Client]:
     return Client.objects.filter(suspensions__isnull=False, suspensions__lifted_entry=None)
 
 
-def _issue(window: Window, client_model: ClientModel, coverage: str, due: datetime) -> None:
-    assert window.mask_entry is not None
-    name, secret = uuid.uuid4(), b"" if coverage == FULL else os.urandom(SECRET_BYTES)
-    digest = hashlib.sha256(secret).hexdigest() if secret else None
-    entry = log_own(
-        predicates.Order(
-            order=str(name),
-            window=str(window.uuid),
-            client=str(client_model.client_id),
-            commitment=log.entry_ref(client_model.entry),
-            mask=log.entry_ref(window.mask_entry),
-            circuit=log.entry_ref(client_model.circuit.entry),
-            coverage=coverage,
-            draw_sha256=digest,
-            due_at=due,
+def _issue(window: Window, client_models: Sequence[ClientModel], coverage: str, due: datetime) -> None:
+    rows = []
+    for client_model in client_models:
+        secret = b"" if coverage == FULL else os.urandom(SECRET_BYTES)
+        rows.append(
+            Order(
+                uuid=uuid.uuid4(),
+                window=window,
+                client_model=client_model,
+                due_at=due,
+                coverage=coverage,
+                draw_sha256=hashlib.sha256(secret).hexdigest() if secret else "",
+                draw_secret=secret.hex(),
+            )
         )
+    for row, entry in zip(rows, log_own_in_turn(_said_of(window, row) for row in rows), strict=True):
+        row.entry = entry
+    Order.objects.bulk_create(rows)
+    for row in rows:
+        events.record(
+            "order.issued", window=window.uuid, order=row.uuid, client=row.client_model.client_id,
+            model=window.model_id, entry=row.entry,
+        )  # fmt: skip
+
+
+def _said_of(window: Window, row: Order) -> predicates.Order:
+    assert window.mask_entry is not None
+    return predicates.Order(
+        order=str(row.uuid),
+        window=str(window.uuid),
+        client=str(row.client_model.client_id),
+        commitment=log.entry_ref(row.client_model.entry),
+        mask=log.entry_ref(window.mask_entry),
+        circuit=log.entry_ref(row.client_model.circuit.entry),
+        coverage=row.coverage,
+        draw_sha256=row.draw_sha256 or None,
+        due_at=row.due_at,
     )
-    order = Order.objects.create(
-        uuid=name,
-        window=window,
-        client_model=client_model,
-        due_at=due,
-        coverage=coverage,
-        draw_sha256=digest or "",
-        draw_secret=secret.hex(),
-        entry=entry,
-    )
-    events.record(
-        "order.issued", window=window.uuid, order=order.uuid, client=client_model.client_id, model=window.model_id,
-        entry=entry,
-    )  # fmt: skip
 
 
 @exclusive

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.db import transaction
 
 from ledger import keys, log
 from ledger.models import LogEntry
-from ledger.sequencer import append_many
 from tests.ledger.test_log import SIGNER, append, envelope
 
 GOCODE = Path("/usr/share/gocode")
@@ -45,7 +45,8 @@ def read(readlog: Path, address: str, key: str) -> subprocess.CompletedProcess[s
 def test_go_reads_and_verifies_the_served_log(readlog: Path, live_server: Any) -> None:
     key = keys.log_signer().vkey
     for size in SIZES:
-        append_many((envelope(), SIGNER) for _ in range(size - log.size()))
+        with transaction.atomic():
+            log.append_all([envelope() for _ in range(size - log.size())], SIGNER)
         log.publish_checkpoint()
         if size + 1 not in SIZES:
             append()  # not covered by any checkpoint, so it must not be served

@@ -140,12 +140,12 @@ django.setup()
 from django.db import connection, transaction
 from ledger import log
 from ledger.models import Client
-from ledger.sequencer import append_many
 from ledger.workflow.clients import invite_client
 from tests.ledger.test_log import SIGNER, append, envelope
 
 append(2)
-append_many((envelope(), SIGNER) for _ in range(3))
+with transaction.atomic():
+    log.append_all([envelope() for _ in range(3)], SIGNER)
 client, _ = invite_client("somebody")
 Client.objects.filter(pk=client.pk).update(name="somebody else")
 print(log.publish_checkpoint().size)
@@ -153,7 +153,7 @@ print(log.publish_checkpoint().size)
 
 
 def test_the_application_works(url: str) -> None:
-    """All that it has to do: append either way, publish, change its own rows."""
+    """All that it has to do: append one or many, publish, change its own rows."""
     root = Path(__file__).resolve().parents[2]
     environment = {
         **os.environ, "DATABASE_URL": url, "DJANGO_SETTINGS_MODULE": "ledger.settings", "PYTHONPATH": str(root)

@@ -30,7 +30,7 @@ from ledger.workflow import erase, exports, requests
 from prover_worker import tasks
 from tests.ledger.api.parts import by_officer, fresh, officer
 from tests.ledger.story import FORGET, Story, nobody
-from tests.ledger.test_sequencer import in_child
+from tests.ledger.test_log_writers import in_child
 
 PERSON = "Renate Müller-Özdemir"
 

@@ -1,4 +1,4 @@
-"""Group commit: threads and processes at once, the same statement twice, kill -9 at every step."""
+"""Many writers of the log: threads and processes at once, the same statement twice, kill -9 at every step."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,9 +16,8 @@ import psycopg
 import pytest
 from django.db import connection, transaction
 
-from ledger import log, sequencer
+from ledger import log
 from ledger.models import Checkpoint, LogEntry, LogNode
-from ledger.sequencer import SequencingError, append_many
 from ledger.statements.dsse import Envelope
 from ledger.statements.errors import StatementError
 from ledger.statements.predicates.base import LogRef
@@ -30,7 +28,8 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def put(*envelopes: Envelope) -> list[LogRef]:
-    return append_many((one, SIGNER) for one in envelopes)
+    with transaction.atomic():
+        return [log.entry_ref(entry) for entry in log.append_all(envelopes, SIGNER)]
 
 
 def check_log(promised: list[LogRef]) -> None:
@@ -62,34 +61,11 @@ def test_places_are_given_in_order() -> None:
     check_log(put(one, two, three))
 
 
-def test_it_is_the_same_log_as_the_workflows() -> None:
-    one, two, three = envelope(), envelope(), envelope()
-    with transaction.atomic():
-        first = log.append(one, SIGNER)
-    (second, again) = put(two, one)
-    with transaction.atomic():
-        assert log.append(two, SIGNER).index == second.index == 1
-        assert log.append(three, SIGNER).index == 2
-    assert again == log.entry_ref(first)
-    check_log([second, again])
-
-
-def test_not_inside_a_transaction() -> None:
-    with transaction.atomic(), pytest.raises(RuntimeError, match="inside a transaction"):
-        put(envelope())
-    assert LogEntry.objects.count() == 0
-
-
 def test_what_is_no_statement_stops_nobody_else() -> None:
     with pytest.raises(StatementError):
         put(envelope(), Envelope(b"{}", "application/vnd.in-toto+json", envelope().signatures))
     assert LogEntry.objects.count() == 0
     check_log(put(envelope()))
-
-
-def test_a_batch_larger_than_the_limit_of_one_transaction(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sequencer, "MAX_BATCH", 3)
-    check_log(in_threads(4, lambda _: put(*(envelope() for _ in range(5))) + put(envelope())))
 
 
 def in_threads(count: int, work: Callable[[int], list[LogRef]]) -> list[LogRef]:
@@ -111,44 +87,6 @@ def in_threads(count: int, work: Callable[[int], list[LogRef]]) -> list[LogRef]:
         thread.join()
     assert errors == []
     return promised
-
-
-def wait_until(happened: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 90
-    while not happened():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
-def end_whoever_waits_for_the_lock() -> bool:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
-        return bool(cursor.fetchall())
-
-
-def commits() -> int:
-    """Transactions that wrote rows, by their number in the rows."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT count(DISTINCT xmin::text) FROM ledger_logentry")
-        return int(cursor.fetchone()[0])
-
-
-def test_threads_share_commits() -> None:
-    twice = envelope()
-
-    def work(_: int) -> list[LogRef]:
-        return [ref for _ in range(6) for ref in put(envelope())] + put(twice)
-
-    with transaction.atomic():
-        log.lock()  # until here everybody gathers
-        threads = threading.Thread(target=lambda: promised.extend(in_threads(8, work)))
-        promised: list[LogRef] = []
-        threads.start()
-        wait_until(lambda: len(sequencer._queue._waiting) >= 7)
-    threads.join()
-    assert LogEntry.objects.count() == 8 * 6 + 1
-    assert commits() < 8 * 6
-    check_log(promised)
 
 
 def test_threads_workflow_and_checkpoints_at_once() -> None:
@@ -236,43 +174,6 @@ def test_kill_9_before_and_after_every_write(after: bool) -> None:
     assert LogEntry.objects.count() == 3 + 2 * len(statuses)
 
 
-def test_a_lost_connection_is_told_to_all_who_waited() -> None:
-    failed: list[SequencingError] = []
-
-    def work(_: int) -> list[LogRef]:
-        try:
-            return put(envelope())
-        except SequencingError as error:
-            failed.append(error)
-            return []
-
-    with transaction.atomic():
-        log.lock()
-        threads = threading.Thread(target=in_threads, args=(4, work))
-        threads.start()
-        wait_until(lambda: len(sequencer._queue._waiting) >= 3)
-        wait_until(end_whoever_waits_for_the_lock)
-    threads.join()
-    assert failed
-    assert "append the same again" in str(failed[0])
-    check_log(put(envelope()))
-
-
-def test_who_is_interrupted_while_waiting_leaves_the_lead_to_the_next() -> None:
-    queue = sequencer._Queue()
-    one, two, three = (sequencer._Ticket([]) for _ in range(3))
-    queue._led = True
-    queue._waiting.extend([one, two, three])
-    queue._leave(three)
-    assert not two.called.is_set()
-    one.called.set()  # its turn has come, and now Ctrl-C
-    queue._leave(one)
-    assert two.called.is_set()
-    queue._leave(two)
-    assert not queue._led
-    queue._leave(two)  # no longer there: nothing to do
-
-
 SERVER_CRASH = """
 import os, sys, threading, time
 import psutil
@@ -284,9 +185,8 @@ from django.core.management import call_command
 from django.db import connection
 from ledger import embedded, log
 from ledger.models import LogEntry
-from ledger.sequencer import SequencingError, append_many
-from tests.ledger.test_log import SIGNER, envelope
-from tests.ledger.test_sequencer import check_log
+from tests.ledger.test_log import envelope
+from tests.ledger.test_log_writers import check_log, put
 
 call_command("migrate", verbosity=0)
 promised, unanswered, crashed = [], [], threading.Event()
@@ -295,7 +195,7 @@ def write():
     while not crashed.is_set():
         one = envelope()
         try:
-            promised.extend(append_many([(one, SIGNER)]))
+            promised.extend(put(one))
         except Exception:
             unanswered.append(one)
             break
@@ -319,7 +219,7 @@ psutil.wait_procs(family, timeout=20)
 check_log(promised)
 stored = LogEntry.objects.count()
 assert len(promised) <= stored <= len(promised) + len(unanswered), (len(promised), stored)
-promised += append_many((one, SIGNER) for one in unanswered)
+promised += put(*unanswered)
 check_log(promised)
 assert unanswered and LogEntry.objects.count() == len(promised)
 print("kept", len(promised))
