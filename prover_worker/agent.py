@@ -46,6 +46,7 @@ from prover_worker.client_base import Report
 from prover_worker.crew import Crew
 from prover_worker.damage import Limits
 from prover_worker.errors import AgentError, LedgerAway, LimitExceeded, ProverError
+from prover_worker.memory import balance
 from prover_worker.profiles import PROFILES, STEADY
 from prover_worker.watching import Outcome, carry_out, watch
 from prover_worker.work_folder import Site
@@ -75,6 +76,11 @@ def main(arguments: Sequence[str] | None = None, make_agent: Callable[..., Agent
     except (ProverError, UnlearningError, StatementError, TlogError, OSError) as error:
         print(f"agent: {error}", file=sys.stderr)
         return _status_of(error)
+    except MemoryError:
+        print(
+            f"agent: no memory is left ({balance(None)} now); run the same command again to go on", file=sys.stderr
+        )
+        return WRONG
     except Exception as error:  # noqa: BLE001 - the log has all of it
         print(f"agent: unexpected {type(error).__name__}: {error}; see `support-bundle`", file=sys.stderr)
         return WRONG

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import IO, Any, Final
 
 from prover_worker.agent_state import PARTIAL, Folder
+from prover_worker.disks import room_for
 from prover_worker.errors import AgentError
 
 #: 1 had no folder.json, and of the files that came later it has none; every agent since reads it.
@@ -36,7 +37,9 @@ def held(folder: Folder, command: str) -> Iterator[None]:
 
     Raises AgentError if another process holds it, naming that process.
     """
-    folder.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with room_for("folder.lock", folder.path):
+        folder.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        folder.file("folder.lock").touch(mode=0o600)
     with folder.file("folder.lock").open("a") as lock:
         _take(lock, folder)
         check_schema(folder)

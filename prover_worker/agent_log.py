@@ -17,6 +17,7 @@ from logging.handlers import RotatingFileHandler
 from typing import Final
 
 from prover_worker.agent_state import Folder
+from prover_worker.disks import room_for
 
 LEVELS: Final = ("debug", "info", "warning", "error")
 NAME: Final = "agent.log"
@@ -28,8 +29,9 @@ _LOGGER: Final = "prover_worker"
 def logging_to(folder: Folder, level: str) -> Iterator[None]:
     """Write this package's log records to the folder's log while the block runs."""
     logs = folder.sub("logs").path
-    logs.mkdir(parents=True, exist_ok=True, mode=0o700)
-    handler = _Log(logs / NAME, maxBytes=_BYTES, backupCount=_FILES - 1, encoding="utf-8")
+    with room_for("logs", folder.path):
+        logs.mkdir(parents=True, exist_ok=True, mode=0o700)
+        handler = _Log(logs / NAME, maxBytes=_BYTES, backupCount=_FILES - 1, encoding="utf-8")
     formatter = logging.Formatter("%(asctime)s %(process)d %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%SZ")
     formatter.converter = time.gmtime
     handler.setFormatter(formatter)

@@ -18,7 +18,6 @@ leaking them ends their hiding.
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -30,10 +29,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from prover_worker.disks import room_for
 from prover_worker.errors import AgentError
 
 PARTIAL: Final = ".part"  # how temporary files end; whoever takes the folder removes those left behind
-_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 @dataclass(frozen=True)
@@ -62,20 +61,14 @@ class Folder:
         """
         temporary = self.path / f".{name}.{os.getpid()}{PARTIAL}"
         try:
-            self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
-            os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600))
-            yield temporary
-            with temporary.open("rb") as file:
-                os.fsync(file.fileno())
-            temporary.replace(self.file(name))
-            _sync_folder(self.path)
-        except OSError as error:
-            if error.errno not in _FULL:
-                raise
-            raise AgentError(
-                f"the disk that holds {self.path} is full, so {name} was not written; make room and run the same "
-                "command again, it goes on"
-            ) from error
+            with room_for(name, self.path):
+                self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+                os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600))
+                yield temporary
+                with temporary.open("rb") as file:
+                    os.fsync(file.fileno())
+                temporary.replace(self.file(name))
+                _sync_folder(self.path)
         finally:
             temporary.unlink(missing_ok=True)
 

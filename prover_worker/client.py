@@ -31,7 +31,6 @@ from prover_worker.drawing import checked_draw
 from prover_worker.errors import AgentError
 from prover_worker.layout import Layout
 from prover_worker.ledger_client import LedgerClient
-from prover_worker.memory import fitting_jobs
 from prover_worker.prove import ChunkWitness, ProofFolder, prove_claim
 from prover_worker.release import Release
 from unlearning.maskfile import parse_mask
@@ -141,7 +140,7 @@ class Agent(Claiming):
         rows = layout.masked_rows(parse_mask(folder.read("mask.bin"))[1])
         solutions, steered = self._solutions(folder), self._directions(folder, layout)
         secret_of = self._secrets_of(layout)
-        jobs = fitting_jobs(self.jobs, release.relation)
+        jobs = self.fitting_jobs(release)
         bundle, figures = prove_claim(
             self.backend,
             release,

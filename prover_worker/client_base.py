@@ -26,6 +26,7 @@ from prover_worker.damage import DEFAULT_MAX_DROP, Limits
 from prover_worker.errors import AgentError
 from prover_worker.layout import Layout
 from prover_worker.ledger_client import LedgerClient, News, Trust
+from prover_worker.memory import fitting_jobs
 from prover_worker.release import Release
 
 
@@ -78,6 +79,10 @@ class ClientBase:
             self.state.write_json(
                 "agent.json", self.state.read_json("agent.json") | {"maxDrop": self._limits.max_drop}
             )
+
+    def fitting_jobs(self, release: Release) -> int:
+        """How many processes of this machine prove at once; a crew's machines have memory of their own."""
+        return self.jobs if self.crew else fitting_jobs(self.jobs, release.relation)
 
     def report_proofs(self, stage: str, jobs: int) -> Callable[[int, int], None]:
         """How proofs report their progress, by `jobs` processes or the crew."""

@@ -27,6 +27,7 @@ from prover_worker.client_base import ChunkFiles, layout_of, points_root, sha256
 from prover_worker.commitments import ChunkSecrets
 from prover_worker.continuing import NOTHING, Continuing, Line, keep_zeros, line_of, mute_factors
 from prover_worker.damage import KEPT, keep_samples
+from prover_worker.disks import room_for
 from prover_worker.errors import AgentError
 from prover_worker.layout import Layout
 from prover_worker.ledger_client import LedgerClient, pin
@@ -145,7 +146,8 @@ class Committing(Continuing):
     def _set_aside(self, folder: Folder) -> None:
         """Keep the old commitment and its orders under its log index; a crash in between is finished next time."""
         old = self.state.sub(f"commitment-{folder.read_json('logged.json')['index']}").path
-        old.mkdir(exist_ok=True)
+        with room_for(old.name, self.state.path):
+            old.mkdir(exist_ok=True)
         orders = self.state.file("orders")
         if orders.exists():
             orders.rename(old / "orders")

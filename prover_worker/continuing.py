@@ -137,11 +137,12 @@ class Continuing(ClientBase):
         past, leaf = ledger.open_note(said.checkpoint), bytes.fromhex(commitment.leaf_hash)
         challenge = derive_continuation(layout.parameters, past, commitment.index, leaf)
         self.report("making proving keys", 0, 1)
+        release = release.with_keys(self.backend, self.cache)
+        jobs = self.fitting_jobs(release)
         data = continuation.prove(
-            self.backend, release.with_keys(self.backend, self.cache), layout,
-            layout.masked_rows(folder.read_arrays(ZEROS)["zeros"]), self._secrets_of(layout), challenge,
-            ProofFolder(folder.file(f"proofs-{challenge_ref.leaf_hash[:16]}")), self.jobs,
-            self.report_proofs("proving that zeros were kept", self.jobs), self.per_process, self.crew,
+            self.backend, release, layout, layout.masked_rows(folder.read_arrays(ZEROS)["zeros"]),
+            self._secrets_of(layout), challenge, ProofFolder(folder.file(f"proofs-{challenge_ref.leaf_hash[:16]}")),
+            jobs, self.report_proofs("proving that zeros were kept", jobs), self.per_process, self.crew,
         )  # fmt: skip
         digest = ledger.upload(data)
         proof = ContinuationProof(

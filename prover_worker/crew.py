@@ -118,6 +118,8 @@ class Crew:
         elif now - told.at < told.patience:
             return
         else:
+            if run.is_full():
+                logger.warning("the disk that holds %s is full: workers wait until there is room", run.path)
             told.patience = min(2 * told.patience, _MOST_PATIENCE * self.terms.lease)
         self.bell.wake(name, item)
         told.attempt, told.at = attempt, now

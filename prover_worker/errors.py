@@ -29,6 +29,10 @@ class ProvingFailed(ProverError):  # noqa: N818 - a proof that could not be made
     """The backend could not make a proof for this witness, as for a digit outside the lookup table."""
 
 
+class OutOfMemory(ProvingFailed):
+    """A process got no more memory, or was killed, as the kernel does to the largest one where memory runs out."""
+
+
 class AgentError(ProverError):
     """The agent cannot go on: what it has, what it needs and what to do are in the text."""
 

@@ -11,8 +11,10 @@ What this module knows of ezkl 23.0.5, each point checked by a test:
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
+import re
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -24,6 +26,7 @@ import ezkl
 from ledger.statements.predicates.circuit_release import CircuitParameters
 from prover_worker import curve
 from prover_worker.backend import CircuitFiles, Kind
+from prover_worker.disks import FULL, scratch
 from prover_worker.errors import CircuitError, ProvingFailed, VerifierBroke
 from prover_worker.field import Vector, encode
 from prover_worker.layout import digit_base, looked_up, table_columns
@@ -43,18 +46,28 @@ _WITNESS: Final = {
 }  # fmt: skip
 #: What ezkl says where not the proof is at fault but the machine: no memory, no threads, a file that is not there.
 _OF_THE_MACHINE: Final = ("os error", "ThreadPoolBuildError", "failed to load vk", "[srs] failed")
+_OS_ERROR: Final = re.compile(r"\(os error (\d+)\)")  # how Rust shows errno
 _lengths: dict[tuple[str, int, int], int] = {}  # of proofs, by verifying key
 
 
 def _call(what: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    """Call into ezkl. Rust panics arrive as BaseException; nothing of that kind may end the process."""
+    """Call into ezkl. Rust panics arrive as BaseException; nothing of that kind may end the process.
+
+    Raises CircuitError, but OSError where a disk is full and MemoryError where there is no memory.
+    """
     try:
         return function(*args, **kwargs)
     except (KeyboardInterrupt, SystemExit):
         raise
     except BaseException as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise CircuitError(f"ezkl could not {what}: {reason[:200]}") from error
+        said = f"ezkl could not {what}: {reason[:200]}"
+        number = int(found[1]) if (found := _OS_ERROR.search(str(error))) else 0
+        if number in FULL:
+            raise OSError(number, said) from error
+        if number == errno.ENOMEM:
+            raise MemoryError(said) from error
+        raise CircuitError(said) from error
 
 
 class EzklBackend:
@@ -124,8 +137,8 @@ class EzklBackend:
         lengths, wanted = [len(column) for column in columns], _column_lengths(files.settings)
         if lengths != wanted:
             raise CircuitError(f"columns of {lengths} numbers were given, the circuit takes {wanted}")
-        with tempfile.TemporaryDirectory(prefix="proof-") as name:
-            witness, proof = (Path(name) / part for part in ("witness", "proof"))
+        with scratch("a proof") as folder:
+            witness, proof = folder / "witness", folder / "proof"
             witness.write_text(json.dumps({"inputs": [encode(column) for column in columns]} | _WITNESS))
             srs, compiled = str(files.srs), str(files.compiled)
             try:

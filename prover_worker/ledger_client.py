@@ -35,6 +35,7 @@ from ledger.tlog.errors import TlogError
 from ledger.tlog.merkle import leaf_hash, verify_consistency, verify_inclusion
 from ledger.tlog.note import NoteVerifier
 from prover_worker import uploading
+from prover_worker.agent_state import Folder
 from prover_worker.errors import AgentError, LedgerAway, Refused
 from prover_worker.ledger_http import LedgerHttp, retry_after
 
@@ -272,9 +273,7 @@ class LedgerClient:
             if head.size <= last.size:
                 return head
         if self._seen:
-            temporary = self._seen.with_suffix(".new")
-            temporary.write_text(note)
-            temporary.replace(self._seen)
+            Folder(self._seen.parent).write(self._seen.name, note.encode())
         return head
 
     def _pinned(self) -> Trust:

@@ -19,7 +19,8 @@ from contextlib import contextmanager
 from multiprocessing import current_process, get_context, process, resource_tracker
 from typing import Any, TypeVar
 
-from prover_worker.errors import ProvingFailed
+from prover_worker import memory
+from prover_worker.errors import OutOfMemory, ProvingFailed
 
 Result = TypeVar("Result")
 _PR_SET_PDEATHSIG = 1
@@ -75,13 +76,15 @@ def run(
     jobs: int,
     per_process: int | None = None,
     patience: float | None = None,
+    needs: int | None = None,
 ) -> Iterator[tuple[int, Result]]:
     """Run function(*task) for every task in `jobs` processes; yield (task number, result) as they finish.
 
     A process ends after `per_process` tasks and another one takes its place; without it all stay to the end.
     Tasks are taken from the iterable only as processes become free, so their inputs never pile up in memory.
     The first exception of a task is raised here, and the other processes are ended; ProvingFailed, when a process
-    dies, as under an out-of-memory killer, or when for `patience` seconds none of them has finished a task.
+    dies, or when for `patience` seconds none of them has finished a task. That is OutOfMemory, whose text says what
+    is free and what one process `needs`, in bytes, where a process gets no more memory or is killed for it.
     """
     pending: dict[Future[Result], int] = {}
     numbered = enumerate(tasks)
@@ -95,6 +98,7 @@ def run(
             max_tasks_per_child=per_process,
         ) as pool,
     ):
+        processes = pool._processes  # noqa: SLF001 - with the exit status of one that died
         try:
             while True:
                 while len(pending) <= jobs and (task := next(numbered, None)) is not None:
@@ -106,10 +110,11 @@ def run(
                 for future in _done(pending, patience):
                     yield pending.pop(future), future.result()
         except BrokenProcessPool as error:
-            raise ProvingFailed(
-                "a worker process died, perhaps for want of memory; finished proofs are kept, so run this again, "
-                f"with fewer jobs than {jobs} if you can"
-            ) from error
+            pool.shutdown()  # and all have an exit status
+            raise _died([process.exitcode for process in processes.values()], jobs, needs) from error
+        except MemoryError as error:
+            _end(pool)
+            raise _starved("got no more memory", jobs, needs) from error
         except BaseException:
             _end(pool)
             raise
@@ -123,6 +128,24 @@ def _done(pending: dict[Future[Result], int], patience: float | None) -> list[Fu
             f"no worker process finished a task within {patience} s; they were ended, run this again"
         )
     return sorted(done, key=pending.__getitem__)
+
+
+def _died(statuses: list[int | None], jobs: int, needs: int | None) -> ProvingFailed:
+    """What became of the first process that died: the others were told to end (SIGTERM)."""
+    status = next((one for one in statuses if one not in {None, 0, -signal.SIGTERM}), 0)
+    if memory.is_starved(status or 0):
+        return _starved(memory.how_ended(status or 0), jobs, needs)
+    return ProvingFailed(
+        f"a worker process {memory.how_ended(status or 0)}; what is finished is kept, run the same command again"
+    )
+
+
+def _starved(how: str, jobs: int, needs: int | None) -> OutOfMemory:
+    less = [f"with fewer jobs than {jobs}"] * (jobs > 1) + ["with `--profile edge`"] * (needs is not None)
+    return OutOfMemory(
+        f"a worker process {how} ({memory.balance(needs)} now); what is finished is kept, so run the same command "
+        f"again when more is free{', or ' * bool(less)}{' or '.join(less)}"
+    )
 
 
 def _end(pool: ProcessPoolExecutor) -> None:

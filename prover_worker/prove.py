@@ -22,7 +22,7 @@ from prover_worker.crew import Crew, name_of
 from prover_worker.directing import ChunkDirections, added
 from prover_worker.field import R, Vector, combine
 from prover_worker.layout import Layout, column_lengths
-from prover_worker.memory import peak_bytes
+from prover_worker.memory import needed_bytes, peak_bytes
 from prover_worker.release import Release
 from prover_worker.work_run import circuit_of, item_name
 
@@ -183,7 +183,8 @@ def prove_claim(
 
     `jobs` processes of this machine make them, or the client's other machines, if there is a crew. A range proof
     follows its last chunk, so what is left is made of the same parts as what is done, and takes as long. Proofs
-    that are there already cost nothing and are not in the figures. Raises ProvingFailed.
+    that are there already cost nothing and are not in the figures. Raises ProvingFailed; OutOfMemory and AgentError
+    where memory or a disk do not suffice. Finished proofs are kept.
     """
     parts = _Parts(backend, release, layout, witness_of, challenge, layout.groups(chunks))
     wanted = list[Item]()
@@ -221,17 +222,21 @@ def made(
     if not missing:
         return
     if crew is None:
-        yield from _here(missing, task_of, jobs, per_process)
+        yield from _here(missing, task_of, jobs, per_process, needed_bytes(release.relation.pk))
     else:
         yield from _elsewhere(missing, columns_of, release, challenge, crew)
 
 
 def _here(
-    missing: Sequence[Item], task_of: Callable[[str, int], tuple[object, ...]], jobs: int, per_process: int | None
+    missing: Sequence[Item],
+    task_of: Callable[[str, int], tuple[object, ...]],
+    jobs: int,
+    per_process: int | None,
+    needs: int | None,
 ) -> Iterator[tuple[Item, bytes, Figures]]:
     """In processes of this machine."""
     tasks = (task_of(*item) for item in missing)
-    for number, (proof, figures) in pool.run(_apply, tasks, jobs, per_process):
+    for number, (proof, figures) in pool.run(_apply, tasks, jobs, per_process, needs=needs):
         yield missing[number], proof, figures
 
 

@@ -34,6 +34,7 @@ from ledger.statements.predicates.circuit_release import (
 )
 from prover_worker.backend import Backend, CircuitFiles, Kind
 from prover_worker.curve import srs_logrows
+from prover_worker.disks import room_for
 from prover_worker.errors import CircuitError, ProverError
 from prover_worker.layout import digit_base
 
@@ -67,6 +68,11 @@ def sha256_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def kept_files(cache: Path, vk: str) -> tuple[Path, Path]:
+    """Where circuit and proving key are kept that go with the verifying key of this SHA-256."""
+    return cache / f"{vk}.circuit", cache / f"{vk}.pk"
+
+
 @dataclass(frozen=True)
 class Release:
     """A release whose files are at hand. `predicate` is what the log holds."""
@@ -88,7 +94,8 @@ class Release:
         """Return the release with circuits and proving keys, made once and kept in `cache` under the vk's digest.
 
         Both circuits are built here, from the release's parameters. Raises CircuitError when that yields another
-        vk than the logged one: the provider's is then of another circuit, which might tell more than it should.
+        vk than the logged one: the provider's is then of another circuit, which might tell more than it should; and
+        AgentError when the disk is full.
         """
         kept = {kind: self._with_key(kind, backend, cache) for kind in _KINDS}
         return replace(self, relation=kept["relation"], range=kept["range"])
@@ -106,13 +113,14 @@ class Release:
 
     def _with_key(self, kind: Kind, backend: Backend, cache: Path) -> CircuitFiles:
         vk = self._logged_vk(kind)
-        compiled, pk = (cache / f"{vk}.{part}" for part in ("circuit", "pk"))
+        compiled, pk = kept_files(cache, vk)
         if not (pk.exists() and compiled.exists()):
-            cache.mkdir(parents=True, exist_ok=True)
-            with (cache / ".lock").open("a") as lock:  # agents may share the folder: one makes the key, others wait
-                fcntl.flock(lock, fcntl.LOCK_EX)
-                if not (pk.exists() and compiled.exists()):
-                    self._make_key(kind, backend, compiled, pk)
+            with room_for("a proving key", cache):
+                cache.mkdir(parents=True, exist_ok=True)
+                with (cache / ".lock").open("a") as lock:  # agents may share it: one makes the key, others wait
+                    fcntl.flock(lock, fcntl.LOCK_EX)
+                    if not (pk.exists() and compiled.exists()):
+                        self._make_key(kind, backend, compiled, pk)
         return replace(self.files(kind), compiled=compiled, pk=pk)
 
     def _make_key(self, kind: Kind, backend: Backend, compiled: Path, pk: Path) -> None:

@@ -6,7 +6,6 @@ then, and what would have been written is of no use any more.
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 import shutil
@@ -19,13 +18,13 @@ from typing import Annotated, Final
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError
 
 from prover_worker.backend import Kind
+from prover_worker.disks import room_for
 from prover_worker.errors import AgentError
 from prover_worker.work_columns import Made
 
 _ITEM: Final = re.compile(r"(relation|range|continuation)-\d{6,}")
 _OVER: Final = ".over"
 TAKEN_BACK: Final = "this work was taken back (`--cancel`); finished proofs are kept, run the agent again to go on"
-_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 class Terms(BaseModel):
@@ -97,7 +96,8 @@ class WorkRun:
     def begin(self, about: About) -> None:
         """Make the run, or go on with it. Items that nobody is at any more get all their attempts again."""
         for part in ("inputs", "leases", "made"):
-            self.path.joinpath(part).mkdir(parents=True, exist_ok=True, mode=0o700)
+            with room_for(part, self.path):
+                self.path.joinpath(part).mkdir(parents=True, exist_ok=True, mode=0o700)
         write_whole(self.path / "run.json", about.model_dump_json().encode())
         for item in self._tried() - self.held():
             self._forget_leases(item)
@@ -105,6 +105,10 @@ class WorkRun:
     def is_open(self) -> bool:
         """Whether nobody has taken the run back."""
         return (self.path / "run.json").exists()
+
+    def is_full(self) -> bool:
+        """Whether the folder's disk is, so that workers can neither take an item nor hand one in."""
+        return not os.statvfs(self.path.parent).f_bavail
 
     def now(self) -> float:
         """The file system's time. Raises AgentError when the run was taken back."""
@@ -145,8 +149,8 @@ class WorkRun:
         lease = self.path / "leases" / f"{item}.{self.attempt(item)}"
         try:
             return lease.with_name(lease.name + _OVER).read_text()
-        except FileNotFoundError:
-            return f"{lease.read_text()} has gone silent"
+        except FileNotFoundError:  # it died with its machine, or found no room to write why
+            return f"{lease.read_text()} has gone silent{'; the shared disk is full' * self.is_full()}"
 
     def read(self, item: str) -> Made:
         """The proof. Raises AgentError for a file that is none."""
@@ -180,7 +184,7 @@ class WorkRun:
     def take(self, item: str, worker: str) -> Lease | None:
         """Begin an attempt. None: it is done, nobody's business any more, held, or was tried often enough.
 
-        Raises AgentError for what is no name of an item: it comes from a message.
+        Raises AgentError for what is no name of an item: it comes from a message; and when the disk is full.
         """
         if not _ITEM.fullmatch(item):
             raise AgentError(f"{item!r:.80} is no name of a proof to make")
@@ -190,12 +194,17 @@ class WorkRun:
         if last >= self.about.terms.attempts or (last and self._alive(item, last, self.now())):
             return None
         lease = self.path / "leases" / f"{item}.{last + 1}"
-        try:
-            descriptor = os.open(lease, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        except (FileExistsError, FileNotFoundError):  # another one was faster, or the run is gone
-            return None
-        with os.fdopen(descriptor, "w") as file:
-            file.write(worker)
+        with room_for(lease.name, lease.parent):
+            try:
+                descriptor = _made_new(lease)
+            except (FileExistsError, FileNotFoundError):  # another one was faster, or the run is gone
+                return None
+            try:
+                with os.fdopen(descriptor, "w") as file:
+                    file.write(worker)
+            except OSError:
+                lease.unlink(missing_ok=True)  # nobody works under it: no attempt was made
+                raise
         return Lease(lease)
 
     def columns(self, item: str) -> bytes:
@@ -230,19 +239,19 @@ def write_whole(path: Path, data: bytes) -> None:
     """
     draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        with room_for(path.name, path.parent), os.fdopen(_made_new(draft), "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
         draft.replace(path)
     except FileNotFoundError:
         return
-    except OSError as error:
-        if error.errno not in _FULL:
-            raise
-        raise AgentError(f"the disk that holds {path.parent} is full; make room and run this again") from error
     finally:
         draft.unlink(missing_ok=True)
+
+
+def _made_new(path: Path) -> int:
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
 
 
 def remove(folder: Path) -> None:

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import fnmatch
 import functools
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -214,7 +215,8 @@ class Lora:
 def save(path: str | Path, state: Mapping[str, Tensor]) -> None:
     """Write named tensors as a safetensors file. The same tensors give the same bytes.
 
-    Tensors that share their memory, as the two ends of a language model do, are written once for each name.
+    Tensors that share their memory, as the two ends of a language model do, are written once for each name. Raises
+    OSError, as when the disk is full.
     """
     seen: set[int] = set()
     tensors = {}
@@ -222,7 +224,13 @@ def save(path: str | Path, state: Mapping[str, Tensor]) -> None:
         plain = tensor.detach().contiguous().cpu()
         tensors[name] = plain.clone() if plain.untyped_storage().data_ptr() in seen else plain
         seen.add(plain.untyped_storage().data_ptr())
-    save_file(tensors, str(path))
+    try:
+        save_file(tensors, str(path))
+    except SafetensorError as error:  # Rust's word for every error of the file system
+        number = re.search(r"\(os error (\d+)\)", str(error))
+        if number is None:
+            raise
+        raise OSError(int(number[1]), f"cannot write {path}: {error}") from error
 
 
 def load(path: str | Path) -> dict[str, Tensor]:

@@ -23,12 +23,12 @@ def machine(tmp_path):
 
 
 def free(machine):
-    return memory.free_bytes(machine / "meminfo", machine / "group")
+    return memory.free_bytes(machine / "meminfo", machine / "group", machine / "own")
 
 
-def limit(machine, most, used="0", cached=0):
+def limit(machine, most, used="0", cached=0, group="group"):
     for name, text in (("memory.max", most), ("memory.current", used), ("memory.stat", f"inactive_file {cached}")):
-        (machine / "group" / name).write_text(text + "\n")
+        (machine / group / name).write_text(text + "\n")
 
 
 def test_the_machine_says_what_is_available(machine):
@@ -42,8 +42,32 @@ def test_a_control_group_may_leave_less(machine):
     assert free(machine) == 4_096_000_000
 
 
+def test_it_may_be_one_further_in_or_any_around_it(machine):
+    """As under systemd; the machine's own one has no limit and no such files."""
+    (machine / "own").write_text("1:cpu:/other\n0::/user.slice/agent.service\n")
+    for name, most in (("user.slice", 2_000_000_000), ("user.slice/agent.service", 900_000_000)):
+        (machine / "group" / name).mkdir()
+        limit(machine, str(most), "500000000", group=f"group/{name}")
+    assert free(machine) == 400_000_000
+    limit(machine, "600000000", "500000000", group="group/user.slice")
+    assert free(machine) == 100_000_000
+
+
+def test_it_may_be_of_the_first_version(machine):
+    """In a container, which sees its own as the outermost one, under a name that it cannot look up."""
+    (machine / "own").write_text("9:name=systemd:/\n4:memory:/docker/0af3\n0::/\n")
+    group = machine / "group" / "memory"
+    group.mkdir()
+    (group / "memory.stat").write_text("inactive_file 1\ntotal_inactive_file 50000000\n")
+    (group / "memory.usage_in_bytes").write_text("300000000\n")
+    for most, left in (("1000000000", 750_000_000), ("9223372036854771712", 4_096_000_000)):
+        (group / "memory.limit_in_bytes").write_text(f"{most}\n")
+        assert free(machine) == left
+
+
 def test_where_neither_says_nothing_is_known(tmp_path):
-    assert memory.free_bytes(tmp_path / "none", tmp_path / "none") is None
+    nothing = tmp_path / "none"
+    assert memory.free_bytes(nothing, nothing, nothing) is None
 
 
 def test_here_something_is_known():
@@ -51,17 +75,25 @@ def test_here_something_is_known():
 
 
 def test_processes_that_would_not_fit_are_not_started(tmp_path, monkeypatch, caplog):
+    """And a single one that would not is warned of, which may pass."""
     key = tmp_path / "pk"
     key.write_bytes(b"")
     with key.open("r+b") as file:
         file.truncate(100_000_000)  # a sparse file: each process then takes some 400 MB
     circuit = CircuitFiles(key, key, key, key, key)
-    for available, wanted, fitting in ((10**10, 4, 4), (900_000_000, 4, 2), (10**8, 4, 1), (None, 4, 4)):
+    warned = {
+        900_000_000: "400 MB, 900 MB of memory are free: 2 instead of 4 processes",
+        10**8: "400 MB, 100 MB of memory are free: one process is tried, and may be killed for it",
+    }
+    tried = ((10**10, 4, 4), (900_000_000, 4, 2), (10**8, 4, 1), (10**8, 1, 1), (None, 4, 4))
+    for available, wanted, fitting in tried:
         monkeypatch.setattr(memory, "free_bytes", lambda available=available: available)
         with caplog.at_level(logging.WARNING):
             caplog.clear()
             assert memory.fitting_jobs(wanted, circuit) == fitting
-        assert bool(caplog.records) == (fitting < wanted)
+        assert "".join(caplog.messages).removeprefix("a process that proves takes some ") == warned.get(
+            available, ""
+        )
 
 
 _CHILD = """

@@ -1,4 +1,5 @@
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import pytest
 from billiard import Process
 
 from prover_worker import pool
-from prover_worker.errors import PointError, ProvingFailed
+from prover_worker.errors import OutOfMemory, PointError, ProvingFailed
 
 
 def square(x):
@@ -28,6 +29,14 @@ def refuse(x):
 
 def die(x):
     os._exit(3)
+
+
+def kill():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def exhaust():
+    bytearray(1 << 60)
 
 
 def noisy(x):
@@ -73,8 +82,29 @@ def test_an_exception_of_a_task_is_raised_with_its_type_and_text():
 
 
 def test_a_process_that_dies_is_an_error_of_this_package():
-    with pytest.raises(ProvingFailed, match=r"a worker process died.*fewer jobs than 1"):
+    with pytest.raises(
+        ProvingFailed, match="a worker process ended with status 3; what is finished is kept"
+    ) as said:
         list(pool.run(die, [(0,)], 1))
+    assert not isinstance(said.value, OutOfMemory)
+
+
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [
+        (kill, "was killed, as the kernel does where memory runs out"),
+        (os.abort, r"gave up \(SIGABRT\), as Rust code does where it gets no more memory"),
+        (exhaust, "got no more memory"),
+    ],
+)
+def test_a_process_without_memory_is_told_from_others_by_how_it_ends(how, words):
+    with pytest.raises(OutOfMemory, match=f"a worker process {words}") as said:
+        list(pool.run(how, [()], 2, needs=512_000_000))
+    assert re.search(
+        r" \(a process that proves takes some 512 MB, \d+ MB of memory are free now\); what is finished is kept, "
+        r"so run the same command again when more is free, or with fewer jobs than 2 or with `--profile edge`$",
+        str(said.value),
+    )
 
 
 def test_worker_processes_are_others_and_silent(capfd):
