@@ -10,7 +10,7 @@ JSON is the baseline that shows what typesetting costs.
 
 The last line is JSON: `report_seconds` and `report_peak_mb` (resident memory) are of the PDF, medians of several
 runs. `pdfa_valid` says that nothing was found in it that PDF/A-3a forbids, by veraPDF where it is installed, and by
-the checks of the tests (`tests.pdfa`) in any case: `pdfa_checked_by`. `bundle_entries_per_second` is that of
+the checks of the tests (`tests/pdfa`) in any case: `pdfa_checked_by`. `bundle_entries_per_second` is that of
 `benchmarks.bundle`, which has more.
 """
 
