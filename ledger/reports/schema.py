@@ -86,7 +86,7 @@ class Order(Part):
     result: Literal["accepted", "rejected"] | None
     verdict_at: Time | None
     touched_chunks: Count | None
-    proved_chunks: Count | None
+    proved_chunks: Count | None = Field(description="whose proofs were due and checked, failed ones too")
     failed_chunks: Count | None
     detection: str | None = Field(description="chance that one dishonest chunk is caught")
     bundle_sha256: Sha256 | None

@@ -12,7 +12,7 @@ import zipfile
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-from ledger.reports.schema import Certificate, Metrics, Order, Report, Request, Window
+from ledger.reports.schema import Certificate, Event, Metrics, Order, Report, Request, Window
 from ledger.statements.predicates.base import Part
 
 #: What starts a formula in a spreadsheet (OWASP, "CSV injection"), full-width forms included.
@@ -28,6 +28,7 @@ def archive(report: Report) -> bytes:
         ("windows", Window, report.windows),
         ("orders", Order, report.orders),
         ("certificates", Certificate, report.certificates),
+        ("timeline", Event, report.timeline),
     ]
     made = io.BytesIO()
     with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as folder:

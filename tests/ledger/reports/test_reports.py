@@ -153,6 +153,7 @@ def test_formulas_are_text(certified: Certified):
     _, data = make(uuid.uuid4(), abouts(certified)[0], "csv")
     with zipfile.ZipFile(io.BytesIO(data)) as folder:
         text = folder.read("orders.csv")
+        assert folder.read("timeline.csv").decode("utf-8-sig").splitlines()[1].endswith("Z,request filed,10")
     assert text.startswith(b"\xef\xbb\xbf")
     rows = list(csv.DictReader(io.StringIO(text.decode("utf-8-sig"))))
     assert {row["client_name"] for row in rows} == {*NAMES[:1], "'=HYPERLINK(1)", *NAMES[2:]}
