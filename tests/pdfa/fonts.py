@@ -45,6 +45,7 @@ def look(font: Any) -> Iterator[str]:
 def _composite(font: Any, name: str) -> Iterator[str]:
     encoding = font.get("/Encoding")
     if encoding in _IDENTITY:
+        yield from _as_wide_as_it_says(font, name)
         return
     if not isinstance(encoding, Stream):
         yield f"6.2.11.3.3: {name} has an encoding that is not embedded"
@@ -56,6 +57,34 @@ def _composite(font: Any, name: str) -> Iterator[str]:
     mode = re.search(rb"/WMode\s+(\d)", encoding.read_bytes())
     if (int(mode[1]) if mode else 0) != int(encoding.get("/WMode", 0)):
         yield f"6.2.11.3.3: {name} has an encoding that does not know in which direction it writes"
+
+
+def _as_wide_as_it_says(font: Any, name: str) -> Iterator[str]:
+    """Of glyphs that mean something: a subset has others too, which these are put together from."""
+    below = font.DescendantFonts[0]
+    program = _program(below.get("/FontDescriptor", Dictionary()))
+    if program is None or "/ToUnicode" not in font:
+        return
+    try:
+        widths = _widths(program, truetype=below.get("/Subtype") == Name.CIDFontType2)
+    except Exception:  # noqa: BLE001 - `_descendant` tells
+        return
+    said, default = _said(below), float(below.get("/DW", 1000))
+    for glyph in sorted(_mapped(font.ToUnicode.read_bytes()) & set(widths)):
+        width, wanted = widths[glyph], said.get(glyph, default)
+        if abs(width - wanted) > 1:
+            yield f"6.2.11.5: {name} has glyph {glyph} {width:.1f} wide, and says {wanted}"
+            return
+
+
+def _mapped(meaning: bytes) -> set[int]:
+    """The codes that a ToUnicode gives a meaning (bfchar, bfrange; codes of two bytes)."""
+    found = {
+        int(code, 16) for code in re.findall(rb"^<([0-9A-Fa-f]{4})> *<[0-9A-Fa-f]+>\s*$", meaning, re.MULTILINE)
+    }
+    for first, last in re.findall(rb"^<([0-9A-Fa-f]{4})> *<([0-9A-Fa-f]{4})> *[<\[]", meaning, re.MULTILINE):
+        found |= set(range(int(first, 16), int(last, 16) + 1))
+    return found
 
 
 def _descendant(font: Any, name: str, subtype: Any) -> Iterator[str]:
@@ -70,11 +99,6 @@ def _descendant(font: Any, name: str, subtype: Any) -> Iterator[str]:
     except Exception as error:  # noqa: BLE001 - whatever fontTools stumbles over
         yield f"6.2.11.4: {name} is no font: {error!r:.80}"
         return
-    said = _said(font)
-    for glyph, width in widths.items():
-        if abs(width - said.get(glyph, float(font.get("/DW", 1000)))) > 1:
-            yield f"6.2.11.5: {name} has glyphs of another width than it says"
-            break
     listed = font.FontDescriptor.get("/CIDSet")
     if listed is not None:
         bits = listed.read_bytes()
