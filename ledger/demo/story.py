@@ -7,6 +7,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -34,10 +35,11 @@ _MASK_PATIENCE = 120.0
 
 @dataclass
 class Participant:
-    """One client of the story."""
+    """One client of the story. Later runs find its model and data, in `own`, again; `folder` is this run's."""
 
     number: int
     shift: str
+    own: Path
     folder: Path
     handle: str = ""
     verdicts: list[str] = field(default_factory=list)
@@ -64,7 +66,11 @@ class Story:
         self.run = self.base / f"run-{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:4]}"
         self.model_folder = self.base / "models" / f"{dataset}-{profile}"
         self.release_folder = self.base / "releases" / (f"{profile}-directed" if directed else profile)
-        self.clients = [Participant(i + 1, shift, self.run / f"client-{i + 1}") for i, shift in enumerate(SHIFTS)]
+        personal = self.base / "personal" / f"{dataset}-{profile}"
+        self.clients = [
+            Participant(i + 1, shift, personal / shift, self.run / f"client-{i + 1}")
+            for i, shift in enumerate(SHIFTS)
+        ]
         self.window = ""
         self.model = ""
 
@@ -112,14 +118,14 @@ class Story:
         )
         self.model = out.getvalue().split()[1]
         for client in self.clients:
-            self._python(
-                "unlearning", "personalise", "--global", str(self.model_folder / "global.safetensors"),
-                "--architecture", str(self.model_folder / "architecture.json"), "--dataset", self.dataset,
-                "--client", str(client.number - 1), "--clients", str(len(self.clients)),
-                "--shift", client.shift, "--out", str(client.folder), *self.profile.personalising,
-            )  # fmt: skip
+            if client.own.exists():
+                self.say(f"client {client.number}'s model kept: {client.own}")
+            else:
+                self._personalise(client)
 
     def _train(self) -> None:
+        for client in self.clients:
+            shutil.rmtree(client.own, ignore_errors=True)  # made from another model
         shape = []
         if self.profile.architecture:
             file = self.run / "architecture.json"
@@ -130,6 +136,16 @@ class Story:
             *self.profile.training,
         )  # fmt: skip
 
+    def _personalise(self, client: Participant) -> None:
+        draft = client.own.with_suffix(".draft")  # until it is whole
+        self._python(
+            "unlearning", "personalise", "--global", str(self.model_folder / "global.safetensors"),
+            "--architecture", str(self.model_folder / "architecture.json"), "--dataset", self.dataset,
+            "--client", str(client.number - 1), "--clients", str(len(self.clients)),
+            "--shift", client.shift, "--out", str(draft), *self.profile.personalising,
+        )  # fmt: skip
+        draft.rename(client.own)
+
     def enrol(self, officer: OfficerApi, server: str) -> None:
         """Invitations, keys, commitments: before any mask exists."""
         for client in self.clients:
@@ -139,8 +155,8 @@ class Story:
             client.handle = invited["client"]
             self._agent(client, "enrol", "--server", server, "--client", client.handle, "--token", invited["token"])
             done = self._agent(
-                client, "commit", "--weights", str(client.folder / "personal.safetensors"),
-                "--data", str(client.folder / "data.npz"), "--max-drop", MAX_DROP,
+                client, "commit", "--weights", str(client.own / "personal.safetensors"),
+                "--data", str(client.own / "data.npz"), "--max-drop", MAX_DROP,
             )  # fmt: skip
             self.say(f"client {client.number} ({client.shift}): enrolled, {done}")
 
@@ -220,8 +236,8 @@ class Story:
             for stage, (weights, mask) in stages.items():
                 for name, data, rule in (
                     ("forget_global", self.model_folder / "test.npz", {"onlyClass": label}),
-                    ("forget_own", client.folder / "test.npz", {"onlyClass": label}),
-                    ("personal", client.folder / "test.npz", {"withoutClass": label}),
+                    ("forget_own", client.own / "test.npz", {"onlyClass": label}),
+                    ("personal", client.own / "test.npz", {"withoutClass": label}),
                 ):
                     item = {"weights": str(weights), "data": str(data), **rule}
                     wanted.append(item | ({"mask": str(mask)} if mask else {}))
