@@ -223,10 +223,10 @@ class House(Provider):
         except psycopg.OperationalError:
             return []
 
-    def job(self, kind: str) -> str:
-        """The state of the newest job of this kind."""
-        found = self.rows(f"SELECT state FROM ledger_job WHERE kind = '{kind}' ORDER BY created_at DESC LIMIT 1")
-        return str(found[0][0]) if found else ""
+    def works_at(self, kind: str) -> bool:
+        """Whether a job of this kind is under way."""
+        found = self.rows(f"SELECT 1 FROM ledger_job WHERE kind = '{kind}' AND state = 'running' LIMIT 1")
+        return bool(found)
 
     def lost(self) -> list[str]:
         """What was promised to somebody and is not there."""

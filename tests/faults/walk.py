@@ -140,7 +140,7 @@ class Walk:
     def _look_at_jobs(self) -> None:
         while not self._over.wait(0.03):
             for step, kind in _JOBS.items():
-                if step in self.at and step not in self.came and self.house.job(kind) == "running":
+                if step in self.at and step not in self.came and self.house.works_at(kind):
                     self._reach(step)
 
     def _before(self, request: Request) -> Answer | None:
