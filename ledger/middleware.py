@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Final
 
 from django.conf import settings
+from django.core.exceptions import BadRequest
 from django.http import HttpRequest, HttpResponse
 from django.utils import translation
 from django.utils.cache import patch_vary_headers
@@ -80,6 +81,19 @@ def headers(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[...
             response.headers.setdefault("Cache-Control", "private, no-store")
             response.headers.setdefault("Cross-Origin-Resource-Policy", "same-origin")
         return response
+
+    return respond
+
+
+def nul_refused(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
+    """Nothing is called by a name with a NUL, which PostgreSQL's text cannot hold; so no such name is looked up."""
+
+    def respond(request: HttpRequest) -> HttpResponse:
+        if "\0" in request.path:
+            raise BadRequest(
+                "got a NUL character in the address, expected one that was made from our links or names"
+            )
+        return get_response(request)
 
     return respond
 

@@ -91,6 +91,7 @@ class Accounts(ModelBackend):
     ) -> Any:
         """The account whose password this is. PermissionDenied for any password after too many wrong ones."""
         name = username or more.get(User.USERNAME_FIELD) or ""
+        username = name = name.replace("\0", "\N{REPLACEMENT CHARACTER}")  # PostgreSQL's text cannot hold a NUL
         if request is not None and attempts.wait(request, name) is not None:
             raise PermissionDenied
         user = super().authenticate(request, username, password, **more)

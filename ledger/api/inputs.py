@@ -2,13 +2,34 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
+from rest_framework.exceptions import ParseError
+from rest_framework.parsers import JSONParser
 from rest_framework.request import Request
 
 from ledger.workflow.errors import WorkflowError
+
+
+class JsonBody(JSONParser):
+    """JSON without NUL characters: the only ones that PostgreSQL's text cannot hold."""
+
+    def parse(self, stream: Any, media_type: Any = None, parser_context: Any = None) -> Any:
+        """What the body says. Raises ParseError if it is not JSON, or has a NUL anywhere."""
+        said = super().parse(stream, media_type, parser_context)
+        if _has_nul(said):
+            raise ParseError("got a NUL character (\\u0000) in the body, expected text without: leave it out")
+        return said
+
+
+def _has_nul(said: object) -> bool:
+    if isinstance(said, dict):
+        return any(_has_nul(one) for pair in said.items() for one in pair)
+    if isinstance(said, list):
+        return any(map(_has_nul, said))
+    return isinstance(said, str) and "\0" in said
 
 
 class Input(BaseModel):

@@ -9,7 +9,7 @@ import logging
 from http import HTTPStatus
 from typing import Any
 
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import BadRequest, PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.views import defaults
 from rest_framework import exceptions
@@ -111,9 +111,11 @@ def _is_api(request: HttpRequest) -> bool:
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """handler400: what Django itself refuses, as an unknown host name."""
+    """handler400: what Django itself refuses, as an unknown host name, and what our middleware does."""
     if not _is_api(request):
         return defaults.bad_request(request, exception)
+    if isinstance(exception, BadRequest):
+        return problem(400, "bad-request", str(exception))
     return problem(400, "bad-request", "this request cannot be read: check its Host header, size and encoding")
 
 

@@ -228,9 +228,13 @@ class _Text(BaseParser):
 
     def parse(self, stream: Any, _media_type: Any = None, _context: Any = None) -> Any:
         try:
-            return stream.read().decode("utf-8-sig")
+            text = stream.read().decode("utf-8-sig")
         except UnicodeDecodeError as error:
             raise WorkflowError("bad-file", f"a file of requests is UTF-8 text: {error}", 422) from error
+        if "\0" in text:
+            line = text[: text.index("\0")].count("\n") + 1
+            raise WorkflowError("bad-file", f"a file of requests is text: got a NUL character in line {line}", 422)
+        return text
 
 
 class _Csv(_Text):
