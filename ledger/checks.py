@@ -27,6 +27,7 @@ from django.core.checks import CheckMessage, Error, Warning, register  # noqa: A
 
 from ledger import keys, traces
 from ledger.kms import KmsError, key_manager
+from ledger.production import CONFIGURATION
 from ledger.shelf.address import Address, AddressError
 from ledger.statements.errors import KeyMaterialError
 from ledger.statements.keys import load_private
@@ -35,7 +36,7 @@ from ledger.witness.errors import PolicyError
 from ledger.witness.policy import Policy
 
 
-@register()
+@register(CONFIGURATION)
 def check_keys(**_: Any) -> list[CheckMessage]:
     """W001, E002 and E004: the keys exist and can be used."""
     problems: list[CheckMessage] = []
@@ -57,7 +58,7 @@ def check_keys(**_: Any) -> list[CheckMessage]:
     return problems
 
 
-@register()
+@register(CONFIGURATION)
 def check_webhooks(**_: Any) -> list[CheckMessage]:
     """E007: a public server must not be led into its own network."""
     if not (settings.LEDGER_WEBHOOKS_ALLOW_PRIVATE and settings.HTTPS):
@@ -66,7 +67,7 @@ def check_webhooks(**_: Any) -> list[CheckMessage]:
     return [Error("LEDGER_WEBHOOKS_ALLOW_PRIVATE is set beside LEDGER_HTTPS", hint=hint, id="ledger.E007")]
 
 
-@register()
+@register(CONFIGURATION)
 def check_second_factor(**_: Any) -> list[CheckMessage]:
     """W008: a password alone opens a public server."""
     if settings.LEDGER_SECOND_FACTOR or not settings.HTTPS:
@@ -75,7 +76,7 @@ def check_second_factor(**_: Any) -> list[CheckMessage]:
     return [Warning("LEDGER_SECOND_FACTOR is off beside LEDGER_HTTPS", hint=hint, id="ledger.W008")]
 
 
-@register()
+@register(CONFIGURATION)
 def check_security_contact(**_: Any) -> list[CheckMessage]:
     """W009 and E011: people who find a weakness learn whom to tell."""
     contact = settings.LEDGER_SECURITY_CONTACT
@@ -88,7 +89,7 @@ def check_security_contact(**_: Any) -> list[CheckMessage]:
     return []
 
 
-@register()
+@register(CONFIGURATION)
 def check_data_dir(**_: Any) -> list[CheckMessage]:
     """E003: keys, blobs and queue need a folder that we may write."""
     folder = settings.LEDGER_DATA_DIR
@@ -99,7 +100,7 @@ def check_data_dir(**_: Any) -> list[CheckMessage]:
     return [Error(f"the data folder {folder} cannot be written", hint=hint, id="ledger.E003")]
 
 
-@register()
+@register(CONFIGURATION)
 def check_master_key(**_: Any) -> list[CheckMessage]:
     """E005: the vault's master keys have 32 bytes. E006: LEDGER_KMS names a key manager."""
     problems: list[CheckMessage] = []
@@ -114,7 +115,7 @@ def check_master_key(**_: Any) -> list[CheckMessage]:
     return problems
 
 
-@register()
+@register(CONFIGURATION)
 def check_witnesses(**_: Any) -> list[CheckMessage]:
     """E010: the witnesses and their quorum can be read."""
     try:
@@ -124,7 +125,7 @@ def check_witnesses(**_: Any) -> list[CheckMessage]:
     return []
 
 
-@register()
+@register(CONFIGURATION)
 def check_blob_store(**_: Any) -> list[CheckMessage]:
     """E021: the object store's address can be read; whether it answers is not asked here."""
     try:
@@ -135,7 +136,7 @@ def check_blob_store(**_: Any) -> list[CheckMessage]:
     return []
 
 
-@register()
+@register(CONFIGURATION)
 def check_traces(**_: Any) -> list[CheckMessage]:
     """W022: a collector is named, and nothing will be sent to it."""
     if traces.installed() or not traces.wanted():

@@ -24,6 +24,8 @@ from django.core.exceptions import ImproperlyConfigured
 
 from ledger.shelf.address import Address, AddressError
 
+#: Tag of the checks of a machine's settings and files: `manage.py check --tag configuration`.
+CONFIGURATION: Final = "configuration"
 _KNOWN_PASSWORDS: Final = frozenset(
     {"", "admin", "changeme", "default", "guest", "ledger", "ledger_app", "minioadmin", "password", "postgres",
      "rabbitmq", "redis", "secret", "test"}
@@ -44,7 +46,7 @@ def refuse_unsafe() -> None:
         raise ImproperlyConfigured(f"this server does not start with settings that are unsafe in public:\n{listed}")
 
 
-@register()
+@register(CONFIGURATION)
 def check_production(**_: Any) -> list[CheckMessage]:
     """Everything above; nothing on a server that only this machine reaches."""
     if not public():

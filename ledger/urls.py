@@ -12,6 +12,8 @@ from ledger.admin import access_pages
 from ledger.api import tiles
 from ledger.monitoring import probes
 
+admin.autodiscover()  # the pages, which nobody but a web server needs: see ledger.site
+
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/", include("ledger.admin.urls")),

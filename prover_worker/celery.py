@@ -7,6 +7,8 @@ import os
 import django
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "ledger.settings")
+# Celery would run Django's checks, tell nobody what they find, and load the console's pages for it.
+os.environ.setdefault("CELERY_SKIP_CHECKS", "1")
 django.setup()
 
 from ledger import production  # noqa: E402 - Django's models must be ready first

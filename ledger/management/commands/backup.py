@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from ledger.backup.errors import BackupError
 from ledger.backup.keysfile import save_keys
 from ledger.backup.making import make_backup
 from ledger.backup.options import add_place, passphrase
+from ledger.management.base import LedgerCommand
 
 
-class Command(BaseCommand):
+class Command(LedgerCommand):
     """Two calls, for two places: whoever has both has everything."""
 
     help = (

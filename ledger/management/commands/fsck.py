@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from ledger.fsck.run import check_and_record
+from ledger.management.base import LedgerCommand
 
 
-class Command(BaseCommand):
+class Command(LedgerCommand):
     """Exit status 0: everything agrees. 1: something does not; it is named, and recorded as an alarm."""
 
     help = "Rebuild the tree and every table from the log's leaves and compare; check signatures and order."

@@ -6,8 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
+from ledger.management.base import LedgerCommand
 from ledger.workflow import import_lines, imports
 from ledger.workflow.actors import SYSTEM
 from ledger.workflow.errors import WorkflowError
@@ -15,7 +16,7 @@ from ledger.workflow.errors import WorkflowError
 _FORMATS: dict[str, import_lines.Format] = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 
 
-class Command(BaseCommand):
+class Command(LedgerCommand):
     """Each line is filed or refused by itself; the same file again files nothing twice."""
 
     help = "File the deletion requests of FILE (.csv or .jsonl); prints every line that was refused, and why."

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
+from ledger.management.base import LedgerCommand
 from ledger.workflow.clients import invite_client
 from ledger.workflow.errors import WorkflowError
 
 
-class Command(BaseCommand):
+class Command(LedgerCommand):
     """Prints the client's UUID and its enrolment token, which is kept nowhere."""
 
     help = "Invite a client: prints its UUID and the token that it enrols with, once."

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.management.base import BaseCommand
-
+from ledger.management.base import LedgerCommand
 from ledger.vault import purge
 
 
-class Command(BaseCommand):
+class Command(LedgerCommand):
     """Needs the role that owns the tables; locks the vault for a moment."""
 
     help = "Rewrite the vault's table file, so that nothing of erased records is left in it."

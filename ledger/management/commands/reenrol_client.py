@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
+from ledger.management.base import LedgerCommand
 from ledger.workflow.client_keys import REASONS
 from ledger.workflow.clients import reenrol_client
 from ledger.workflow.errors import WorkflowError
 
 
-class Command(BaseCommand):
+class Command(LedgerCommand):
     """Prints the token for the new key, which is kept nowhere."""
 
     help = "Revoke a client's keys and print a token with which it enrols a new one. Make sure who is asking."

@@ -5,16 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from pydantic import ValidationError
 
+from ledger.management.base import LedgerCommand
 from ledger.statements.predicates import CircuitRelease
 from ledger.statements.predicates.circuit_release import ROLES
 from ledger.workflow.errors import WorkflowError
 from ledger.workflow.releases import register_circuit
 
 
-class Command(BaseCommand):
+class Command(LedgerCommand):
     """Logs the release and stores its files; the same release again changes nothing."""
 
     help = "Log a circuit release: DIR holds predicate.json and the seven files of the release."

@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
+from ledger.management.base import LedgerCommand
 from ledger.workflow.datasets import register_file
 from ledger.workflow.errors import WorkflowError
 
 
-class Command(BaseCommand):
+class Command(LedgerCommand):
     """The same file again changes nothing; another one takes its place for requests from then on."""
 
     help = (

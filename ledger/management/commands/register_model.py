@@ -7,16 +7,17 @@ import json
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from pydantic import ValidationError
 
+from ledger.management.base import LedgerCommand
 from ledger.statements.predicates import ModelRelease
 from ledger.workflow.datasets import register_file
 from ledger.workflow.errors import WorkflowError
 from ledger.workflow.releases import register_model
 
 
-class Command(BaseCommand):
+class Command(LedgerCommand):
     """Logs the model and stores its file; the same model again changes nothing."""
 
     help = "Log a global model: DIR holds global.safetensors, architecture.json, targets.json, samples.csv."

@@ -8,16 +8,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.utils import timezone
 
+from ledger.management.base import LedgerCommand
 from ledger.reports.errors import ReportError
 from ledger.reports.make import FORMATS, make
 from ledger.reports.schema import About, json_schema
 from ledger.workflow.errors import WorkflowError
 
 
-class Command(BaseCommand):
+class Command(LedgerCommand):
     """Persons are not named in it."""
 
     help = "Write an audit report on a request, a window, a client or a period."

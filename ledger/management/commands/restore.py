@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from ledger.backup.errors import BackupError
 from ledger.backup.keysfile import restore_keys
 from ledger.backup.options import add_place, passphrase
 from ledger.backup.restoring import restore_backup
+from ledger.management.base import LedgerCommand
 
 
-class Command(BaseCommand):
+class Command(LedgerCommand):
     """Exit status 0: all is there and holds. 1: it could not be restored. 3: witnesses have seen a longer log."""
 
     help = (

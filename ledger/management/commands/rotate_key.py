@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from ledger import keys
+from ledger.management.base import LedgerCommand
 from ledger.statements.errors import KeyMaterialError
 from ledger.statements.keys import public_hex
 from ledger.workflow.rotation import rotate_key
 
 
-class Command(BaseCommand):
+class Command(LedgerCommand):
     """Prints the new public key, to be published beside the old one."""
 
     help = "Replace the provider's or the log's signing key; the rotation is logged, signed by old and new key."

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from rich.console import Console
 from rich.progress import Progress
 
 from ledger.kms import KmsError
+from ledger.management.base import LedgerCommand
 from ledger.vault import VaultError
 from ledger.workflow.erase import rotate_master_key
 
 
-class Command(BaseCommand):
+class Command(LedgerCommand):
     """Can be interrupted and run again."""
 
     help = "Wrap the keys of all sealed records under a new master key, then destroy the old one."

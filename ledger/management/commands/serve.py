@@ -7,13 +7,14 @@ from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.core.management import call_command
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from ledger.demo.officer import known_officer
+from ledger.management.base import LedgerCommand
 from ledger.services import ServiceError, Services
 
 
-class Command(BaseCommand):
+class Command(LedgerCommand):
     """Keeps both running, and says so when one of them ends."""
 
     help = "Run the web server and one worker; prints where the admin is."

@@ -7,13 +7,14 @@ import secrets
 from typing import Any
 from urllib.parse import quote
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.db import connection
 
 from ledger import roles
+from ledger.management.base import LedgerCommand
 
 
-class Command(BaseCommand):
+class Command(LedgerCommand):
     """Run as an administrator of the database after each `migrate`; everything else runs as the application."""
 
     help = (
