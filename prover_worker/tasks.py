@@ -104,15 +104,6 @@ def _work(job_id: str, function: Callable[[Job], object]) -> None:
     """Run one job under its lease. What the input is to blame for is final; what passes by itself is no attempt;
     anything else is tried again, by a new process: what this one lacks, as memory or threads, it may lack for ever.
     """
-    try:
-        _attempt(job_id, function)
-    except BaseException as error:  # panics of Rust code are no Exceptions
-        if isinstance(error, (KeyboardInterrupt, SystemExit)) or what_is_away(error):
-            raise
-        raise SystemExit(_NOT_AGAIN) from error
-
-
-def _attempt(job_id: str, function: Callable[[Job], object]) -> None:
     from prover_worker.errors import ProverError
     from unlearning.errors import UnlearningError
 
@@ -129,7 +120,7 @@ def _attempt(job_id: str, function: Callable[[Job], object]) -> None:
         queue.fail(job_id, str(error))
     except (KeyboardInterrupt, SystemExit):
         raise
-    except BaseException as error:
+    except BaseException as error:  # panics of Rust code are no Exceptions
         away = what_is_away(error)
         if away is not None:
             logger.error("ALARM: the %s failed: %s", away, error)  # noqa: TRY400 - nothing of ours is wrong
@@ -138,7 +129,7 @@ def _attempt(job_id: str, function: Callable[[Job], object]) -> None:
         logger.exception("job %s", job_id)
         traces.went_wrong(error)
         queue.fail(job_id, f"{type(error).__name__}: {error}", retry=True)
-        raise
+        raise SystemExit(_NOT_AGAIN) from error
     else:
         queue.finish(job_id)
         jobs.publish_new_entries()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,17 +10,11 @@ from pathlib import Path
 import pytest
 
 from tests.faults.house import House
+from tests.faults.scarce import MemoryGroup
 from tests.faults.tally import TALLY
 from tests.faults.walk import Action, Walk
 from tests.services import Postgres, RabbitMq, Redis, Service, Swift
-from tests.stories.conftest import (  # noqa: F401 - fixtures
-    global_model,
-    new_client,
-    nursery,
-    personal_model,
-    proving_keys,
-    release_folder,
-)
+from tests.stories.conftest import *  # noqa: F403 - fixtures
 
 
 @pytest.fixture(scope="session")
@@ -37,7 +32,7 @@ def require(*services: type[Service]) -> None:
 
 
 @pytest.fixture(scope="session")
-def house(place: Path, release_folder: Path) -> Iterator[House]:  # noqa: F811
+def house(place: Path, release_folder: Path) -> Iterator[House]:
     """PostgreSQL and Redis; files in a folder."""
     require(Postgres, Redis)
     with (
@@ -50,7 +45,7 @@ def house(place: Path, release_folder: Path) -> Iterator[House]:  # noqa: F811
 
 
 @pytest.fixture(scope="session")
-def other_house(place: Path, release_folder: Path) -> Iterator[House]:  # noqa: F811
+def other_house(place: Path, release_folder: Path) -> Iterator[House]:
     """PostgreSQL and RabbitMQ; files in a bucket."""
     require(Postgres, RabbitMq, Swift)
     with (
@@ -62,6 +57,17 @@ def other_house(place: Path, release_folder: Path) -> Iterator[House]:  # noqa: 
         with House(place / "house2", release_folder, database, broker, files) as house:
             yield house
             TALLY.lost += house.lost()
+
+
+@pytest.fixture
+def group() -> Iterator[MemoryGroup]:
+    """A memory group of the kernel's."""
+    with contextlib.ExitStack() as stack:
+        try:
+            made = stack.enter_context(MemoryGroup())
+        except OSError as error:
+            pytest.skip(f"no memory group can be made here: {error}")
+        yield made
 
 
 @pytest.fixture

@@ -1,18 +1,26 @@
-"""A client's own workers over a broker of its own, which is killed while they prove: nothing of it is waited for.
+"""A client's own workers over a broker of its own: the broker is killed while they prove, the kernel kills them for
+want of memory, the disk that they share runs full.
 
 Messages only wake; the folder that the machines share is the truth (decision 0090).
 """
 
+import contextlib
+import re
 import signal
+import threading
+from pathlib import Path
 
 import pytest
 
+from prover_worker.errors import AgentError, ProvingFailed
 from prover_worker.prove import ProofFolder
 from prover_worker.work_folder import Site
 from prover_worker.work_queue import Messages
+from prover_worker.work_run import Terms
 from tests.faults.conftest import require
+from tests.faults.scarce import Disk
 from tests.faults.tally import TALLY
-from tests.prover_worker.conftest import built, cache, claim, client, mask, opened  # noqa: F401 - fixtures
+from tests.prover_worker.conftest import *  # noqa: F403 - fixtures
 from tests.prover_worker.story import failures
 from tests.prover_worker.test_work import Worker, files, make_crew, prove, proving, under_way, until
 from tests.services import RabbitMq, Redis
@@ -21,7 +29,7 @@ pytestmark = pytest.mark.faults
 
 
 @pytest.mark.parametrize("kind", [Redis, RabbitMq])
-def test_broker_of_clients_workers_is_killed(kind, place, claim, cache, tmp_path):  # noqa: F811
+def test_broker_of_clients_workers_is_killed(kind, place, claim, cache, tmp_path):
     require(kind)
     shared, name = tmp_path / "shared", kind.__name__
     with kind(place / f"{name}-of-a-client") as broker:
@@ -44,5 +52,97 @@ def test_broker_of_clients_workers_is_killed(kind, place, claim, cache, tmp_path
                 assert worker.end(signal.SIGKILL)
             assert seen == [(0, 3), (1, 3), (2, 3), (3, 3)]
             assert figures.proofs == 3
+            assert failures(claim.case(made)) == {}
+            assert not files(shared, "*")
+
+
+@pytest.mark.parametrize("kind", [Redis, RabbitMq])
+def test_the_kernel_kills_clients_workers(kind, place, claim, cache, group, tmp_path, monkeypatch):
+    """The process that proves, where one attempt is all there is; then a worker, in the midst of a proof."""
+    require(kind)
+    shared, name, proofs = tmp_path / "shared", kind.__name__, ProofFolder(tmp_path / "proofs")
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    with kind(place / f"{name}-of-a-poor-client") as broker, contextlib.ExitStack() as stack:
+        messages = Messages(Site.open(shared, make=True), broker.url)
+        workers = []
+
+        def hire():
+            workers.append(Worker(shared, cache, broker.url))
+            stack.callback(workers[-1].end, signal.SIGKILL)
+
+        def kill_the_process(done, _total):
+            if done == 1:
+                until(lambda: list(temporary.glob("proof-*/witness")))  # ezkl proves
+                group.leave(1 << 20)
+
+        def kill_the_worker(done, _total):
+            if done == 2 and len(workers) == 1:
+                pid = workers[0].process.pid
+                until(lambda: list(temporary.glob("proof-*/witness")))  # ezkl proves
+                Path(f"/proc/{pid}/oom_score_adj").write_text("1000")  # or the kernel would choose the larger one
+                group.leave(1 << 20)
+                until(lambda: workers[0].process.poll() == -signal.SIGKILL)
+                hire()
+
+        hire()
+        group.take(workers[0].process.pid)
+        with TALLY.faults(f"the kernel kills a proving process of a client's worker over {name}"):
+            with pytest.raises(ProvingFailed) as told:
+                prove(claim, proofs, make_crew(shared, messages, Terms(lease=2.5, attempts=1)), kill_the_process)
+            assert re.fullmatch(
+                r".+ was tried 1 times, the last time so: .+, process \d+: the proving process was killed, as the "
+                r"kernel does where memory runs out \(a process that proves takes some \d+ MB, \d+ MB of memory "
+                r"are free now\); what is finished is kept, so mend that and run the same command again",
+                str(told.value),
+            )
+            assert group.kills == 1
+            assert not files(shared, "inputs")
+            kept = sorted(path.name for path in proofs.path.iterdir())
+            assert kept
+        group.leave(1 << 30)
+        with TALLY.faults(f"the kernel kills a client's worker over {name}"):
+            made, figures = prove(claim, proofs, make_crew(shared, messages), kill_the_worker)
+            assert (group.kills, len(workers), figures.proofs) == (2, 2, 3 - len(kept))
+            assert failures(claim.case(made)) == {}
+            assert not files(shared, "*")
+
+
+def test_the_disk_that_clients_workers_share_is_full(place, claim, cache, tmp_path):
+    """So that they cannot hand in what they have made; nothing half-written is taken for a proof."""
+    require(Redis)
+    proofs = ProofFolder(tmp_path / "proofs")
+    with Redis(place / "redis-of-a-full-client") as broker, Disk(tmp_path / "disk") as disk:
+        shared = disk.path / "shared"
+        crew = make_crew(shared, Messages(Site.open(shared, make=True), broker.url))
+        worker, over = Worker(shared, cache, broker.url), threading.Event()
+
+        def fill():
+            with (disk.path / "filler").open("ab", buffering=0) as filler:
+                while not over.wait(0.001):
+                    with contextlib.suppress(OSError):
+                        filler.write(bytes(4096))
+
+        def progress(done, _total):
+            if done == 1:
+                disk.leave(0)
+                filling.start()
+
+        filling = threading.Thread(target=fill)
+        with TALLY.faults("the disk that a client's workers share is full while they prove"):
+            try:
+                with pytest.raises((ProvingFailed, AgentError), match=r"disk .*is full"):
+                    prove(claim, proofs, crew, progress)
+                over.set()
+                filling.join()
+                (disk.path / "filler").unlink()
+                disk.leave(1 << 25)
+                made, figures = prove(claim, proofs, crew)
+            finally:
+                over.set()
+                _, said = worker.end(signal.SIGKILL)
+            assert figures.proofs == 2, said
+            assert f"the disk that holds {shared}" in said
             assert failures(claim.case(made)) == {}
             assert not files(shared, "*")

@@ -21,14 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from tests.images import compose
 from tests.images.compose import PATIENCE, Container
 from tests.services import Postgres, Redis, listens
-from tests.stories.conftest import (  # noqa: F401 - fixtures
-    global_model,
-    new_client,
-    nursery,
-    personal_model,
-    proving_keys,
-    release_folder,
-)
+from tests.stories.conftest import *  # noqa: F403 - fixtures
 from tests.stories.nursery import await_that
 from tests.stories.provider import Officer
 from tests.stories.proxy import Answer, Proxy, Request
@@ -205,7 +198,7 @@ def certificate(place: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def deployment(place: Path, certificate: Path, release_folder: Path) -> Iterator[Deployment]:  # noqa: F811
+def deployment(place: Path, certificate: Path, release_folder: Path) -> Iterator[Deployment]:
     """Database, broker, tables and keys, the witness, then everything else."""
     database = Database(place / "postgres")
     whole = Deployment(place, release_folder, database)

@@ -10,6 +10,9 @@ from tests.prover_worker.story import BACKEND, P, make_claim, make_client, make_
 from tests.prover_worker.window import build as make_window
 from tests.shared import once
 
+#: What the faults take over with a star.
+__all__ = ["built", "cache", "claim", "client", "mask", "opened"]
+
 
 @pytest.fixture(scope="session")
 def built(tmp_path_factory):

@@ -20,6 +20,12 @@ from tests.stories.client import Client
 from tests.stories.nursery import Nursery
 from tests.stories.provider import Officer, Provider
 
+#: What the tests of faults and images take over with a star: they tell parts of the same stories.
+__all__ = [
+    "found_provider", "global_model", "new_client", "nursery", "officer", "personal_model", "provider",
+    "proving_keys", "release_folder",
+]  # fmt: skip
+
 #: The smallest circuit in which everything happens: 128 weights a proof, three proofs and a range proof a claim.
 PARAMETERS = CircuitParameters(
     logrows=10, columns=2, blocks=8, block_size=16, rank=2, damping=64, factor_limit=15, grid_bits=20, form=2,
