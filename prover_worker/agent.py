@@ -13,7 +13,8 @@
 
 Every command can be interrupted and run again; it goes on where it stopped. Exit status: 0 done; 1 an order was
 rejected; 2 something is wrong and the one line on stderr says what; 3 an order was refused, because it would
-damage the model beyond the client's limit; 4 the ledger is away or has not answered yet, try again later.
+damage the model beyond the client's limit; 4 the ledger is away or has not answered yet, try again later;
+130, 143 ended by Ctrl-C, SIGTERM (`watch`: 0).
 """
 
 from __future__ import annotations

@@ -68,7 +68,7 @@ def parser(prog: str = "unlearning-agent") -> argparse.ArgumentParser:
     ):
         _orders(commands.add_parser(name, help=text), name)
     objection = commands.add_parser("object", help="tell the provider why an order is not obeyed; logged for good")
-    objection.add_argument("--order", required=True)
+    objection.add_argument("--order", required=True, help="its UUID, which `status` shows")
     objection.add_argument("--reason", choices=REASONS, required=True)
     watch = commands.add_parser("watch", help="stay, and carry out every order as it comes")
     _max_drop(watch)
@@ -114,7 +114,7 @@ def _commit(commit: argparse.ArgumentParser) -> None:
     commit.add_argument(
         "--model", help="name or UUID of the provider's model that was personalised (default: newest)"
     )
-    commit.add_argument("--samples", type=int, default=480, help="how many of them to take gradients of")
+    commit.add_argument("--samples", type=int, default=480, help="how many samples of --data to take gradients of")
     commit.add_argument(
         "--evaluation", type=Path, help="an .npz to measure orders on (default: a sample of --data is kept)"
     )
@@ -132,7 +132,7 @@ def _commit(commit: argparse.ArgumentParser) -> None:
 
 
 def _orders(command: argparse.ArgumentParser, name: str) -> None:
-    command.add_argument("--order", help="one order only")
+    command.add_argument("--order", help="UUID of one order (default: all that are open)")
     command.add_argument("--patience", type=float, default=600, help="seconds to wait for the ledger's answers")
     if name in {"unlearn", "run"}:
         command.add_argument("--again", action="store_true", help="make a new attempt at orders that were rejected")

@@ -19,7 +19,7 @@ from ledger.tlog.merkle import root_of
 from prover_worker import curve, hiding
 from prover_worker.agent_state import Folder
 from prover_worker.backend import Backend
-from prover_worker.client_keys import ClientKeys
+from prover_worker.client_keys import KEY, ClientKeys
 from prover_worker.commitments import ChunkSecrets
 from prover_worker.crew import Crew
 from prover_worker.damage import DEFAULT_MAX_DROP, Limits
@@ -95,7 +95,7 @@ class ClientBase:
 
     @property
     def _key(self) -> Any:
-        return keys.load_private(self.state.file("key.pem"))
+        return keys.load_private(self.state.file(KEY))
 
     @property
     def _client(self) -> str:

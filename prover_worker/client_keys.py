@@ -57,7 +57,7 @@ class ClientKeys:
 
         Again after an interruption, with the same file: the same key. Raises AgentError.
         """
-        new = _load_or_make(out)
+        new = load_or_make(out)
         if keys.keyid(new) in {key["keyid"] for key in self._ledger().own_keys()}:
             return keys.keyid(new)
         said = ClientKeyAddition(client=self._client(), public_key=keys.public_hex(new), added_at=_now())
@@ -66,7 +66,7 @@ class ClientKeys:
 
     def rotate(self, label: str = "") -> str:
         """Replace this folder's key by a new one. Returns the new key's ID."""
-        new = _load_or_make(self.state.file(STAGED))
+        new = load_or_make(self.state.file(STAGED))
         said = ClientKeyRotation(
             client=self._client(),
             replaces=self._entry_of(keys.keyid(self._key())),
@@ -182,7 +182,11 @@ class ClientKeys:
         return str(self.state.read_json("agent.json")["client"])
 
 
-def _load_or_make(path: Path) -> Ed25519PrivateKey:
+def load_or_make(path: Path) -> Ed25519PrivateKey:
+    """The private key in a file, made if there is none: whole or not at all, as half a key would block the folder.
+
+    Raises AgentError when the disk is full.
+    """
     if not path.exists():
         with Folder(path.parent).appearing(path.name) as temporary:
             temporary.unlink()  # keys are never written over another file

@@ -73,7 +73,7 @@ class ChunkSolution:
         """v_lo, v_hi and e, salt, then random digits; v = v_lo + base·v_hi with v_lo in [-base/2, base/2)."""
         high = (self.v + base // 2) // base
         parts = np.concatenate([(self.v - base * high).ravel(), high.ravel(), self.e.ravel()])
-        # What a table is sure to hold whatever its number of columns: `hiding.digits` counts on this many.
+        # What a table is sure to hold whatever its number of columns: `hiding.spread` counts on this many.
         noise = [x % hiding.spread(base) - base for x in expand(self.seed, f"n/{self.chunk}".encode(), noise_rows)]
         return _column(parts, self.seed, f"z/{self.chunk}", salt_rows) + noise
 

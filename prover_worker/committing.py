@@ -24,6 +24,7 @@ from ledger.statements.statement import sign_statement
 from prover_worker import commitments, curve, pool
 from prover_worker.agent_state import Folder
 from prover_worker.client_base import ChunkFiles, layout_of, points_root, sha256
+from prover_worker.client_keys import KEY, STAGED, load_or_make
 from prover_worker.commitments import ChunkSecrets
 from prover_worker.continuing import NOTHING, Continuing, Line, keep_zeros, line_of, mute_factors
 from prover_worker.damage import KEPT, keep_samples
@@ -64,7 +65,7 @@ class Committing(Continuing):
         else:
             trust = pin(LedgerClient(server).releases(), vkey, provider_key, witnesses, quorum)
             self.state.write_json("agent.json", {"server": server, "client": client, "trust": asdict(trust)})
-        self._make_key("key.pem")
+        load_or_make(self.state.file(KEY))
         predicate = ClientEnrolment(client=client, public_key=keys.public_hex(self._key))
         ref = LedgerClient(server).submit(sign_statement(predicate, self._key), token)
         self.state.write_json("agent.json", self.state.read_json("agent.json") | {"enrolled": ref.model_dump()})
@@ -78,20 +79,12 @@ class Committing(Continuing):
         """
         known = self.state.read_json("agent.json")
         self.keys.abandon()
-        self._make_key("key.new.pem")
-        key = keys.load_private(self.state.file("key.new.pem"))
+        key = load_or_make(self.state.file(STAGED))
         predicate = ClientEnrolment(client=known["client"], public_key=keys.public_hex(key))
         ref = LedgerClient(known["server"]).submit(sign_statement(predicate, key), token)
-        self.state.file("key.new.pem").replace(self.state.file("key.pem"))
+        self.state.file(STAGED).replace(self.state.file(KEY))
         self.state.write_json("agent.json", known | {"enrolled": ref.model_dump()})
         return ref
-
-    def _make_key(self, name: str) -> None:
-        """A new private key, unless there is one. Whole or not at all: half a key would block the folder."""
-        if not self.state.has(name):
-            with self.state.appearing(name) as path:
-                path.unlink()  # keys are never written over another file
-                keys.save_private(keys.generate(), path)
 
     # 2. commit
 

@@ -51,9 +51,12 @@ def fitting_jobs(wanted: int, circuit: CircuitFiles) -> int:
 
 
 def balance(each: int | None) -> str:
-    """What a process that proves takes, where that is known, and what there is, in words."""
+    """What a process that proves takes, `each` bytes, where that is known, and what there is, in words."""
     free = free_bytes()
     there = "nobody knows how much memory is free" if free is None else f"{free // 10**6} MB of memory are free"
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if limit != resource.RLIM_INFINITY:
+        there += f", of which one process gets no more than {limit // 10**6} MB (`ulimit -v`)"
     return there if each is None else f"a process that proves takes some {each // 10**6} MB, {there}"
 
 

@@ -20,7 +20,7 @@ _numbers = itertools.count()
 
 
 class MemoryGroup:
-    """Context manager: a control group. Memory is short in it once `leave` says so, and the kernel kills the largest.
+    """Context manager: a control group. Memory is short in it once `leave` says so: the kernel kills then.
 
     What a process held before it came in stays on its former group's account. Raises OSError where no group can be
     made.
@@ -85,5 +85,5 @@ class Disk:
 
     def leave(self, room: int) -> None:
         """Be as large as what is there now and `room` bytes more."""
-        size = shutil.disk_usage(self.path).used + room
+        size = max(4096, shutil.disk_usage(self.path).used + room)  # 0 would be without end
         subprocess.run(["mount", "-o", f"remount,size={size}", str(self.path)], check=True)

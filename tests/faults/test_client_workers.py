@@ -90,7 +90,7 @@ def test_the_kernel_kills_clients_workers(kind, place, claim, cache, group, tmp_
         group.take(workers[0].process.pid)
         with TALLY.faults(f"the kernel kills a proving process of a client's worker over {name}"):
             with pytest.raises(ProvingFailed) as told:
-                prove(claim, proofs, make_crew(shared, messages, Terms(lease=2.5, attempts=1)), kill_the_process)
+                prove(claim, proofs, make_crew(shared, messages, Terms(lease=15, attempts=1)), kill_the_process)
             assert re.fullmatch(
                 r".+ was tried 1 times, the last time so: .+, process \d+: the proving process was killed, as the "
                 r"kernel does where memory runs out \(a process that proves takes some \d+ MB, \d+ MB of memory "
@@ -103,7 +103,7 @@ def test_the_kernel_kills_clients_workers(kind, place, claim, cache, group, tmp_
             assert kept
         group.leave(1 << 30)
         with TALLY.faults(f"the kernel kills a client's worker over {name}"):
-            made, figures = prove(claim, proofs, make_crew(shared, messages), kill_the_worker)
+            made, figures = prove(claim, proofs, make_crew(shared, messages, Terms(lease=15)), kill_the_worker)
             assert (group.kills, len(workers), figures.proofs) == (2, 2, 3 - len(kept))
             assert failures(claim.case(made)) == {}
             assert not files(shared, "*")

@@ -1,6 +1,7 @@
 """How many processes fit, from files as the kernel writes them."""
 
 import logging
+import re
 import resource
 import subprocess
 import sys
@@ -94,6 +95,23 @@ def test_processes_that_would_not_fit_are_not_started(tmp_path, monkeypatch, cap
         assert "".join(caplog.messages).removeprefix("a process that proves takes some ") == warned.get(
             available, ""
         )
+
+
+_LIMITED = """
+import resource
+from prover_worker.memory import balance
+resource.setrlimit(resource.RLIMIT_AS, (3_000_000_000, resource.RLIM_INFINITY))
+print(balance(512_000_000))
+"""
+
+
+def test_a_limit_for_each_process_is_told_too():
+    child = subprocess.run([sys.executable, "-c", _LIMITED], capture_output=True, text=True, check=True)
+    assert re.fullmatch(
+        r"a process that proves takes some 512 MB, \d+ MB of memory are free, of which one process gets no more "
+        r"than 3000 MB \(`ulimit -v`\)\n",
+        child.stdout,
+    )
 
 
 _CHILD = """
