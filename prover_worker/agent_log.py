@@ -11,7 +11,7 @@ import platform
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 from logging.handlers import RotatingFileHandler
 from typing import Final
@@ -55,6 +55,11 @@ class _Log(RotatingFileHandler):
 
     def handleError(self, _record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
         """Go on without this line."""
+
+    def close(self) -> None:
+        """Go without those that are still to be written."""
+        with suppress(OSError):
+            super().close()
 
 
 class _Shown(logging.Handler):

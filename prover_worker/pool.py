@@ -15,8 +15,9 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing import current_process, get_context, process, resource_tracker
+from pathlib import Path
 from typing import Any, TypeVar
 
 from prover_worker import memory
@@ -29,13 +30,18 @@ _CURRENT = "_current_process"  # of multiprocessing.process, which has no setter
 
 def follow(parent: int) -> None:
     """Begin a process that proves: die at once on signals (Rust code would not notice them for seconds) and with
-    the thread of `parent` that made it, and keep the terminal clean.
+    the thread of `parent` that made it, be what the kernel kills where memory runs out, keep the terminal clean.
+
+    Without that the kernel would choose by size, and an agent that has a model in memory is larger than a proof.
+    But a proof can be made again, and its parent tells the user.
     """
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # one that came meanwhile ends us here
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        with suppress(OSError):  # of a kernel that is not asked for it
+            Path("/proc/self/oom_score_adj").write_text("1000")
     if os.getppid() != parent:  # it ended before the kernel was asked
         os._exit(1)
     null = os.open(os.devnull, os.O_WRONLY)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import resource
 import shutil
 import subprocess
 from pathlib import Path
@@ -61,12 +60,6 @@ class MemoryGroup:
 
     def _file(self, name: str) -> str:
         return (self.path / name).read_text()
-
-
-def take_address_space(pid: int) -> None:
-    """Leave a process what it has: the next thing that it asks for it does not get (RLIMIT_AS)."""
-    used = psutil.Process(pid).memory_info().vms
-    resource.prlimit(pid, resource.RLIMIT_AS, (used, used))
 
 
 class Disk:

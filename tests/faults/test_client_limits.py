@@ -6,13 +6,14 @@ left, and the same command goes on once there is more.
 
 import os
 import re
+import resource
 import subprocess
 import sys
 
 import psutil
 import pytest
 
-from tests.faults.scarce import Disk, take_address_space
+from tests.faults.scarce import Disk
 from tests.faults.tally import TALLY
 from tests.stories.nursery import ROOT, await_that
 
@@ -61,10 +62,15 @@ class Proving:
         return self._out.read_text()
 
     def await_engine(self):
-        """The number of the process in which ezkl proves now: it has been given a witness."""
+        """Until ezkl has been given a witness."""
         await_that(lambda: list(self.temporary.glob("proof-*/witness")), 120, lambda: self.text)
+
+    def take_address_space(self):
+        """Leave the process that proves what it has: what it asks for next it does not get (RLIMIT_AS)."""
         children = psutil.Process(self.process.pid).children()
-        return next(one.pid for one in children if any("spawn_main" in word for word in one.cmdline()))
+        one = next(child for child in children if any("spawn_main" in word for word in child.cmdline()))
+        used = one.memory_info().vms
+        resource.prlimit(one.pid, resource.RLIMIT_AS, (used, used))
 
     def said(self):
         """What it says in the end, which comes with status 2 and is one sentence."""
@@ -74,11 +80,12 @@ class Proving:
         return lines[0]
 
 
-def starve(client, temporary, take, words):
+def starve(client, run, take, words):
     """Prove until one more is finished and the next is in the engine, and then find no memory."""
-    kept, run = proofs(client), Proving(client, temporary)
+    kept = proofs(client)
     await_that(lambda: len(proofs(client)) > len(kept) or run.process.poll(), 120, lambda: run.text)
-    take(run.await_engine())
+    run.await_engine()
+    take()
     said = run.said()
     assert f": a worker process {words} (a process that proves takes some " in said
     assert re.search(
@@ -95,12 +102,17 @@ def test_memory_runs_out_while_an_agent_proves(provider, officer, model, new_cli
     client.call("unlearn")
     officer.await_order(window, "challenged")
     with TALLY.faults("an agent's proving process is killed by the kernel for want of memory"):
-        group.leave(1 << 20)
-        starve(client, tmp_path / "a", group.take, "was killed, as the kernel does where memory runs out")
+        run = Proving(client, tmp_path / "a")
+        group.take(run.process.pid)  # the agent, which is larger, and its process
+        words = "was killed, as the kernel does where memory runs out"
+        starve(client, run, lambda: group.leave(1 << 20), words)
         assert group.kills == 1
     with TALLY.faults("an agent's proving process gets no more memory"):
-        words = "gave up (SIGABRT), as Rust code does where it gets no more memory"
-        starve(client, tmp_path / "b", take_address_space, words)
+        run, words = (
+            Proving(client, tmp_path / "b"),
+            "gave up (SIGABRT), as Rust code does where it gets no more memory",
+        )
+        starve(client, run, run.take_address_space, words)
         kept = proofs(client)
         assert "accepted at log index" in client.call("run")
         assert kept.items() < proofs(client).items()

@@ -8,11 +8,10 @@ import contextlib
 import re
 import signal
 import threading
-from pathlib import Path
 
 import pytest
 
-from prover_worker.errors import AgentError, ProvingFailed
+from prover_worker.errors import ProvingFailed
 from prover_worker.prove import ProofFolder
 from prover_worker.work_folder import Site
 from prover_worker.work_queue import Messages
@@ -56,6 +55,16 @@ def test_broker_of_clients_workers_is_killed(kind, place, claim, cache, tmp_path
             assert not files(shared, "*")
 
 
+#: Of a worker that has grown larger than its proofs: the kernel takes it, where it may choose by size.
+_LARGE = """
+import sys
+if "prover_worker.work" in sys.orig_argv:
+    held = bytearray(400_000_000)
+    with open("/proc/self/oom_score_adj", "w") as file:
+        file.write("1000")
+"""
+
+
 @pytest.mark.parametrize("kind", [Redis, RabbitMq])
 def test_the_kernel_kills_clients_workers(kind, place, claim, cache, group, tmp_path, monkeypatch):
     """The process that proves, where one attempt is all there is; then a worker, in the midst of a proof."""
@@ -63,6 +72,7 @@ def test_the_kernel_kills_clients_workers(kind, place, claim, cache, group, tmp_
     shared, name, proofs = tmp_path / "shared", kind.__name__, ProofFolder(tmp_path / "proofs")
     temporary = tmp_path / "temporary"
     temporary.mkdir()
+    (tmp_path / "sitecustomize.py").write_text(_LARGE)
     monkeypatch.setenv("TMPDIR", str(temporary))
     with kind(place / f"{name}-of-a-poor-client") as broker, contextlib.ExitStack() as stack:
         messages = Messages(Site.open(shared, make=True), broker.url)
@@ -71,26 +81,21 @@ def test_the_kernel_kills_clients_workers(kind, place, claim, cache, group, tmp_
         def hire():
             workers.append(Worker(shared, cache, broker.url))
             stack.callback(workers[-1].end, signal.SIGKILL)
+            group.take(workers[-1].process.pid)
 
-        def kill_the_process(done, _total):
-            if done == 1:
+        def take_memory(done, _total):
+            if done == len(workers) < 3:
                 until(lambda: list(temporary.glob("proof-*/witness")))  # ezkl proves
                 group.leave(1 << 20)
-
-        def kill_the_worker(done, _total):
-            if done == 2 and len(workers) == 1:
-                pid = workers[0].process.pid
-                until(lambda: list(temporary.glob("proof-*/witness")))  # ezkl proves
-                Path(f"/proc/{pid}/oom_score_adj").write_text("1000")  # or the kernel would choose the larger one
-                group.leave(1 << 20)
-                until(lambda: workers[0].process.poll() == -signal.SIGKILL)
+            if done == 2 and len(workers) == 2:
+                until(lambda: workers[1].process.poll() == -signal.SIGKILL)
+                group.leave(1 << 30)
                 hire()
 
         hire()
-        group.take(workers[0].process.pid)
         with TALLY.faults(f"the kernel kills a proving process of a client's worker over {name}"):
             with pytest.raises(ProvingFailed) as told:
-                prove(claim, proofs, make_crew(shared, messages, Terms(lease=15, attempts=1)), kill_the_process)
+                prove(claim, proofs, make_crew(shared, messages, Terms(lease=15, attempts=1)), take_memory)
             assert re.fullmatch(
                 r".+ was tried 1 times, the last time so: .+, process \d+: the proving process was killed, as the "
                 r"kernel does where memory runs out \(a process that proves takes some \d+ MB, \d+ MB of memory "
@@ -98,51 +103,56 @@ def test_the_kernel_kills_clients_workers(kind, place, claim, cache, group, tmp_
                 str(told.value),
             )
             assert group.kills == 1
+            assert workers[0].process.poll() is None
             assert not files(shared, "inputs")
-            kept = sorted(path.name for path in proofs.path.iterdir())
-            assert kept
+            assert len(list(proofs.path.iterdir())) == 1
+        workers[0].end(signal.SIGTERM)
         group.leave(1 << 30)
         with TALLY.faults(f"the kernel kills a client's worker over {name}"):
-            made, figures = prove(claim, proofs, make_crew(shared, messages, Terms(lease=15)), kill_the_worker)
-            assert (group.kills, len(workers), figures.proofs) == (2, 2, 3 - len(kept))
+            with monkeypatch.context() as other:
+                other.setenv("PYTHONPATH", str(tmp_path))
+                hire()
+            made, figures = prove(claim, proofs, make_crew(shared, messages, Terms(lease=15)), take_memory)
+            assert (group.kills, len(workers), figures.proofs) == (2, 3, 2)
             assert failures(claim.case(made)) == {}
             assert not files(shared, "*")
 
 
-def test_the_disk_that_clients_workers_share_is_full(place, claim, cache, tmp_path):
-    """So that they cannot hand in what they have made; nothing half-written is taken for a proof."""
+def test_the_disk_that_clients_workers_share_is_full(place, claim, cache, tmp_path, caplog):
+    """So that they cannot hand in what they have made, nor take what waits; with room again, they go on."""
     require(Redis)
     proofs = ProofFolder(tmp_path / "proofs")
     with Redis(place / "redis-of-a-full-client") as broker, Disk(tmp_path / "disk") as disk:
-        shared = disk.path / "shared"
+        shared, room = disk.path / "shared", threading.Event()
         crew = make_crew(shared, Messages(Site.open(shared, make=True), broker.url))
-        worker, over = Worker(shared, cache, broker.url), threading.Event()
+        worker = Worker(shared, cache, broker.url)
 
         def fill():
-            with (disk.path / "filler").open("ab", buffering=0) as filler:
-                while not over.wait(0.001):
+            """Until the agent has told its user, and what becomes free as well."""
+            filler = (disk.path / "filler").open("ab", buffering=0)
+            with filler:
+                while not room.wait(0.001):
                     with contextlib.suppress(OSError):
                         filler.write(bytes(4096))
+                    if f"the disk that holds {shared}" in caplog.text:
+                        room.set()
+            (disk.path / "filler").unlink()
+            disk.leave(1 << 25)
 
         def progress(done, _total):
-            if done == 1:
+            if done == 1 and not room.is_set():
                 disk.leave(0)
                 filling.start()
 
         filling = threading.Thread(target=fill)
         with TALLY.faults("the disk that a client's workers share is full while they prove"):
             try:
-                with pytest.raises((ProvingFailed, AgentError), match=r"disk .*is full"):
-                    prove(claim, proofs, crew, progress)
-                over.set()
-                filling.join()
-                (disk.path / "filler").unlink()
-                disk.leave(1 << 25)
-                made, figures = prove(claim, proofs, crew)
+                made, figures = prove(claim, proofs, crew, progress)
             finally:
-                over.set()
+                room.set()
                 _, said = worker.end(signal.SIGKILL)
-            assert figures.proofs == 2, said
+            assert "is full: workers wait until there is room" in caplog.text
             assert f"the disk that holds {shared}" in said
+            assert figures.proofs == 3
             assert failures(claim.case(made)) == {}
             assert not files(shared, "*")

@@ -113,6 +113,15 @@ def test_worker_processes_are_others_and_silent(capfd):
     assert capfd.readouterr() == ("", "")
 
 
+def first_to_go():
+    return Path("/proc/self/oom_score_adj").read_text().strip()
+
+
+def test_where_memory_runs_out_they_are_the_first_to_go():
+    assert list(pool.run(first_to_go, [()], 1)) == [(0, "1000")]
+    assert first_to_go() != "1000"
+
+
 def test_processes_can_be_renewed_after_every_task():
     pids = {pid for _, pid in pool.run(noisy, [(0,), (1,)], 1, per_process=1)}
     assert len(pids) == 2
