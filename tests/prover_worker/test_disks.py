@@ -1,5 +1,6 @@
 """File systems of a few kilobytes: what finds no room says so in a sentence, and leaves nothing half-written."""
 
+import logging
 import subprocess
 import tempfile
 from contextlib import suppress
@@ -7,6 +8,7 @@ from contextlib import suppress
 import pytest
 import torch
 
+from prover_worker.agent_log import logging_to
 from prover_worker.agent_state import Folder
 from prover_worker.errors import AgentError, CircuitError
 from prover_worker.ezkl_backend import _call, _column_lengths
@@ -81,6 +83,18 @@ def test_a_lease_that_finds_no_room_is_no_attempt(disk):
     with pytest.raises(AgentError, match=f"so {ITEM}.1.over was not written"):
         lease.give_up("no memory")
     assert run.why(ITEM) == "here has gone silent; the shared disk is full"
+
+
+def test_a_log_that_finds_no_room_does_not_hide_what_is_wrong(disk):
+    def go_wrong():
+        with logging_to(Folder(disk), "info"):
+            fill(disk)
+            for _ in range(200):
+                logging.getLogger("prover_worker.agent").info("a line that is written, or not")
+            raise AgentError("this is wrong")
+
+    with pytest.raises(AgentError, match="this is wrong"):
+        go_wrong()
 
 
 @pytest.mark.parametrize(
