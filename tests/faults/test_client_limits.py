@@ -119,8 +119,8 @@ def test_memory_runs_out_while_an_agent_proves(provider, officer, model, new_cli
         assert met(officer, window)
 
 
-def creep(client, disk, *command, step):
-    """Run a command on a disk with a little more room each time, until it works; returns what found no room."""
+def creep(client, disk, *command):
+    """Run a command with a little more room each time, until it works; returns what found none, file by file."""
     missing, room = set(), 0
     while True:
         disk.leave(room)
@@ -135,8 +135,8 @@ def creep(client, disk, *command, step):
         assert "Traceback" not in said
         assert list(disk.path.rglob("*.part")) == []
         assert list(disk.path.rglob("making-*")) == []
+        room = 2 * room if missing.issuperset(found) else 8192
         missing.update(found)
-        room = max(4096, int(room * step))
         assert room < 1 << 25, missing
 
 
@@ -145,13 +145,13 @@ def test_an_agents_disk_runs_full_at_every_step(provider, officer, model, new_cl
     with Disk(tmp_path / "disk") as disk, Disk(tmp_path / "temporary") as temporary:
         client.state, shared = disk.path / "state", client.cache
         with TALLY.faults("an agent's disk is full while it enrols and commits"):
-            creep(client, disk, *client.invited(officer, "Clinic Small", provider.address), step=2)
-            missing = creep(client, disk, *client.committing, step=1.5)
-            assert missing > {"folder.json", "model.safetensors", "factors.npz"}
+            creep(client, disk, *client.invited(officer, "Clinic Small", provider.address))
+            missing = creep(client, disk, *client.committing)
+            assert missing > {"folder.json", "srs", "model.safetensors", "factors.npz"}, missing
         window = ordered(officer, model)
         with TALLY.faults("an agent's disk is full while it unlearns and claims"):
-            missing = creep(client, disk, "unlearn", step=1.2)
-            assert missing > {"folder.json", "mask.bin", "solution.npz"}
+            missing = creep(client, disk, "unlearn")
+            assert missing > {"folder.json", "solution.npz"}, missing
         officer.await_order(window, "challenged")
         with TALLY.faults("an agent's disk is full while it makes proving keys"):
             client.cache = disk.path / "keys"
@@ -167,7 +167,7 @@ def test_an_agents_disk_runs_full_at_every_step(provider, officer, model, new_cl
             assert f"the disk that holds {temporary.path} is full, so a proof was not written" in said
             assert list(temporary.path.iterdir()) == []
         with TALLY.faults("an agent's disk is full while it proves and hands in"):
-            missing = creep(client, disk, "prove", step=1.2)
-            assert {"folder.json", "relation-000000"} <= missing
-            creep(client, disk, "run", step=2)
+            missing = creep(client, disk, "prove")
+            assert missing > {"folder.json", "relation-000000"}, missing
+            creep(client, disk, "run")
             assert met(officer, window)
