@@ -37,6 +37,7 @@ from unlearning import (
     datasets,
     evaluate,
     fetch,
+    json_objects,
     mask_commands,
     maskfile,
     masks,
@@ -44,7 +45,7 @@ from unlearning import (
     reproduce,
 )
 from unlearning.console import bar, console
-from unlearning.errors import ArchitectureError, DatasetError, MaskError, UnlearningError
+from unlearning.errors import DatasetError, MaskError, UnlearningError
 
 GLOBAL_EPOCHS, GLOBAL_LR = 20, 2e-3
 PERSONAL_EPOCHS, PERSONAL_LR = 30, 1e-3
@@ -153,7 +154,8 @@ def _fetch(options: argparse.Namespace) -> None:
 
 def _train(options: argparse.Namespace) -> None:
     data = datasets.load(options.dataset)
-    architecture = _read_json(options.architecture) if options.architecture else _small_model(options.dataset, data)
+    given = options.architecture
+    architecture = json_objects.read(given) if given else _small_model(options.dataset, data)
     torch.set_num_threads(max(1, options.threads))
     how = personalize.Training(options.epochs, options.lr)
     with bar("training") as progress:
@@ -187,7 +189,7 @@ def _personalise(options: argparse.Namespace) -> None:
     seed = options.seed * 1_000_003 + options.client  # each client draws its own noise and sample order
     private = datasets.Part(datasets.shift(mine.x, options.shift, seed), mine.y)
     test = datasets.Part(datasets.shift(data.test.x, options.shift, seed + 500_000), data.test.y)
-    model = backbones.with_weights(_read_json(options.architecture), backbones.load(options.weights))
+    model = backbones.with_weights(json_objects.read(options.architecture), backbones.load(options.weights))
     before = evaluate.accuracy(model, *test)
     with bar(f"personalising, {options.shift}") as progress:
         how = personalize.Personalisation(personalize.Training(options.epochs, options.lr), options.method)
@@ -201,7 +203,7 @@ def _personalise(options: argparse.Namespace) -> None:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    architecture = _read_json(options.architecture)
+    architecture = json_objects.read(options.architecture)
     value, samples = _accuracy(
         architecture,
         options.weights,
@@ -217,7 +219,7 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 
 def _measure(options: argparse.Namespace) -> None:
-    architecture = _read_json(options.architecture)
+    architecture = json_objects.read(options.architecture)
     torch.set_num_threads(1)
     values = []
     for item in _wanted(sys.stdin.read()):
@@ -298,16 +300,6 @@ def _small_model(dataset: str, data: datasets.Dataset) -> dict[str, Any]:
         return backbones.DIGITS_VIT
     sizes = {"img_size": x.shape[2], "patch_size": 4, "in_chans": x.shape[1], "num_classes": int(y.max()) + 1}
     return {**backbones.DIGITS_VIT, **sizes}
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ArchitectureError(f"{path} is not JSON: {error}; expected an architecture object") from error
-    if not isinstance(document, dict):
-        raise ArchitectureError(f"{path} holds a {type(document).__name__}, expected an architecture object")
-    return document
 
 
 if __name__ == "__main__":

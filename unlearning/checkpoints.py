@@ -30,9 +30,8 @@ class Run(NamedTuple):
 def resume(path: Path | None, run: Run, digest: str) -> list[float]:
     """Put the state kept at `path` into `run`, and return its losses by epoch; [] where there is none.
 
-    `digest` is that of the run's settings, data and first weights.
-
-    Raises DatasetError for a file of another run, or one that cannot be read.
+    `digest` is that of the run's settings, data and first weights. Raises DatasetError for a file of another run,
+    or one that cannot be read.
     """
     if path is None or not path.exists():
         return []
@@ -53,7 +52,7 @@ def resume(path: Path | None, run: Run, digest: str) -> list[float]:
 
 
 def keep(path: Path | None, run: Run, digest: str, losses: list[float]) -> None:
-    """Write the state of `run` to `path`, whole or not at all."""
+    """Write the state of `run`, and its losses by epoch, to `path`, whole or not at all; nothing without a path."""
     if path is None:
         return
     path.parent.mkdir(parents=True, exist_ok=True)

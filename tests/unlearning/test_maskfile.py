@@ -7,7 +7,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from unlearning.errors import MaskError
-from unlearning.maskfile import MAGIC, Mask, cost, format_mask, parse_mask, read_mask
+from unlearning.maskfile import (
+    CPU_MS_PER_WEIGHT,
+    MAGIC,
+    PROOF_BYTES_PER_CHUNK,
+    Mask,
+    cost,
+    format_mask,
+    parse_mask,
+    read_mask,
+)
 
 MASKS = st.tuples(st.integers(1, 2**40), st.integers(1, 2**24)).flatmap(
     lambda n: st.tuples(st.just(n[0]), st.sets(st.integers(0, n[0] - 1), max_size=30), st.just(n[1]))
@@ -126,7 +135,9 @@ def test_a_mask_of_four_per_cent_takes_about_a_byte_a_position_and_a_dense_one_a
 def test_cost_is_counted_in_touched_chunks():
     mask = read_mask(format_mask(10 * 8192, [0, 1, 8191, 50_000]))
     assert (mask.chunks, mask.touched.tolist()) == (10, [0, 6])
-    assert cost(mask) == (2 * 5.2, 2 * 4828)
+    assert cost(mask) == (pytest.approx(2 * 8.192 * CPU_MS_PER_WEIGHT), 2 * PROOF_BYTES_PER_CHUNK)
+    finer = read_mask(format_mask(10 * 8192, [0, 1, 8191, 50_000], 4096))
+    assert cost(finer).cpu_seconds == pytest.approx(3 * 4.096 * CPU_MS_PER_WEIGHT)
     assert cost(mask, 3, 100.4) == (6, 201)
     assert isinstance(mask, Mask)
 
