@@ -20,19 +20,17 @@ import json
 import multiprocessing
 import os
 import statistics
-import subprocess
-import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from benchmarks import serving
+
 PROCESSES = 2  # of the generator
-START_PATIENCE = 60.0
 MOST_SECONDS = 120
 MOST_CLIENTS = 200
 
@@ -69,30 +67,20 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="bench-api-") as folder:
         cast = set_up(Path(folder), clients)
         try:
-            with server(Path(folder)) as address:
+            with serving.server(Path(folder)) as address:
                 run(address, cast, baseline, min(seconds, 3))  # connections and caches
                 bare = run(address, cast, baseline, seconds)
                 loaded = run(address, cast, agent, seconds)
             report(bare, loaded, clients, seconds)
         finally:
-            from ledger import embedded
-
-            embedded.stop(Path(folder))
+            serving.stop(Path(folder))
 
 
 def set_up(folder: Path, clients: int) -> list[dict[str, Any]]:
     """A ledger with a model, and enrolled clients that have met an order each; what each of them needs to know."""
-    os.environ["LEDGER_DATA_DIR"], os.environ["DJANGO_SETTINGS_MODULE"] = str(folder), "benchmarks.api_settings"
-    os.environ["DATABASE_URL"] = ""
-    import django
-
-    django.setup()
-    from django.core.management import call_command
-    from django.db import connections
-
-    call_command("migrate", verbosity=0)
-    call_command("init", stdout=sys.stderr)
+    serving.new_ledger(folder, "benchmarks.api_settings")
     from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+    from django.db import connections
 
     from ledger import log
     from ledger.workflow import proofs
@@ -121,50 +109,6 @@ def set_up(folder: Path, clients: int) -> list[dict[str, Any]]:
         }
         for party in parties
     ]
-
-
-@contextmanager
-def server(folder: Path) -> Iterator[str]:
-    """A gunicorn as `manage.py serve` starts it; its address."""
-    from ledger.services import free_port
-
-    port = free_port()
-    log = (folder / "web.log").open("wb")
-    command = [
-        sys.executable,
-        "-m",
-        "gunicorn",
-        "ledger.wsgi",
-        "-b",
-        f"127.0.0.1:{port}",
-        "-w",
-        "2",
-        "--threads",
-        "8",
-    ]
-    process = subprocess.Popen(command, stdout=log, stderr=log)
-    try:
-        address = f"http://127.0.0.1:{port}"
-        wait_for(address, folder / "web.log")
-        yield address
-    finally:
-        process.terminate()
-        process.wait(30)
-        log.close()
-
-
-def wait_for(address: str, log: Path) -> None:
-    """Until the server answers."""
-    import httpx2
-
-    deadline = time.monotonic() + START_PATIENCE
-    while time.monotonic() < deadline:
-        try:
-            if httpx2.get(f"{address}/checkpoint").status_code == 200:
-                return
-        except httpx2.HTTPError:
-            time.sleep(0.2)
-    raise SystemExit(f"the web server did not start:\n{log.read_text()[-2000:]}")
 
 
 def run(address: str, cast: list[dict[str, Any]], behave: Callable[..., None], seconds: float) -> Tally:
@@ -293,11 +237,11 @@ def report(bare: Tally, loaded: Tally, clients: int, seconds: float) -> None:
         json.dumps(
             {
                 "requests_per_second": round(len(everything) / seconds, 1),
-                "p99_ms": round(percentile(everything) * 1000, 1),
+                "p99_ms": round(serving.p99(everything) * 1000, 1),
                 "clients": clients,
                 "errors": errors,
                 "baseline_requests_per_second": round(len(checkpoints) / seconds, 1),
-                "baseline_p99_ms": round(percentile(checkpoints) * 1000, 1),
+                "baseline_p99_ms": round(serving.p99(checkpoints) * 1000, 1),
             }
         )
     )
@@ -306,12 +250,7 @@ def report(bare: Tally, loaded: Tally, clients: int, seconds: float) -> None:
 def line(name: str, values: list[float], seconds: float) -> str:
     """One row of the table."""
     middle = statistics.median(values) * 1000 if values else 0.0
-    return f"{name:18}{len(values) / seconds:12.1f}{middle:12.1f}{percentile(values) * 1000:10.1f}{len(values):10}"
-
-
-def percentile(values: list[float]) -> float:
-    """The 99th percentile."""
-    return statistics.quantiles(values, n=100)[98] if len(values) > 1 else 0.0
+    return f"{name:18}{len(values) / seconds:12.1f}{middle:12.1f}{serving.p99(values) * 1000:10.1f}{len(values):10}"
 
 
 if __name__ == "__main__":

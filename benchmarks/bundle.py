@@ -1,7 +1,7 @@
 """`make bench B=bundle`: how fast the offline verifier reads a bundle, proofs aside.
 
 A log is made in memory: windows of 100 clients and ten requests each, every client enrolled, committed, ordered,
-challenged and accepted, with point files of the sizes that the default release gives a model of eight chunks. All
+challenged and accepted, with point files of the sizes that the profile `small` gives a model of eight chunks. All
 of it is written into one bundle without the clients' proofs and verified as `unlearning-verify --proofs none` does:
 signatures, inclusion, rules, challenges, digests, Merkle roots, masks. Half of the time is Ed25519.
 
@@ -38,13 +38,13 @@ from prover_worker.audit.command import verify
 from prover_worker.audit.opening import Trust
 from prover_worker.audit.proofs import Choice
 from prover_worker.audit.report import Report
-from prover_worker.release import SMALL as DEFAULTS
+from prover_worker.release import SMALL
 from unlearning.maskfile import format_mask
 
 CLIENTS = 100  # of a window
 REQUESTS = 10
 CHUNKS = 8
-TOTAL = CHUNKS * DEFAULTS.blocks * DEFAULTS.block_size
+TOTAL = CHUNKS * SMALL.blocks * SMALL.block_size
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
@@ -96,7 +96,7 @@ def _releases(log: Log) -> tuple[LogRef, LogRef]:
     ]  # fmt: skip
     circuit = log.say(
         predicates.CircuitRelease(
-            parameters=DEFAULTS, digit_base=16_384, table_end=16_367, relation=circuits[0], range=circuits[1],
+            parameters=SMALL, digit_base=16_384, table_end=16_367, relation=circuits[0], range=circuits[1],
             srs=Srs(sha256=digests["srs"], provenance="development"), engine="bench",
         )
     )  # fmt: skip
@@ -113,7 +113,7 @@ def _window(log: Log, circuit: LogRef, model: LogRef) -> None:
     for client, key in parties:
         log.say(predicates.ClientEnrolment(client=client, public_key=keys.public_hex(key)), key)
         weights, weights_root = log.points(CHUNKS, 1)
-        curvature, curvature_root = log.points(CHUNKS, DEFAULTS.rank + DEFAULTS.block_size)
+        curvature, curvature_root = log.points(CHUNKS, SMALL.rank + SMALL.block_size)
         said = predicates.ModelCommitment(
             client=client, model=model, circuit=circuit, chunks=CHUNKS, weights_sha256=weights,
             weights_root=weights_root, curvature_sha256=curvature, curvature_root=curvature_root,

@@ -26,7 +26,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks.api import server
+from benchmarks import serving
 
 MOST_REQUESTS: Final = 1_000_000
 MOST_CLIENTS: Final = 10_000
@@ -57,9 +57,7 @@ def main() -> None:
                 (folder / "seeded").touch()
             run(folder)
         finally:
-            from ledger import embedded
-
-            embedded.stop(folder)
+            serving.stop(folder)
 
 
 def run(folder: Path) -> None:
@@ -67,7 +65,7 @@ def run(folder: Path) -> None:
     addresses = pages()
     queries, busy, seeded = count_queries(addresses), count_seconds(addresses), count_rows()
     cookie = session()
-    with server(folder) as address:
+    with serving.server(folder) as address:
         waited = measure(address, addresses, cookie)
         wrong = judge(address, addresses, cookie)
     report(addresses, waited, queries, busy, wrong, *seeded)
@@ -82,17 +80,11 @@ def count_rows() -> tuple[int, int]:
 
 def set_up(folder: Path, *, new: bool) -> None:
     """A ledger in the folder; a new one is empty."""
-    os.environ["LEDGER_DATA_DIR"], os.environ["DJANGO_SETTINGS_MODULE"] = str(folder), "ledger.settings"
-    os.environ["DATABASE_URL"] = os.environ["DJANGO_DEBUG"] = ""  # as in production: templates are read once
-    import django
-
-    django.setup()
-    from django.core.management import call_command
-
-    call_command("migrate", verbosity=0)
-    if new:
-        call_command("init", stdout=sys.stderr)
-        (folder / "releases").mkdir()
+    if not new:
+        serving.open_ledger(folder)
+        return
+    serving.new_ledger(folder)
+    (folder / "releases").mkdir()
 
 
 def seed(folder: Path, requests: int, clients: int) -> None:

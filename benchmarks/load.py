@@ -34,7 +34,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.api import percentile, server
+from benchmarks import serving
 
 PER_HOUR = 1000
 MOST_MINUTES = 120
@@ -69,8 +69,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="bench-load-") as name, ExitStack() as stack:
         folder = Path(name)
         cast = set_up(folder, clients)
-        stack.callback(_stop_database, folder)
-        address = stack.enter_context(server(folder))
+        stack.callback(serving.stop, folder)
+        address = stack.enter_context(serving.server(folder))
         stack.enter_context(_worker(folder))
         seen, memory = Seen(), Memory()
         started = time.monotonic()
@@ -86,18 +86,10 @@ def main() -> None:
 
 def set_up(folder: Path, clients: int) -> list[dict[str, Any]]:
     """A ledger with a real circuit, a model, a mask, and an order for each client; what each needs to know."""
-    os.environ["LEDGER_DATA_DIR"], os.environ["DJANGO_SETTINGS_MODULE"] = str(folder), "benchmarks.api_settings"
-    os.environ["DATABASE_URL"] = os.environ["CELERY_BROKER_URL"] = os.environ["LEDGER_BLOB_STORE"] = ""
-    import django
-
-    django.setup()
-    from django.core.management import call_command
-    from django.db import connections
-
-    call_command("migrate", verbosity=0)
-    call_command("init", stdout=sys.stderr)
+    serving.new_ledger(folder, "benchmarks.api_settings")
     print(f"setting up {clients} clients", file=sys.stderr)
     from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+    from django.db import connections
 
     from ledger import log
     from ledger.workflow import windows
@@ -281,12 +273,6 @@ def _worker(folder: Path) -> Iterator[int]:
             process.kill()
 
 
-def _stop_database(folder: Path) -> None:
-    from ledger import embedded
-
-    embedded.stop(folder)
-
-
 class Memory:
     """What the server's processes hold, every few seconds, in MB: everything below this process but PostgreSQL."""
 
@@ -342,7 +328,7 @@ def count(cast: list[dict[str, Any]], seen: Seen, memory: Memory, took: float) -
     return {
         "clients": len(cast),
         "submissions_per_hour": round(seen.done / took * 3600, 1),
-        "api_p99_ms": round(percentile([seconds for _, seconds in seen.requests]) * 1000, 1),
+        "api_p99_ms": round(serving.p99([seconds for _, seconds in seen.requests]) * 1000, 1),
         "lost": lost,
         "memory_growth_mb": round(memory.growth(), 1),
     }
@@ -356,7 +342,7 @@ def tell(figures: dict[str, Any], seen: Seen, memory: Memory, took: float) -> No
         f"{len(values)} requests, median {statistics.median(values) * 1000:.1f} ms, p99 {figures['api_p99_ms']} ms"
     )
     if seen.waits:
-        middle, long = statistics.median(seen.waits), percentile(seen.waits)
+        middle, long = statistics.median(seen.waits), serving.p99(seen.waits)
         print(f"from proof to verdict: median {middle:.1f} s, p99 {long:.1f} s")
     if memory.samples:
         first, last = memory.samples[0][1], memory.samples[-1][1]
@@ -379,7 +365,7 @@ def plot(path: Path, seen: Seen, memory: Memory, started: float) -> None:
             minutes.setdefault(int((at - started) // 60), []).append(seconds * 1000)
         shown = sorted(minutes)
         upper.plot(shown, [statistics.median(minutes[m]) for m in shown], label="median")
-        upper.plot(shown, [percentile(minutes[m]) for m in shown], label="99th percentile")
+        upper.plot(shown, [serving.p99(minutes[m]) for m in shown], label="99th percentile")
         upper.set_ylabel("request, ms")
         upper.legend()
         times = [(at - started) / 60 for at, _ in memory.samples]

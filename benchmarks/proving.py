@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import tempfile
 import time
 from collections.abc import Mapping
@@ -19,7 +18,7 @@ import hashlib
 import numpy as np
 import torch
 
-from benchmarks import direct_circuit
+from benchmarks import direct_circuit, usage
 from ledger.statements.predicates.circuit_release import CircuitParameters
 from ledger.tlog.checkpoint import Checkpoint
 from prover_worker import challenge, commitments, curve, release
@@ -139,13 +138,13 @@ def claim(model: Model, opened: release.Release) -> Run:
 def prove(run: Run, folder: Path) -> tuple[bytes, Figures]:
     """All proofs, one after the other, as the profile `edge` has it. Figures with the CPU time of all processes."""
     steered, rows = run.steered, run.rows
-    before = _cpu_seconds()
+    before = usage.ended_cpu_seconds()
     made, figures = prove_claim(
         BACKEND, run.opened, run.model.layout, sorted(rows),
         lambda c: ChunkWitness(run.model.secrets(c), run.solutions[c], rows[c], steered[c]),
         run.drawn, ProofFolder(folder), per_process=PROFILES["edge"].proofs_per_process,
     )  # fmt: skip
-    figures.cpu_seconds = _cpu_seconds() - before
+    figures.cpu_seconds = usage.ended_cpu_seconds() - before
     return format_bundle(made), figures
 
 
@@ -159,11 +158,6 @@ def verify(run: Run, bundle: bytes) -> Verification:
     if not found.accepted:
         raise AssertionError(f"the claim was rejected: {found.failures}")
     return found
-
-
-def _cpu_seconds() -> float:
-    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(one.ru_utime + one.ru_stime for one in used)
 
 
 def main() -> None:

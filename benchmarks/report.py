@@ -27,7 +27,7 @@ import time
 from pathlib import Path
 from typing import Final
 
-from benchmarks.console import set_up
+from benchmarks import serving
 
 MOST_CLIENTS: Final = 10_000
 _FORMS: Final = ("pdf", "json", "csv")
@@ -43,15 +43,14 @@ def main() -> None:
     clients, requests, runs = min(options.clients, MOST_CLIENTS), max(options.requests, 1), max(options.runs, 1)
     with tempfile.TemporaryDirectory(prefix="bench-report-") as name:
         folder = Path(name)
-        set_up(folder, new=True)
+        serving.new_ledger(folder)
+        (folder / "releases").mkdir()
         try:
             window = seed(folder, clients, requests)
             found = {form: measure(folder, window, form, runs) for form in _FORMS}
             say(folder, found, {"clients": clients, "requests": requests})
         finally:
-            from ledger import embedded
-
-            embedded.stop(folder)
+            serving.stop(folder)
 
 
 def seed(folder: Path, clients: int, requests: int) -> str:

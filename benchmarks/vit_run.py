@@ -20,6 +20,7 @@ import numpy as np
 import torch
 
 from benchmarks import unlearning as vit
+from benchmarks import usage
 from ledger.tlog.checkpoint import Checkpoint
 from prover_worker import challenge, release
 from prover_worker.agent_progress import reporter
@@ -58,7 +59,7 @@ class Stages:
         """Run a stage unless it is over; what it returns is kept beside its seconds."""
         if self._kept.get(name, {}).get("over"):
             return
-        self._name, self._since = name, (time.monotonic(), _cpu_seconds())
+        self._name, self._since = name, (time.monotonic(), usage.cpu_seconds())
         self._keep(**(function() or {}), over=True)
         figures = self._kept[name]
         print(f"{name}: {figures['wall']:.0f} s, {figures['cpu']:.0f} s CPU, {figures['peak_mb']} MB", flush=True)
@@ -70,7 +71,7 @@ class Stages:
             self._keep()
 
     def _keep(self, **more: Any) -> None:
-        wall, cpu = time.monotonic(), _cpu_seconds()
+        wall, cpu = time.monotonic(), usage.cpu_seconds()
         before = self._kept.get(self._name, {"wall": 0.0, "cpu": 0.0, "peak_mb": 0})
         peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
         self._kept[self._name] = before | more | {
@@ -158,20 +159,6 @@ class Run(Agent):
         for chunk, reason in found.failures.items():
             print(f"chunk {chunk}: {reason}", file=sys.stderr)
         return {"accepted": found.accepted, "touched": found.touched, "chunks": self.layout.chunks}
-
-
-def _cpu_seconds() -> float:
-    """User and system time of this process, of its children that ended, and of those that live."""
-    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    total = sum(one.ru_utime + one.ru_stime for one in used)
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = path.read_text().rsplit(")", 1)[1].split()
-        except OSError:  # it has just ended
-            continue
-        if int(fields[1]) == os.getpid():
-            total += (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-    return total
 
 
 def _opened(folder: Path) -> release.Release:
