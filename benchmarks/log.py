@@ -109,7 +109,7 @@ def size() -> int:
 
 
 def envelopes(count: int) -> Statements:
-    """Signed statements, each with its signer: enrolments, which refer to nothing. Every key is new, as fsck asks."""
+    """Signed enrolments, each with its signer: they refer to nothing. Every key is new, as fsck asks."""
     from ledger.statements import keys, predicates
     from ledger.statements.statement import sign_statement
 
