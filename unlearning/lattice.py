@@ -15,7 +15,8 @@ Its solution rounded, v in Z^r and mu in Z^q, is all that is rounded; everything
 
 Unrounded v and mu would give e = slack = 0; without directions (q = 0) that is the solution of ZK-APEX Eq. 14.
 Rounding moves each multiplier by at most 1/2, so that |e| and |slack| are at most half an absolute row sum of the
-system's matrix. Blocks are solved many at a time (exact.py), in slices, so that the memory does not grow with them.
+system's matrix. Blocks are solved many at a time (integer_blocks.py), in slices, so that the memory does not grow
+with their number.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from torch import Tensor
 
 from unlearning import obs, threads
 from unlearning.errors import CurvatureError, GridError
-from unlearning.exact import GRID_LIMIT, DirectedSolution, Workspace, largest
+from unlearning.integer_blocks import GRID_LIMIT, DirectedSolution, Workspace, largest
 from unlearning.obs import Directions
 
 _BLOCKS_PER_RUN = 8_192  # that one thread takes at a time

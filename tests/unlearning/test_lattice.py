@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from tests.unlearning.reference_obs import obs_by_kkt
 from unlearning import lattice
 from unlearning.errors import GridError
-from unlearning.exact import float_for
+from unlearning.integer_blocks import float_for
 from unlearning.obs import Directions, group_obs
 
 NB, R, B, D = 6, 3, 10, 40
