@@ -1,6 +1,6 @@
 """Cheaper methods that unlearning is compared with: gradient ascent and SCRUB.
 
-Both take a model, the data, a seed and a progress callback, change the model in place and return it in evaluation
+Both take a model, the data and a seed, change the model in place and return it in evaluation
 mode. The same seed gives the same model on the same machine. Exact retraining is `personalize.trained` without the
 forget set, and the mask alone `backbones.masked`.
 """
@@ -20,7 +20,6 @@ from unlearning import losses, samples
 from unlearning.datasets import Part
 from unlearning.errors import DatasetError
 from unlearning.personalize import Training, expect_sense, one_epoch, optimiser
-from unlearning.progress import Progress, silent
 
 
 class Scrub(NamedTuple):
@@ -40,9 +39,7 @@ class Scrub(NamedTuple):
     temperature: float = 2.0
 
 
-def gradient_ascent(
-    model: nn.Module, forget: Part, how: Training, seed: int, progress: Progress | None = None
-) -> nn.Module:
+def gradient_ascent(model: nn.Module, forget: Part, how: Training, seed: int) -> nn.Module:
     """Train in place *up* the loss on the forget set; one epoch is what ZK-APEX compares with.
 
     Nothing holds the model back from ruin but a small learning rate and few epochs. Raises DatasetError for
@@ -52,24 +49,15 @@ def gradient_ascent(
     expect_sense(how.epochs, how.lr, how.batch)
     steps = how.epochs * math.ceil(len(labels) / how.batch)
     optimizer, schedule = optimiser(model, how.lr, steps, how.weight_decay)
-    report, order = progress or silent, torch.Generator().manual_seed(seed)
+    order = torch.Generator().manual_seed(seed)
     model.train()
-    for epoch in range(how.epochs):
+    for _ in range(how.epochs):
         batches = _shuffled(inputs, labels, how.batch, order)
-        loss = -one_epoch(model, optimizer, schedule, batches, _negated) / len(labels)
-        _check_finite(loss, how.lr)
-        report((epoch + 1) / how.epochs, f"epoch {epoch + 1} of {how.epochs}, forget loss {loss:.3f}")
+        _check_finite(-one_epoch(model, optimizer, schedule, batches, _negated), how.lr)
     return model.eval()
 
 
-def scrub(
-    model: nn.Module,
-    forget: Part,
-    retain: Part,
-    how: Scrub,
-    seed: int,
-    progress: Progress | None = None,
-) -> nn.Module:
+def scrub(model: nn.Module, forget: Part, retain: Part, how: Scrub, seed: int) -> nn.Module:
     """SCRUB in place: the model as it is teaches a copy of itself, on the forget set by its bad example.
 
     Every epoch has a pass over `retain` (min steps), the first `max_epochs` a pass over `forget` before it (max
@@ -87,7 +75,7 @@ def scrub(
     steps = how.epochs * math.ceil(len(near[1]) / how.batch)
     steps += how.max_epochs * math.ceil(len(away[1]) / how.max_batch)
     optimizer, schedule = optimiser(model, how.lr, steps, weight_decay=0.0)
-    report, order = progress or silent, torch.Generator().manual_seed(seed)
+    order = torch.Generator().manual_seed(seed)
 
     def push(student: nn.Module, inputs: Tensor, _: Tensor) -> Tensor:
         return -_distance(student(inputs), _taught(teacher, inputs), how.temperature)
@@ -103,7 +91,6 @@ def scrub(
             one_epoch(model, optimizer, schedule, _shuffled(*away, how.max_batch, order), push)
         loss = one_epoch(model, optimizer, schedule, _shuffled(*near, how.batch, order), hold)
         _check_finite(loss, how.lr)
-        report((epoch + 1) / how.epochs, f"epoch {epoch + 1} of {how.epochs}, loss {loss / len(near[1]):.3f}")
     return model.eval()
 
 

@@ -66,12 +66,7 @@ def saliency(theta: Tensor, gradient: Tensor, fisher: Tensor, damping: float = D
     return -gradient.double() * weights + 0.5 * curvature * weights.square()
 
 
-def ratio(
-    theta: Tensor,
-    forget: Moments,
-    retain: Moments,
-    damping: float = DAMPING_FRACTION,
-) -> Tensor:
+def ratio(theta: Tensor, forget: Moments, retain: Moments) -> Tensor:
     """S_forget / (c max(S_retain, 0) + floor): spares weights that matter elsewhere; (total,) float64.
 
     With moments on the set to forget and on the rest, c = 2, and both scores S = -g
@@ -81,8 +76,8 @@ def ratio(
     class, and forgets nothing, so Eq. 15's sign is kept.) Raises MaskError on unequal shapes.
     """
     scale = 2 * RATIO_CURVATURE  # saliency has the factor 1/2
-    gain = saliency(theta, forget.gradient, forget.fisher * scale, damping)
-    harm = saliency(theta, retain.gradient, retain.fisher * scale, damping)
+    gain = saliency(theta, forget.gradient, forget.fisher * scale)
+    harm = saliency(theta, retain.gradient, retain.fisher * scale)
     floor = RATIO_FLOOR * harm.abs().mean() + torch.finfo(torch.float64).tiny
     return gain / (RATIO_RETAIN * harm.clamp(min=0) + floor)
 

@@ -157,14 +157,15 @@ def one_seed(setting: Setting, data: Data, seed: int, steps: Steps) -> dict[str,
         kept = steps.checkpoint(name)
         return personalize.trained(shape, part, setting.training, seed, checkpoint=kept).state_dict()
 
-    def personal(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        model = backbones.with_weights(shape, state)
-        return personalize.personalise(model, data.train[PERSONAL], setting.personalisation, seed).state_dict()
+    def personal(state: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
+        model, own = backbones.with_weights(shape, state), data.train[PERSONAL]
+        kept = steps.checkpoint(name)
+        return personalize.personalise(model, own, setting.personalisation, seed, checkpoint=kept).state_dict()
 
     first = steps.weights("global", lambda: trained(everything, "global"))
-    mine = steps.weights("personal", lambda: personal(first))
+    mine = steps.weights("personal", lambda: personal(first, "personal"))
     without = steps.weights("retrained", lambda: trained(retained, "retrained"))
-    gold = backbones.with_weights(shape, steps.weights("exact", lambda: personal(without)))
+    gold = backbones.with_weights(shape, steps.weights("exact", lambda: personal(without, "exact")))
     client = Client(setting, data, first, mine, seed)
     domains = evaluate.Domains(
         data.train[FORGET].first(setting.tests),

@@ -134,14 +134,17 @@ def train(size: Size, data: Data, seed: int, steps: Steps) -> Models:
         kept = steps.checkpoint(name)
         return personalize.trained(shape, part, size.training, seed, checkpoint=kept).state_dict()
 
-    def personal(state: Mapping[str, Tensor], client: str) -> State:
-        model = backbones.with_weights(shape, state)
-        return personalize.personalise(model, data.personal[client], size.personalisation, seed).state_dict()
+    def personal(state: Mapping[str, Tensor], client: str, name: str) -> State:
+        model, own = backbones.with_weights(shape, state), data.personal[client]
+        kept = steps.checkpoint(name)
+        return personalize.personalise(model, own, size.personalisation, seed, checkpoint=kept).state_dict()
 
     first = steps.weights("global", lambda: learned(datasets.together([data.forget, data.retain]), "global"))
     without = steps.weights("retrained", lambda: learned(data.retain, "retrained"))
-    mine, gold = {}, {}
+    mine: dict[str, State] = {}
+    gold: dict[str, State] = {}
     for client in size.clients:
-        mine[client] = steps.weights(f"personal-{client}", functools.partial(personal, first, client))
-        gold[client] = steps.weights(f"exact-{client}", functools.partial(personal, without, client))
+        for found, state, kind in ((mine, first, "personal"), (gold, without, "exact")):
+            name = f"{kind}-{client}"
+            found[client] = steps.weights(name, functools.partial(personal, state, client, name))
     return Models(first, mine, gold)
