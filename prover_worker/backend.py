@@ -48,9 +48,7 @@ class Backend(Protocol):
         """Largest digit the range circuit's table really holds; its smallest is -digit_base."""
 
     def prove(self, files: CircuitFiles, columns: Sequence[Vector]) -> bytes:
-        """Raw proof bytes. Raises ProvingFailed when no proof can be made for these columns; AgentError when the
-        disk for temporary files is full, MemoryError.
-        """
+        """Raw proof bytes. Raises ProvingFailed when no proof can be made for these columns, MemoryError."""
 
     def verify(self, kind: Kind, files: CircuitFiles, proof: bytes) -> bool:
         """Whether these bytes are, to the last one, a proof that holds with every public output equal to zero."""

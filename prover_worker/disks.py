@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,17 +26,3 @@ def room_for(what: str, folder: Path) -> Iterator[None]:
             f"the disk that holds {folder} is full, so {what} was not written; make room and run the same command "
             "again, it goes on"
         ) from error
-
-
-@contextmanager
-def scratch(what: str) -> Iterator[Path]:
-    """A folder for temporary files, gone after the block. Raises AgentError as `room_for` does."""
-    try:
-        parent = Path(tempfile.gettempdir())  # it writes something to each folder in question
-    except FileNotFoundError as error:
-        raise AgentError(
-            f"no folder for temporary files can be written to, so {what} was not made: make room, or set TMPDIR to "
-            "one on another disk, and run the same command again"
-        ) from error
-    with room_for(what, parent), tempfile.TemporaryDirectory(prefix="proof-") as name:
-        yield Path(name)

@@ -14,6 +14,7 @@ from __future__ import annotations
 import errno
 import json
 import logging
+import os
 import re
 import sys
 import tempfile
@@ -26,7 +27,7 @@ import ezkl
 from ledger.statements.predicates.circuit_release import CircuitParameters
 from prover_worker import curve
 from prover_worker.backend import CircuitFiles, Kind
-from prover_worker.disks import FULL, scratch
+from prover_worker.disks import FULL
 from prover_worker.errors import CircuitError, ProvingFailed, VerifierBroke
 from prover_worker.field import Vector, encode
 from prover_worker.layout import digit_base, looked_up, table_columns
@@ -127,7 +128,7 @@ class EzklBackend:
         return table_columns(p) * ((1 << p.logrows) - RESERVED_ROWS) - 1 - digit_base(p)
 
     def prove(self, files: CircuitFiles, columns: Sequence[Vector]) -> bytes:
-        """Make a proof in a temporary folder that is gone afterwards.
+        """Make a proof from a witness that is a file in memory: nothing of it is left, whatever ends this process.
 
         Of the witness, ezkl needs the inputs and what the public outputs are said to be; the rest of what its
         `gen_witness` would write, in a tenth of the time that a proof takes, is for people to read.
@@ -137,12 +138,12 @@ class EzklBackend:
         lengths, wanted = [len(column) for column in columns], _column_lengths(files.settings)
         if lengths != wanted:
             raise CircuitError(f"columns of {lengths} numbers were given, the circuit takes {wanted}")
-        with scratch("a proof") as folder:
-            witness, proof = folder / "witness", folder / "proof"
-            witness.write_text(json.dumps({"inputs": [encode(column) for column in columns]} | _WITNESS))
-            srs, compiled = str(files.srs), str(files.compiled)
+        with os.fdopen(os.memfd_create("witness"), "w") as witness:
+            json.dump({"inputs": [encode(column) for column in columns]} | _WITNESS, witness)
+            witness.flush()
+            given = f"/proc/self/fd/{witness.fileno()}"
             try:
-                made = _call("prove", ezkl.prove, str(witness), compiled, str(files.pk), str(proof), srs)
+                made = _call("prove", ezkl.prove, given, str(files.compiled), str(files.pk), None, str(files.srs))
             except CircuitError as error:
                 raise ProvingFailed(str(error)) from error
         return bytes.fromhex(made["proof"].removeprefix("0x"))

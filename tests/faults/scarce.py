@@ -62,6 +62,24 @@ class MemoryGroup:
         return (self.path / name).read_text()
 
 
+def proves(pid: int) -> bool:
+    """Whether ezkl has been given a witness in this process or in one that it has started."""
+    family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
+    return any(
+        link.startswith("/memfd:witness")
+        for one in family
+        for path in Path(f"/proc/{one.pid}/fd").glob("*")
+        for link in _read(path)
+    )
+
+
+def _read(path: Path) -> list[str]:
+    try:
+        return [str(path.readlink())]
+    except OSError:  # closed meanwhile
+        return []
+
+
 class Disk:
     """Context manager: a file system of its own, of 64 MB until `leave` says otherwise."""
 

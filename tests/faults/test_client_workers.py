@@ -17,7 +17,7 @@ from prover_worker.work_folder import Site
 from prover_worker.work_queue import Messages
 from prover_worker.work_run import Terms
 from tests.faults.conftest import require
-from tests.faults.scarce import Disk
+from tests.faults.scarce import Disk, proves
 from tests.faults.tally import TALLY
 from tests.prover_worker.conftest import *  # noqa: F403 - fixtures
 from tests.prover_worker.story import failures
@@ -85,7 +85,7 @@ def test_the_kernel_kills_clients_workers(kind, place, claim, cache, group, tmp_
 
         def take_memory(done, _total):
             if done == len(workers) < 3:
-                until(lambda: list(temporary.glob("proof-*/witness")))  # ezkl proves
+                until(lambda: proves(workers[-1].process.pid))
                 group.leave(1 << 20)
             if done == 2 and len(workers) == 2:
                 until(lambda: workers[1].process.poll() == -signal.SIGKILL)
@@ -116,6 +116,7 @@ def test_the_kernel_kills_clients_workers(kind, place, claim, cache, group, tmp_
             assert (group.kills, len(workers), figures.proofs) == (2, 3, 2)
             assert failures(claim.case(made)) == {}
             assert not files(shared, "*")
+        assert list(temporary.rglob("*")) == []  # the attempt: who reads this disk later looks for weights
 
 
 def test_the_disk_that_clients_workers_share_is_full(place, claim, cache, tmp_path, caplog):

@@ -2,7 +2,6 @@
 
 import logging
 import subprocess
-import tempfile
 from contextlib import suppress
 
 import pytest
@@ -11,9 +10,8 @@ import torch
 from prover_worker.agent_log import logging_to
 from prover_worker.agent_state import Folder
 from prover_worker.errors import AgentError, CircuitError
-from prover_worker.ezkl_backend import _call, _column_lengths
+from prover_worker.ezkl_backend import _call
 from prover_worker.work_run import About, Terms, WorkRun
-from tests.prover_worker.story import BACKEND
 from unlearning import backbones
 
 ITEM = "relation-000007"
@@ -44,27 +42,6 @@ def test_a_models_file(disk):
         with Folder(disk).appearing("model") as path:
             backbones.save(path, {"weights": torch.zeros(100_000)})
     assert list(disk.iterdir()) == []
-
-
-@pytest.fixture
-def columns(opened):
-    return [[0] * length for length in _column_lengths(opened.relation.settings)]
-
-
-def test_what_a_proof_is_made_from(disk, opened, columns, monkeypatch):
-    monkeypatch.setattr(tempfile, "tempdir", str(disk))
-    with pytest.raises(AgentError, match=f"the disk that holds {disk} is full, so a proof was not written"):
-        BACKEND.prove(opened.relation, columns)
-    assert list(disk.iterdir()) == []
-
-
-def test_no_folder_for_temporary_files_at_all(disk, opened, columns, monkeypatch):
-    """Python looks for one that it can write something to."""
-    fill(disk)
-    monkeypatch.setattr(tempfile, "tempdir", None)
-    monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: [str(disk)])
-    with pytest.raises(AgentError, match="so a proof was not made: make room, or set TMPDIR"):
-        BACKEND.prove(opened.relation, columns)
 
 
 def test_a_lease_that_finds_no_room_is_no_attempt(disk):
