@@ -68,12 +68,6 @@ def write_window_bundle(window_id: uuid.UUID | str, out: BinaryIO, wanted: Wante
     return _write(_plan_window(window_id, wanted or Wanted()), out)
 
 
-def write_period_bundle(first: int, last: int, out: BinaryIO, wanted: Wanted | None = None) -> int:
-    """The same of all windows that closed, and requests that were filed, from log index `first` to `last`."""
-    publication.try_to_publish()
-    return _write(_plan_period(first, last, wanted or Wanted()), out)
-
-
 def window_bundle(window_id: uuid.UUID | str, wanted: Wanted | None = None) -> tuple[BinaryIO, str]:
     """The bundle of one window as a file, and its SHA-256 in hex: made once, then kept for a while.
 
@@ -84,7 +78,10 @@ def window_bundle(window_id: uuid.UUID | str, wanted: Wanted | None = None) -> t
 
 
 def period_bundle(first: int, last: int, wanted: Wanted | None = None) -> tuple[BinaryIO, str]:
-    """The same of a period, from log index `first` to `last`."""
+    """The same of all windows that closed, and requests that were filed, from log index `first` to `last`.
+
+    Raises WorkflowError: no such part of the log (422), nothing in it, no such checkpoint (409), too large (422).
+    """
     publication.try_to_publish()
     return _kept(_plan_period(first, last, wanted or Wanted()))
 

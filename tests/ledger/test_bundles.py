@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import tracemalloc
 from datetime import timedelta
@@ -12,13 +13,13 @@ from django.utils import timezone
 from ledger import log, models
 from ledger.bundle.contents import files_of
 from ledger.tlog.merkle import verify_consistency
+from ledger.workflow import bundle as bundles
 from ledger.workflow import proofs, requests
 from ledger.workflow.bundle import (
     Wanted,
     _kept,
     _plan_window,
     indices_between,
-    write_period_bundle,
     write_window_bundle,
 )
 from ledger.workflow.certificates import certify
@@ -47,9 +48,11 @@ def window(story):
 
 
 def period_bundle(first: int, last: int, **wanted) -> bytes:
-    out = io.BytesIO()
-    write_period_bundle(first, last, out, Wanted(**wanted))
-    return out.getvalue()
+    file, digest = bundles.period_bundle(first, last, Wanted(**wanted))
+    with file:
+        data = file.read()
+    assert hashlib.sha256(data).hexdigest() == digest
+    return data
 
 
 def expect_good(data: bytes) -> Bundle:
