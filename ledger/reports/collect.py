@@ -65,8 +65,10 @@ def _collect(report_id: str, about: schema.About, personal_data: bool) -> schema
     now = timezone.now()
     requests, windows, orders = _rows(about)
     certificates = _certificates_of(about, requests, windows)
-    said = [_certificate(row) for row in _each(certificates, "entry_id", "entry", "supplement")]
-    found = [_request(row, personal_data) for row in _each(requests, "filed_entry_id", *_REQUEST_ENTRIES)]
+    sentences: dict[str, str] = {}
+    said = [_certificate(row, sentences) for row in _each(certificates, "entry_id", "entry", "supplement")]
+    lean = requests.defer(*(f"{name}__envelope" for name in _REQUEST_ENTRIES if name != "subject"))
+    found = [_request(row, personal_data) for row in _each(lean, "filed_entry_id", *_REQUEST_ENTRIES)]
     counted = windows.annotate(number=Count("requests"))
     window_rows = list(_each(counted, "closed_entry_id", "model", "closed_entry", "mask_entry"))
     order_rows = _orders(orders, named=about.scope != "request")
@@ -240,7 +242,8 @@ def _orders(orders: QuerySet[m.Order], *, named: bool) -> list[schema.Order]:
 
 def _with_verdicts(orders: list[m.Order], *, named: bool) -> Iterator[schema.Order]:
     claims: dict[uuid.UUID, m.Claim] = {}
-    for claim in m.Claim.objects.filter(order__in=[one.pk for one in orders]).select_related("entry", "order"):
+    made = m.Claim.objects.filter(order__in=[one.pk for one in orders]).select_related("entry", "order")
+    for claim in made.defer("entry__envelope"):
         if claim.order_id not in claims or claim.attempt > claims[claim.order_id].attempt:
             claims[claim.order_id] = claim
     verdicts = {
@@ -281,7 +284,8 @@ def _order(row: m.Order, claim: m.Claim | None, record: m.VerdictRecord | None, 
     )
 
 
-def _certificate(row: m.Certificate) -> schema.Certificate:
+def _certificate(row: m.Certificate, sentences: dict[str, str]) -> schema.Certificate:
+    """`sentences`: those of earlier certificates, which mostly say the same; each is held once."""
     said = log.statement(row.entry).predicate
     assert isinstance(said, predicates.Certificate)
     return schema.Certificate(
@@ -295,8 +299,8 @@ def _certificate(row: m.Certificate) -> schema.Certificate:
         detection=said.detection,
         srs_provenance=said.srs_provenance,
         current=not hasattr(row, "supplement"),
-        proves=said.proves,
-        does_not_prove=said.does_not_prove,
+        proves=[sentences.setdefault(one, one) for one in said.proves],
+        does_not_prove=[sentences.setdefault(one, one) for one in said.does_not_prove],
     )
 
 
@@ -327,5 +331,17 @@ def _timeline(
         steps += [(order.order_entry, "client ordered"), (order.verdict_entry, f"proof {order.result}")]
     steps += [(one.entry, "certificate issued") for one in certificates]
     entries = {index: what for index, what in steps if index is not None}
-    times = dict(m.LogEntry.objects.filter(index__in=list(entries)).values_list("index", "created_at"))
-    return [schema.Event(at=times[index], what=entries[index], entry=index) for index in sorted(entries)]
+    return [
+        schema.Event(at=at, what=entries[index], entry=index)
+        for some in _batched(sorted(entries), BATCH)
+        for index, at in _times(some)
+    ]
+
+
+def _times(entries: list[int]) -> QuerySet[m.LogEntry, tuple[int, datetime]]:
+    return m.LogEntry.objects.filter(index__in=entries).order_by("index").values_list("index", "created_at")
+
+
+def _batched(items: list[int], number: int) -> Iterator[list[int]]:
+    """So many at a time: a question about ten thousand entries at once takes more memory than their answers."""
+    return (items[at : at + number] for at in range(0, len(items), number))

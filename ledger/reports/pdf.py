@@ -52,6 +52,7 @@ def render(report: Report, attachments: Sequence[tuple[str, str, bytes]] = ()) -
         "qr.svg": _qr(report),
     }
     inputs |= {f"attached-{number}": content for number, (_, _, content) in enumerate(attached)}
+    del data, attached
     try:
         return _compile(inputs, int(report.made_at.timestamp()))
     except (RuntimeError, typst.TypstError) as error:
@@ -59,10 +60,15 @@ def render(report: Report, attachments: Sequence[tuple[str, str, bytes]] = ()) -
 
 
 def _compile(inputs: dict[str, bytes], timestamp: int) -> bytes:
-    """In a folder of its own, which only we can read and which is gone afterwards: typst reads nothing outside."""
+    """In a folder of its own, which only we can read and which is gone afterwards: typst reads nothing outside.
+
+    `inputs` is emptied: what lies on disk need not be in memory too while the pages are made.
+    """
     with tempfile.TemporaryDirectory(prefix="report-") as folder:
-        for name, content in inputs.items():
+        while inputs:
+            name, content = inputs.popitem()
             Path(folder, name).write_bytes(content)
+        del content
         return typst.compile(
             Path(folder, "main.typ"),
             root=Path(folder),

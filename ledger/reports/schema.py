@@ -179,8 +179,8 @@ class Report(Part):
     bundle_sha256: Sha256 | None = Field(None, description="of the window's audit bundle, if it is attached")
 
     def to_json(self) -> bytes:
-        """Indented JSON with a line feed at its end."""
-        return (self.model_dump_json(by_alias=True, indent=1) + "\n").encode()
+        """Indented JSON with a line feed at its end, as bytes from the start: it may have tens of megabytes."""
+        return self.__pydantic_serializer__.to_json(self, by_alias=True, indent=1) + b"\n"
 
 
 def json_schema() -> dict[str, Any]:

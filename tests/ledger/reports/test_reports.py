@@ -14,7 +14,10 @@ from pathlib import Path
 import pikepdf
 import pypdfium2
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
+from ledger import log
 from ledger.reports import schema, tables
 from ledger.reports.make import make
 from ledger.reports.metrics import metrics
@@ -147,6 +150,25 @@ def test_extensions_and_ends_are_told(certified: Certified):
     assert [one.request for one in report.requests][-2:] == [str(first.uuid), str(second.uuid)]
     entries = [one.filed_entry for one in report.requests]
     assert entries == sorted(entries)
+
+
+def test_more_requests_are_no_more_questions(certified: Certified):
+    """Nor are their statements read: of ten thousand requests, each with several, only the times are wanted."""
+    asked = []
+    for number in range(3):
+        requests.file_request("gdpr", f"one more {number}", FORGET)
+        log.publish_checkpoint()
+        with CaptureQueriesContext(connection) as queries:
+            make(uuid.uuid4(), abouts(certified)[3], "json")
+        read = [
+            one["sql"]
+            for one in queries
+            if '"ledger_deletionrequest"."received_at"' in one["sql"].split("WHERE")[0]
+        ]
+        asked.append((len(queries), len(read)))
+        assert read
+        assert not any("envelope" in sql for sql in read)
+    assert asked[0] == asked[2]
 
 
 def test_formulas_are_text(certified: Certified):
