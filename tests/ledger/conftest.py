@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+import ledger.access.session  # noqa: F401 - begins sessions: a server has it from its start, with its middleware
 from tests.ledger.story import Story
 
 
