@@ -148,11 +148,13 @@ def test_an_agents_disk_runs_full_at_every_step(provider, officer, model, new_cl
         with TALLY.faults("an agent's disk is full while it enrols and commits"):
             creep(client, disk, *client.invited(officer, "Clinic Small", provider.address))
             missing = creep(client, disk, *client.committing)
-            assert missing > {"folder.json", "srs", "evaluation.npz"}, missing
+            assert missing >= {"folder.json", "srs"}, missing
+            assert len(missing) > 3, missing
         window = ordered(officer, model)
         with TALLY.faults("an agent's disk is full while it unlearns and claims"):
             missing = creep(client, disk, "unlearn")
-            assert missing > {"folder.json", "solution.npz"}, missing
+            assert "folder.json" in missing
+            assert len(missing) > 3, missing
         officer.await_order(window, "challenged")
         with TALLY.faults("an agent's disk is full while it makes proving keys"):
             client.cache = disk.path / "keys"
