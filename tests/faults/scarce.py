@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import os
 import shutil
 import subprocess
+import time
 from pathlib import Path
 from typing import Final, Self
 
@@ -46,11 +48,22 @@ class MemoryGroup:
 
     def leave(self, room: int) -> None:
         """Allow what is held now, without what the kernel keeps of files, and `room` bytes more."""
+        deadline = time.monotonic() + 30
+        while not self._left(room):
+            assert time.monotonic() < deadline, self._file("memory.stat")
+
+    def _left(self, room: int) -> bool:
         limit, usage = ("limit_in_bytes", "usage_in_bytes") if self._first else ("max", "current")
         held = int(self._file(f"memory.{usage}"))
         kept = dict(line.split() for line in self._file("memory.stat").splitlines())
         of_files = sum(int(kept.get(name, 0)) for name in ("inactive_file", "active_file"))
-        (self.path / f"memory.{limit}").write_text(str(max(0, held - of_files) + room))
+        try:
+            (self.path / f"memory.{limit}").write_text(str(max(0, held - of_files) + room))
+        except OSError as error:
+            if error.errno != errno.EBUSY:  # more is held by now
+                raise
+            return False
+        return True
 
     @property
     def kills(self) -> int:

@@ -45,7 +45,7 @@ def proofs(client):
 
 
 class Proving:
-    """`unlearning-agent prove`, whose temporary files lie in a folder of its own."""
+    """Context manager: `unlearning-agent prove`, whose temporary files lie in a folder of its own."""
 
     def __init__(self, client, temporary):
         self.temporary, self._out = temporary, client.folder / "proving.txt"
@@ -56,6 +56,13 @@ class Proving:
                 [sys.executable, "-m", "prover_worker.agent", *map(str, command)], cwd=ROOT, stdout=out, stderr=out,
                 env=os.environ | {"TMPDIR": str(temporary)},
             )  # fmt: skip
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.wait()
 
     @property
     def text(self):
@@ -103,17 +110,15 @@ def test_memory_runs_out_while_an_agent_proves(provider, officer, model, new_cli
     client.call("unlearn")
     officer.await_order(window, "challenged")
     with TALLY.faults("an agent's proving process is killed by the kernel for want of memory"):
-        run = Proving(client, tmp_path / "a")
-        group.take(run.process.pid)  # the agent, which is larger, and its process
         words = "was killed, as the kernel does where memory runs out"
-        starve(client, run, lambda: group.leave(1 << 20), words)
+        with Proving(client, tmp_path / "a") as run:
+            group.take(run.process.pid)  # the agent, which is larger, and its process
+            starve(client, run, lambda: group.leave(1 << 20), words)
         assert group.kills == 1
     with TALLY.faults("an agent's proving process gets no more memory"):
-        run, words = (
-            Proving(client, tmp_path / "b"),
-            "gave up (SIGABRT), as Rust code does where it gets no more memory",
-        )
-        starve(client, run, run.take_address_space, words)
+        words = "gave up (SIGABRT), as Rust code does where it gets no more memory"
+        with Proving(client, tmp_path / "b") as run:
+            starve(client, run, run.take_address_space, words)
         kept = proofs(client)
         assert "accepted at log index" in client.call("run")
         assert kept.items() < proofs(client).items()
@@ -165,6 +170,6 @@ def test_an_agents_disk_runs_full_at_every_step(provider, officer, model, new_cl
             client.cache = shared
         with TALLY.faults("an agent's disk is full while it proves and hands in"):
             missing = creep(client, disk, "prove")
-            assert missing > {"folder.json", "relation-000000"}, missing
+            assert any(name.startswith(("relation-", "range-")) for name in missing), missing
             creep(client, disk, "run")
             assert met(officer, window)
