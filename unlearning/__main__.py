@@ -188,7 +188,7 @@ def _personalise(options: argparse.Namespace) -> None:
     mine = datasets.client_split(data.train, options.client, options.clients, options.seed)
     seed = options.seed * 1_000_003 + options.client  # each client draws its own noise and sample order
     private = datasets.Part(datasets.shift(mine.x, options.shift, seed), mine.y)
-    test = datasets.Part(datasets.shift(data.test.x, options.shift, seed + 500_000), data.test.y)
+    test = datasets.Part(datasets.shift(data.test.x, options.shift, seed + datasets.TEST_SEED), data.test.y)
     model = backbones.with_weights(json_objects.read(options.architecture), backbones.load(options.weights))
     before = evaluate.accuracy(model, *test)
     with bar(f"personalising, {options.shift}") as progress:

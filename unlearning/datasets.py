@@ -43,6 +43,7 @@ NAMES: Final = (
 SHIFTS: Final = ("none", "rotation", "inversion", "noise")
 ROTATION_DEGREES: Final = 30.0
 NOISE_SIGMA: Final = 0.2
+TEST_SEED: Final = 500_000  # added to a shift's seed for test data: its noise is not the training data's
 
 
 class Part(NamedTuple):

@@ -41,7 +41,7 @@ Indices = npt.NDArray[np.int64]
 
 
 class Mask(NamedTuple):
-    """`indices` ascend strictly below `total`; `touched`: the chunks of `chunk` weights that hold one."""
+    """`indices` (count,) ascend strictly below `total`; `touched` (n,): chunks of `chunk` weights that hold one."""
 
     total: int
     chunk: int

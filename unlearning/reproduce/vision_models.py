@@ -91,7 +91,7 @@ def draw(size: Size, seed: int) -> Data:
         other = whole.test.y != size.forget_class
         held_out = whole.test.at(~other)
     private = Part(datasets.shift(whole.train.x[own], size.shift, seed), whole.train.y[own])
-    turned = Part(datasets.shift(whole.test.x, size.shift, seed + 500_000), whole.test.y)
+    turned = Part(datasets.shift(whole.test.x, size.shift, seed + datasets.TEST_SEED), whole.test.y)
     clients = {HOLDING: private}
     if size.forget_class is not None:
         clients[LACKING] = private.at(private.y != size.forget_class)
