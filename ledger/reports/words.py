@@ -153,7 +153,7 @@ def _clients(report: Report) -> list[str]:
     if report.about.scope == "client":
         parts = [f"{name} {number}" for name, number in found.items()]
         return [f"The client was given {_number(len(report.orders), 'order')}: {_list(parts)}."]
-    parts = [f"{number} {STANDINGS[name][number > 1]}" for name, number in found.items()]
+    parts = [f"{number:,} {STANDINGS[name][number > 1]}" for name, number in found.items()]
     return [f"Of {_number(len(report.orders), 'order')} to clients: {_list(parts)}."]
 
 
@@ -168,14 +168,15 @@ def _period(found: list[Metrics]) -> list[str]:
         "not answered yet": sum(one.pending for one in found),
     }
     late, overdue = sum(one.answered_late for one in found), sum(one.overdue for one in found)
+    parts = [f"{number:,} {name}" for name, number in counts.items()]
     return [
-        f"{_number(received, 'request')} received: {_list(f'{number} {name}' for name, number in counts.items())}.",
+        f"{_number(received, 'request')} received: {_list(parts)}.",
         f"Answered too late: {late}. Overdue when this report was made: {overdue}.",
     ]
 
 
 def _number(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def _list(parts: Iterable[str]) -> str:
