@@ -124,6 +124,7 @@ def test_the_demonstration_knows_every_cheat():
 def test_honest_clients_are_accepted_and_every_cheat_is_caught(story):
     figures = json.loads(story.splitlines()[-1])
     assert figures["cheats_tried"] == figures["cheats_caught"] == len(CHEATS)
+    assert story.count("'s model kept: ") == 3  # of the run that was interrupted
     assert story.count("verdict in the log: accepted") == 2
     assert story.count("verdict in the log: rejected") == len(CHEATS)
     assert "the range proof commits to other digits" in story
