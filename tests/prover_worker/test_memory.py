@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 
-from prover_worker import memory
+from prover_worker import agent, memory
 from prover_worker.backend import CircuitFiles
 from prover_worker.memory import peak_bytes
 
@@ -112,6 +112,16 @@ def test_a_limit_for_each_process_is_told_too():
         r"than 3000 MB \(`ulimit -v`\)\n",
         child.stdout,
     )
+
+
+def test_an_agent_without_memory_says_so(tmp_path, capsys):
+    def make_agent(*_arguments, **_named):
+        bytearray(1 << 60)
+
+    command = ["--state", str(tmp_path / "state"), "--progress", "none", "status"]
+    assert agent.main(command, make_agent) == 2
+    said = r"agent: no memory is left \(\d+ MB of memory are free now\); run the same command again to go on\n"
+    assert re.fullmatch(said, capsys.readouterr().err)
 
 
 _CHILD = """

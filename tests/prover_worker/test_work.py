@@ -1,9 +1,11 @@
 """Chunks proved by a client's own workers: real Celery workers as processes, killed while they work."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -16,6 +18,7 @@ from prover_worker.errors import AgentError, ProvingFailed
 from prover_worker.prove import ChunkWitness, ProofFolder, prove_claim
 from prover_worker.work_columns import Made
 from prover_worker.work_folder import Site
+from prover_worker.work_proving import work_on
 from prover_worker.work_queue import Messages
 from prover_worker.work_run import Terms
 from tests.prover_worker.story import BACKEND, failures
@@ -183,6 +186,23 @@ def test_after_so_many_attempts_the_last_reason_is_told(claim, tmp_path):
     with pytest.raises(ProvingFailed):  # again, with all attempts
         prove(claim, ProofFolder(tmp_path / "proofs"), crew)
     assert bell.told.count("relation-000000") == 6
+
+
+def test_a_process_without_memory_is_told_of_and_its_worker_rests(opened, cache, tmp_path, monkeypatch):
+    """So that a machine with more takes the item meanwhile. Its columns are longer than any memory."""
+    run = make_crew(tmp_path / "shared").site.begin("a" * 32, opened, Terms(lease=4))
+    item, pauses = "relation-000000", []
+    monkeypatch.setattr("time.sleep", pauses.append)
+    with tempfile.NamedTemporaryFile(dir="/dev/shm") as endless:
+        endless.truncate(1 << 50)
+        (run.path / "inputs" / item).symlink_to(endless.name)
+        work_on(Site(tmp_path / "shared"), cache, "a" * 32, item, "here")
+    assert re.fullmatch(
+        r"here: the proving process got no more memory \(a process that proves takes some \d+ MB, \d+ MB of memory "
+        r"are free now\)",
+        run.why(item),
+    )
+    assert pauses[-1] == 1
 
 
 def test_lost_messages_are_sent_again(claim, bundle, tmp_path):
