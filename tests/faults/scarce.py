@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import itertools
 import os
 import shutil
+import signal
 import subprocess
 import time
 from pathlib import Path
@@ -48,9 +50,13 @@ class MemoryGroup:
 
     def leave(self, room: int) -> None:
         """Allow what is held now, without what the kernel keeps of files, and `room` bytes more."""
-        deadline = time.monotonic() + 30
-        while not self._left(room):
-            assert time.monotonic() < deadline, self._file("memory.stat")
+        inside, deadline = [int(pid) for pid in self._file("cgroup.procs").split()], time.monotonic() + 30
+        _signal(inside, signal.SIGSTOP)  # or they would take more while it is counted
+        try:
+            while not self._left(room):
+                assert time.monotonic() < deadline, self._file("memory.stat")
+        finally:
+            _signal(inside, signal.SIGCONT)
 
     def _left(self, room: int) -> bool:
         limit, usage = ("limit_in_bytes", "usage_in_bytes") if self._first else ("max", "current")
@@ -75,22 +81,24 @@ class MemoryGroup:
         return (self.path / name).read_text()
 
 
+def _signal(pids: list[int], number: signal.Signals) -> None:
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
+
+
 def proves(pid: int) -> bool:
     """Whether ezkl has been given a witness in this process or in one that it has started."""
     family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
-    return any(
-        link.startswith("/memfd:witness")
-        for one in family
-        for path in Path(f"/proc/{one.pid}/fd").glob("*")
-        for link in _read(path)
-    )
+    return any(link.startswith("/memfd:witness") for one in family for link in _files(one.pid))
 
 
-def _read(path: Path) -> list[str]:
-    try:
-        return [str(path.readlink())]
-    except OSError:  # closed meanwhile
-        return []
+def _files(pid: int) -> list[str]:
+    """What a process has open; less where it closes something, or ends, meanwhile."""
+    found: list[str] = []
+    with contextlib.suppress(OSError):
+        found.extend(str(path.readlink()) for path in Path(f"/proc/{pid}/fd").iterdir())
+    return found
 
 
 class Disk:
