@@ -144,6 +144,7 @@ def pages() -> list[str]:
 
     from ledger.models import DeletionRequest
 
+    admin.autodiscover()
     lists = [
         reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist")  # noqa: SLF001
         for model in admin.site._registry  # noqa: SLF001

@@ -53,6 +53,7 @@ def path_of(language: str, ending: str = "po") -> Path:
 
 def messages() -> Catalog:
     """All there is to translate, without translations."""
+    admin.autodiscover()  # commands do without pages: see ledger.site
     found = Catalog(project="unlearning-ledger", charset="utf-8")
     for place, text, context in (
         *_code(),

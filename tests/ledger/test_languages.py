@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from typing import Any, Final
@@ -38,6 +41,16 @@ def test_every_word_has_a_translation_with_the_same_placeholders() -> None:
         assert first <= set(wanted), message.id
     kept = [catalogue.path_of("de", ending).read_bytes() for ending in ("po", "mo")]
     assert kept == [catalogue.as_po(now), catalogue.as_mo(now)]  # or call: manage.py messages
+
+
+def test_the_command_finds_the_pages_words_too() -> None:
+    """Commands do not load the console's pages by themselves; tests of this process may have."""
+    told = (
+        "import django; django.setup(); from ledger.management import catalogue; print(len(catalogue.messages()))"
+    )
+    environment = os.environ | {"DJANGO_SETTINGS_MODULE": "ledger.settings"}
+    done = subprocess.run([sys.executable, "-c", told], env=environment, capture_output=True, text=True, check=True)
+    assert int(done.stdout) == len(catalogue.messages()) > 1000
 
 
 class Words(HTMLParser):
