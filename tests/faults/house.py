@@ -223,10 +223,10 @@ class House(Provider):
         except psycopg.OperationalError:
             return []
 
-    def works_at(self, kind: str) -> bool:
-        """Whether a job of this kind is under way."""
-        found = self.rows(f"SELECT 1 FROM ledger_job WHERE kind = '{kind}' AND state = 'running' LIMIT 1")
-        return bool(found)
+    def begun(self, kind: str) -> int:
+        """How many jobs of this kind are under way or over."""
+        found = self.rows(f"SELECT count(*) FROM ledger_job WHERE kind = '{kind}' AND state <> 'queued'")
+        return sum(count for (count,) in found)
 
     def lost(self) -> list[str]:
         """What was promised to somebody and is not there."""

@@ -53,6 +53,7 @@ class Walk:
     def go(self) -> Any:
         """The window as the officer sees it in the end, after the reckoning."""
         self.house.proxy.before, self.house.proxy.after = self._before, self._after
+        self._jobs = {kind: self.house.begun(kind) for kind in _JOBS.values()}
         looking = threading.Thread(target=self._look_at_jobs, daemon=True)
         looking.start()
         try:
@@ -138,9 +139,10 @@ class Walk:
         return first
 
     def _look_at_jobs(self) -> None:
-        while not self._over.wait(0.03):
+        """A job that was over before anybody looked counts too: what goes wrong then comes a moment later."""
+        while not self._over.wait(0.01):
             for step, kind in _JOBS.items():
-                if step in self.at and step not in self.came and self.house.works_at(kind):
+                if step in self.at and step not in self.came and self.house.begun(kind) > self._jobs[kind]:
                     self._reach(step)
 
     def _before(self, request: Request) -> Answer | None:
