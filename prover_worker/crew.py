@@ -103,17 +103,18 @@ class Crew:
 
     def _tell(self, run: WorkRun, name: str, item: str, told: _Told) -> None:
         """Wake a worker: for every attempt once, and again in growing breaks, as messages can be lost."""
-        attempt, now = run.attempt(item), time.monotonic()
-        if run.is_held(item) or run.made(item):  # taken or done since
+        ended, now = run.ended(item), time.monotonic()
+        if ended is None or run.made(item):  # taken or done since
             return
+        attempt, why = ended
         if attempt >= self.terms.attempts:
             raise ProvingFailed(
-                f"{item} was tried {attempt} times, the last time so: {run.why(item)}; what is finished is kept, "
+                f"{item} was tried {attempt} times, the last time so: {why}; what is finished is kept, "
                 "so mend that and run the same command again"
             )
         if attempt > told.attempt:
             if attempt:
-                logger.warning("%s, attempt %d: %s", item, attempt, run.why(item))
+                logger.warning("%s, attempt %d: %s", item, attempt, why)
             told.patience = self.terms.lease
         elif now - told.at < told.patience:
             return

@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import uuid
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -136,21 +137,26 @@ class WorkRun:
         now, over = self.now(), self.finished()
         return {item for item in self._tried() - over if self._alive(item, self.attempt(item), now)}
 
-    def is_held(self, item: str) -> bool:
-        """Whether a worker is at an item."""
-        return self._alive(item, self.attempt(item), self.now())
-
     def finished(self) -> set[str]:
         """Items whose proofs are there."""
         return {path.name for path in self.path.glob("made/[!.]*")}
 
-    def why(self, item: str) -> str:
-        """How its last attempt ended."""
-        lease = self.path / "leases" / f"{item}.{self.attempt(item)}"
-        try:
-            return lease.with_name(lease.name + _OVER).read_text()
-        except FileNotFoundError:  # it died with its machine, or found no room to write why
-            return f"{lease.read_text()} has gone silent{'; the shared disk is full' * self.is_full()}"
+    def ended(self, item: str) -> tuple[int, str] | None:
+        """How often it was tried, 0 for not yet, and how the last attempt ended; None while a worker is at it."""
+        while attempt := self.attempt(item):
+            lease, now = self.path / "leases" / f"{item}.{attempt}", self.now()
+            try:
+                with lease.open() as file:  # in one step: it may go and come again
+                    touched, worker = os.fstat(file.fileno()).st_mtime, file.read()
+            except FileNotFoundError:  # its worker had no room to write that it begins: it was no attempt
+                continue
+            with suppress(FileNotFoundError):
+                return attempt, lease.with_name(lease.name + _OVER).read_text()
+            if touched + self.about.terms.lease > now:
+                return None
+            # It died with its machine, or found no room to write why.
+            return attempt, f"{worker} has gone silent{'; the shared disk is full' * self.is_full()}"
+        return 0, ""
 
     def read(self, item: str) -> Made:
         """The proof. Raises AgentError for a file that is none."""

@@ -8,6 +8,7 @@ import contextlib
 import re
 import signal
 import threading
+import time
 
 import pytest
 
@@ -129,13 +130,14 @@ def test_the_disk_that_clients_workers_share_is_full(place, claim, cache, tmp_pa
         worker = Worker(shared, cache, broker.url)
 
         def fill():
-            """Until the agent has told its user, and what becomes free as well."""
+            """Until agent and worker have told their users, and what becomes free as well."""
+            told, deadline = f"the disk that holds {shared}", time.monotonic() + 90
             filler = (disk.path / "filler").open("ab", buffering=0)
             with filler:
                 while not room.wait(0.001):
                     with contextlib.suppress(OSError):
                         filler.write(bytes(4096))
-                    if f"the disk that holds {shared}" in caplog.text:
+                    if (told in caplog.text and told in worker.says()) or time.monotonic() > deadline:
                         room.set()
             (disk.path / "filler").unlink()
             disk.leave(1 << 25)

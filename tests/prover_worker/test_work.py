@@ -53,12 +53,21 @@ class Worker:
     def __init__(self, shared, cache, broker=""):
         command = [sys.executable, "-m", "prover_worker.work", "--shared", shared, "--cache", cache]
         command += ["--broker", broker] if broker else []
-        self.process = subprocess.Popen([*map(str, command), "--processes", "1"], stderr=subprocess.PIPE)
+        self._said = b""
+        self._saying = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `end`
+        self.process = subprocess.Popen([*map(str, command), "--processes", "1"], stderr=self._saying)
+
+    def says(self):
+        """What it has said so far."""
+        if not self._saying.closed:
+            self._said = os.pread(self._saying.fileno(), 1 << 20, 0)
+        return self._said.decode()
 
     def end(self, number):
         self.process.send_signal(number)
-        _, said = self.process.communicate(timeout=30)
-        return self.process.returncode, said.decode()
+        status, said = self.process.wait(30), self.says()
+        self._saying.close()
+        return status, said
 
 
 @pytest.fixture
@@ -200,7 +209,7 @@ def test_a_process_without_memory_is_told_of_and_its_worker_rests(opened, cache,
     assert re.fullmatch(
         r"here: the proving process got no more memory \(a process that proves takes some \d+ MB, \d+ MB of memory "
         r"are free now\)",
-        run.why(item),
+        run.ended(item)[1],
     )
     assert pauses[-1] == 1
 

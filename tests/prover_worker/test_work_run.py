@@ -59,7 +59,7 @@ def test_a_lease_that_lapsed_is_for_one_other_worker(run):
     assert run.take(ITEM, "second") is None
     let_lapse(first)
     assert run.held() == set()
-    assert run.why(ITEM) == "first has gone silent"
+    assert run.ended(ITEM) == (1, "first has gone silent")
     assert run.take(ITEM, "second") is not None
     assert run.take(ITEM, "third") is None
     first.extend()  # it was only slow, and does not get its item back
@@ -69,11 +69,31 @@ def test_a_lease_that_lapsed_is_for_one_other_worker(run):
     assert run.held() == set()
 
 
+def test_what_could_not_be_begun_is_no_attempt(run):
+    """A worker whose disk is full makes a lease and takes it away again; the agent may look at any moment."""
+    lease, seen, over = run.path / "leases" / f"{ITEM}.1", set(), threading.Event()
+
+    def come_and_go():
+        while not over.is_set():
+            lease.touch()
+            lease.unlink()
+
+    worker = threading.Thread(target=come_and_go)
+    worker.start()
+    try:
+        for _ in range(3000):
+            seen.add(run.ended(ITEM))
+    finally:
+        over.set()
+        worker.join()
+    assert seen == {None, (0, "")}
+
+
 def test_signs_of_life_keep_a_lease(run):
     lease = run.take(ITEM, "w")
     let_lapse(lease)
     assert lease.extend()
-    assert run.is_held(ITEM)
+    assert run.ended(ITEM) is None
 
 
 def test_clocks_of_machines_do_not_count(run, monkeypatch):
@@ -90,7 +110,7 @@ def test_attempts_are_limited_and_a_new_run_has_them_all_again(tmp_path):
         lease = run.take(ITEM, "w")
         lease.give_up(f"reason {attempt}")
         lease.give_up("another one")
-        assert run.why(ITEM) == f"reason {attempt}"
+        assert run.ended(ITEM) == (attempt, f"reason {attempt}")
     assert run.take(ITEM, "w") is None
     held = "range-000000"
     run.put(held, b"secret")
