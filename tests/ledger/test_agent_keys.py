@@ -139,7 +139,7 @@ def _instead(_function: Any) -> Any:
 
 
 MOMENTS = [
-    (client_keys, "_load_or_make", _after), (Folder, "write_json", _instead), (Folder, "write_json", _after),
+    (client_keys, "load_or_make", _after), (Folder, "write_json", _instead), (Folder, "write_json", _after),
     (LedgerClient, "submit", _instead), (LedgerClient, "submit", _after), (ClientKeys, "_keep_old", _instead),
     (ClientKeys, "_keep_old", _after), (ClientKeys, "_label", _instead), (ClientKeys, "_label", _after),
 ]  # fmt: skip
