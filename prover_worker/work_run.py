@@ -144,12 +144,11 @@ class WorkRun:
     def ended(self, item: str) -> tuple[int, str] | None:
         """How often it was tried, 0 for not yet, and how the last attempt ended; None while a worker is at it."""
         while attempt := self.attempt(item):
-            lease, now = self.path / "leases" / f"{item}.{attempt}", self.now()
-            try:
-                with lease.open() as file:  # in one step: it may go and come again
-                    touched, worker = os.fstat(file.fileno()).st_mtime, file.read()
-            except FileNotFoundError:  # its worker had no room to write that it begins: it was no attempt
+            now, lease = self.now(), self.path / "leases" / f"{item}.{attempt}"
+            held = _holder(lease)
+            if held is None:  # its worker had no room to write that it begins: it was no attempt
                 continue
+            worker, touched = held
             with suppress(FileNotFoundError):
                 return attempt, lease.with_name(lease.name + _OVER).read_text()
             if touched + self.about.terms.lease > now:
@@ -226,16 +225,23 @@ class WorkRun:
 
     def _alive(self, item: str, attempt: int, now: float) -> bool:
         lease = self.path / "leases" / f"{item}.{attempt}"
-        try:
-            with lease.open() as file:  # opening makes NFS ask for the file's times
-                touched = os.fstat(file.fileno()).st_mtime
-        except FileNotFoundError:
+        held = _holder(lease)
+        if held is None or held[1] + self.about.terms.lease <= now:
             return False
-        return touched + self.about.terms.lease > now and not lease.with_name(lease.name + _OVER).exists()
+        return not lease.with_name(lease.name + _OVER).exists()
 
     def _forget_leases(self, item: str) -> None:
         for lease in sorted(self.path.glob(f"leases/{item}.*"), reverse=True):
             lease.unlink(missing_ok=True)
+
+
+def _holder(lease: Path) -> tuple[str, float] | None:
+    """Who holds a lease, and its last sign of life, in one step: it may come and go. None: it is not there."""
+    try:
+        with lease.open() as file:  # opening makes NFS ask for the file's times
+            return file.read(), os.fstat(file.fileno()).st_mtime
+    except FileNotFoundError:
+        return None
 
 
 def write_whole(path: Path, data: bytes) -> None:
